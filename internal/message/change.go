@@ -1,0 +1,159 @@
+package message
+
+import "time"
+
+// Change is one step in the record of a message: a status, the lines of its
+// timeline, the attempts and notifications that belong to it. It is written in
+// one transaction or not at all, and writing it twice does nothing the second
+// time, because the status has moved on by then.
+type Change struct {
+	MessageID ID
+	To        Status  // the new status; empty: only what is below, whatever the status
+	Events    []Event // Type and Detail; sequence and time are given when written
+
+	Vendor       VendorRef // set when a vendor takes over; zero: unchanged
+	Error        *Error    // why it ended, or nil
+	VendorCode   string
+	Price        *Price // the settled price, or nil: unchanged
+	Receipt      *ReceiptSummary
+	MaybeDoubled bool // a submit in doubt is being sent again
+	Submitted    bool // sets submitted_at
+	Delivered    bool // sets delivered_at
+
+	Attempts      []Attempt      // journal rows to be inserted
+	Answers       []Answer       // what became of earlier attempts
+	Notifications []Notification // to be delivered to the customer
+	Settled       bool           // the record shows what its receipts decided
+	Started       bool           // the workflow runs: the outbox row may go
+}
+
+// VendorRef names a vendor.
+type VendorRef struct {
+	ID   ID
+	Name string
+}
+
+// Attempt is one journal row before the wire.
+type Attempt struct {
+	Part     int
+	Number   int // from 1
+	Vendor   VendorRef
+	Instance string // the process that makes the attempt
+}
+
+// Answer is what became of an attempt.
+type Answer struct {
+	Part            int
+	Attempt         int
+	State           PartState
+	VendorMessageID string
+	NormalizedID    string
+	VendorCode      string
+	Reason          Reason
+}
+
+// Advanced says what a Change did.
+type Advanced struct {
+	Changed  bool   // false: the status did not allow it, nothing was written
+	Was      Status // the status before
+	Sequence int    // of the last event written
+}
+
+// SequencePlaceholder stands in a notification's payload where the timeline
+// number of the change's last event belongs. The journal puts it in, because
+// only there is it known.
+const SequencePlaceholder = `"sequence":-1`
+
+// Notification is one event on its way to one URL of the customer. The row
+// exists before the first try and outlives the workflow.
+type Notification struct {
+	ID          ID // of the delivery
+	EventID     ID // webhook-id: the same for every try and every endpoint
+	AccountID   ID
+	EndpointID  ID // zero: the message's own URL
+	MessageID   ID
+	Type        string // such as message.delivered
+	URL         string
+	FailoverURL string
+	Payload     string    // the exact body
+	Attempts    int       // made so far
+	FirstTry    time.Time // zero: none was made
+}
+
+// NotificationAttempt is one try at a notification.
+type NotificationAttempt struct {
+	DeliveryID ID
+	MessageID  ID
+	Type       string // of the event
+	Number     int    // from 1
+	HTTPStatus int    // 0: no answer
+	Millis     int
+	Error      string // without the URL's secrets
+	Answer     string // at most its first KiB
+	State      NotificationState
+	NextInSecs int // until the next try; only while pending
+}
+
+// NotificationState is where a notification is.
+type NotificationState string
+
+// The states of a notification.
+const (
+	NotificationPending   NotificationState = "pending"
+	NotificationDelivered NotificationState = "delivered"
+	NotificationFailed    NotificationState = "failed"
+)
+
+// Acceptance is a message on its way into the journal with what must be
+// committed with it.
+type Acceptance struct {
+	Message *Message
+	Trail   []TrailEntry // of a refusal
+	// Idempotency, when the request had a key.
+	Idempotency *Idempotency
+}
+
+// Idempotency is a request's key with its first answer.
+type Idempotency struct {
+	AccountID ID
+	Operation string // method and path
+	Key       string
+	BodyHash  [32]byte
+	Status    int    // HTTP status of the answer
+	Response  []byte // body of the answer
+}
+
+// Accepted says what became of an Acceptance.
+type Accepted struct {
+	// Replay is the first answer when the key was seen before: nothing was
+	// stored this time. It is nil for a fresh request.
+	Replay *Idempotency
+}
+
+// Progress is how far the receipts of a message have come.
+type Progress struct {
+	Status   Status
+	Delivery Delivery
+	Segments int
+	Settled  int // parts that a receipt has decided
+	Failed   int // of those, the ones that were not delivered
+}
+
+// Decided reports whether the receipts leave nothing open: every part is
+// delivered, or one has failed.
+func (p Progress) Decided() bool { return p.Failed > 0 || p.Settled >= p.Segments }
+
+// Start is what is needed to start the workflow of an accepted message.
+type Start struct {
+	MessageID  ID
+	AccountID  ID
+	From, To   Address
+	Kind       Kind
+	Class      Class
+	Edge       string
+	Segments   int
+	CampaignID string
+	SendAt     time.Time // zero: at once
+	ExpiresAt  time.Time
+	CreatedAt  time.Time
+}

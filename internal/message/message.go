@@ -1,0 +1,96 @@
+package message
+
+import "time"
+
+// Message is one message as the record holds it: one sender, one recipient, one
+// outcome, in one or more parts.
+type Message struct {
+	ID        ID
+	AccountID ID
+	Direction Direction
+	Kind      Kind
+	Status    Status
+
+	From          Address
+	RequestedFrom Address // what the customer asked for, when a forced sender replaced it
+	To            Address
+	Body          string // empty once the retention period has passed; see Redacted
+	Redacted      bool
+
+	Encoding        Encoding // of the stored message: gsm7 or ucs2
+	Segments        int
+	Class           Class
+	Delivery        Delivery
+	CampaignID      string // the registry's id, such as C8X2KQ1; empty: none
+	ClientReference string
+	Metadata        map[string]string
+	WebhookURL      string // of this message; empty: the account's endpoints
+	WebhookFailover string
+	Price           Price
+	BatchID         ID
+	GroupID         ID
+	RetryOf         ID
+	Vendor          string // name of the vendor that has it; empty before routing
+	VendorID        ID
+	Error           *Error // why it did not go, or nil
+	Receipt         *ReceiptSummary
+	DuplicatePoss   bool // a submit in doubt was sent again
+	Parts           []Part
+	Edge            string    // which door it came through: rest, smpp, mm4
+	TraceParent     string    // W3C trace context of the request, empty: none
+	SendAt          time.Time // zero: at once
+	ExpiresAt       time.Time
+	CreatedAt       time.Time
+	SubmittedAt     time.Time // zero: not yet taken by a vendor
+	DeliveredAt     time.Time // zero: not delivered
+	UpdatedAt       time.Time
+}
+
+// EventType is a line of a message's timeline: every status, and these.
+type EventType string
+
+// The timeline's types beside the statuses.
+const (
+	EventAdmitted       EventType = "admitted"
+	EventMediaPrepared  EventType = "media_prepared"
+	EventSubmitAccepted EventType = "submit_accepted"
+	EventSubmitRefused  EventType = "submit_refused"
+	EventSubmitUnknown  EventType = "submit_unknown"
+	EventReceipt        EventType = "receipt"
+	EventWebhookAttempt EventType = "webhook_attempt"
+	EventDeliverSM      EventType = "deliver_sm_attempt"
+	EventMM4            EventType = "mm4_attempt"
+	EventRead           EventType = "read"
+	EventOptOutRecorded EventType = "opt_out_recorded"
+	EventStaffAction    EventType = "staff_action"
+)
+
+// StatusEvent is the timeline type of a status.
+func StatusEvent(s Status) EventType { return EventType(s) }
+
+// Event is one line of a message's timeline. Sequence counts from 1 within the
+// message without gaps.
+type Event struct {
+	MessageID ID
+	Sequence  int
+	At        time.Time
+	Type      EventType
+	Detail    map[string]any
+}
+
+// Result of one rule of the policy.
+type Result string
+
+// The results.
+const (
+	Pass    Result = "pass"
+	Hold    Result = "hold"
+	Refused Result = "refuse"
+)
+
+// TrailEntry is one rule that was looked at and what it said.
+type TrailEntry struct {
+	Rule   string `json:"rule"`
+	Result Result `json:"result"`
+	Detail string `json:"detail,omitempty"`
+}
