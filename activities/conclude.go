@@ -1,0 +1,69 @@
+package activities
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/notification"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// Recorder writes what became of a message.
+type Recorder interface {
+	Advance(ctx context.Context, c message.Change) (message.Advanced, error)
+	PendingNotifications(ctx context.Context, about message.ID) ([]message.ID, error)
+}
+
+// Told is the status that the record shows after a step, and the notifications
+// that are still to be sent for it.
+type Told struct {
+	Status  message.Status
+	Changed bool // this call made the change
+	Notify  []message.ID
+}
+
+// Tell moves m to the status of c and writes, in the same transaction, the
+// timeline's line for it and the notifications that the customer wants. detail
+// is added to that line. When the status does not allow the change (it was made
+// before, or the message ended otherwise) nothing is written, and the status
+// and the notifications of the record come back. now stamps the events; late
+// marks those of a message whose process had ended.
+func Tell(ctx context.Context, j Recorder, s *snapshot.Snapshot, m message.Message, c message.Change, detail map[string]any, now time.Time, late bool) (Told, error) {
+	c.MessageID = m.ID
+	m.Status = c.To
+	m.DuplicatePoss = m.DuplicatePoss || c.MaybeDoubled
+	line := map[string]any{}
+	if c.Error != nil {
+		m.Error = c.Error
+		line["code"], line["detail"] = c.Error.Reason, c.Error.Detail
+	}
+	if c.Receipt != nil {
+		m.Receipt = c.Receipt
+	}
+	if c.Price != nil {
+		m.Price = *c.Price
+	}
+	maps.Copy(line, detail)
+	notes, err := notification.Of(s, &m, now, late)
+	if err != nil {
+		return Told{}, err
+	}
+	c.Notifications = notes
+	c.Events = append(c.Events, message.Event{Type: message.StatusEvent(c.To), Detail: line})
+	adv, err := j.Advance(ctx, c)
+	if err != nil {
+		return Told{}, err
+	}
+	told := Told{Status: c.To, Changed: adv.Changed}
+	if adv.Changed {
+		for _, n := range notes {
+			told.Notify = append(told.Notify, n.ID)
+		}
+		return told, nil
+	}
+	told.Status = adv.Was
+	told.Notify, err = j.PendingNotifications(ctx, m.ID)
+	return told, err
+}

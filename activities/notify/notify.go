@@ -1,0 +1,174 @@
+// Package notify delivers events to customers' webhooks.
+package notify
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/postrider/postrider/activities"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/webhook"
+)
+
+// Journal is what delivering needs of the record.
+type Journal interface {
+	Notification(ctx context.Context, id message.ID) (message.Notification, message.NotificationState, error)
+	RecordAttempt(ctx context.Context, a message.NotificationAttempt) error
+}
+
+// Sender makes one try.
+type Sender interface {
+	Send(ctx context.Context, r webhook.Request) webhook.Result
+}
+
+// Activities delivers notifications.
+type Activities struct {
+	Journal  Journal
+	Sender   Sender
+	Snapshot func() *snapshot.Snapshot
+	Now      func() time.Time
+	// Observe is told of each try; nil: nobody is.
+	Observe func(outcome webhook.Outcome, took time.Duration)
+}
+
+// Input names the delivery.
+type Input struct {
+	DeliveryID message.ID `json:"delivery_id"`
+}
+
+// firstTry bounds the first try, which holds a workflow task open: who does not
+// answer by then is told again from the notify queue.
+const firstTry = 2500 * time.Millisecond
+
+// TryWebhook makes the first try, quickly. It reports whether the delivery needs
+// no further work. Running it twice may call the customer twice, with the same
+// webhook-id.
+func (a *Activities) TryWebhook(ctx context.Context, in Input) (bool, error) {
+	n, state, err := a.Journal.Notification(ctx, in.DeliveryID)
+	if err != nil {
+		return false, activities.Fail(err)
+	}
+	if state != message.NotificationPending {
+		return true, nil
+	}
+	if n.Attempts > 0 {
+		return false, nil
+	}
+	short, cancel := context.WithTimeout(ctx, firstTry)
+	defer cancel()
+	t, err := a.try(short, n, n.URL)
+	return t.state != message.NotificationPending, activities.Fail(err)
+}
+
+// PostWebhook makes the next try and, while the schedule has more, fails with
+// the pause before the one after it. Running it twice may call the customer
+// twice, with the same webhook-id; a delivery that is done is left alone.
+func (a *Activities) PostWebhook(ctx context.Context, in Input) error {
+	n, state, err := a.Journal.Notification(ctx, in.DeliveryID)
+	if err != nil {
+		return activities.Fail(err)
+	}
+	if state != message.NotificationPending {
+		return nil
+	}
+	t, err := a.try(ctx, n, n.URL)
+	if err == nil && t.made && t.state == message.NotificationPending && n.FailoverURL != "" && n.Attempts > 0 {
+		n.Attempts++
+		t, err = a.try(ctx, n, n.FailoverURL)
+	}
+	if err != nil {
+		return activities.Fail(err)
+	}
+	if t.state != message.NotificationPending {
+		return nil
+	}
+	// The customer's endpoint being away is expected: no error of ours.
+	return temporal.NewApplicationErrorWithOptions("the endpoint did not take the event", "webhook_pending",
+		temporal.ApplicationErrorOptions{NextRetryDelay: t.next, Category: temporal.ApplicationErrorCategoryBenign})
+}
+
+// tried is what came of one try.
+type tried struct {
+	state message.NotificationState
+	made  bool          // false: the host was busy, and nothing was sent
+	next  time.Duration // until the next try, while pending
+}
+
+// try makes and records one try.
+func (a *Activities) try(ctx context.Context, n message.Notification, url string) (tried, error) {
+	secret, old := a.secrets(n)
+	if secret == "" {
+		return a.record(ctx, n, webhook.Result{Err: errors.New("the endpoint or account is gone")}, message.NotificationFailed, 0)
+	}
+	began := a.Now()
+	result := a.Sender.Send(ctx, webhook.Request{URL: url, Body: []byte(n.Payload), EventID: n.EventID.String(), Secret: secret, OldSecret: old})
+	outcome := result.Outcome()
+	if a.Observe != nil {
+		a.Observe(outcome, a.Now().Sub(began))
+	}
+	switch outcome {
+	case webhook.Busy:
+		return tried{state: message.NotificationPending, next: max(result.RetryAfter, time.Second)}, nil
+	case webhook.Delivered:
+		return a.record(ctx, n, result, message.NotificationDelivered, 0)
+	case webhook.Gone:
+		return a.record(ctx, n, result, message.NotificationFailed, 0)
+	}
+	elapsed := time.Duration(0)
+	if !n.FirstTry.IsZero() {
+		elapsed = began.Sub(n.FirstTry)
+	}
+	gap, more := webhook.Next(rounds(n), elapsed, result.RetryAfter, rand.Float64())
+	if !more {
+		return a.record(ctx, n, result, message.NotificationFailed, 0)
+	}
+	return a.record(ctx, n, result, message.NotificationPending, gap)
+}
+
+// rounds is how many rounds of the schedule the tries fill, with the one being
+// made. From the second on a round may hold two tries: the URL and its
+// failover.
+func rounds(n message.Notification) int {
+	made := n.Attempts + 1
+	if n.FailoverURL == "" || made == 1 {
+		return made
+	}
+	return 1 + made/2
+}
+
+func (a *Activities) record(ctx context.Context, n message.Notification, r webhook.Result, state message.NotificationState, next time.Duration) (tried, error) {
+	attempt := message.NotificationAttempt{DeliveryID: n.ID, MessageID: n.MessageID, Type: n.Type, Number: n.Attempts + 1,
+		HTTPStatus: r.HTTPStatus, Millis: r.Millis, Answer: r.Body, State: state, NextInSecs: int(next / time.Second)}
+	if r.Err != nil {
+		attempt.Error = r.Err.Error()
+	}
+	// The try was made: it is recorded even if the caller's time is over.
+	err := a.Journal.RecordAttempt(context.WithoutCancel(ctx), attempt)
+	return tried{state: state, made: true, next: next}, err
+}
+
+// secrets finds what signs: the endpoint's secret, with its predecessor while
+// both hold, or the account's for a message's own URL.
+func (a *Activities) secrets(n message.Notification) (newest, older string) {
+	s := a.Snapshot()
+	if n.EndpointID == (message.ID{}) {
+		if account := s.Accounts[n.AccountID]; account != nil {
+			return account.WebhookSecret, ""
+		}
+		return "", ""
+	}
+	for _, e := range s.Endpoints[n.AccountID] {
+		if e.ID == n.EndpointID {
+			if a.Now().Before(e.OldUntil) {
+				return e.Secret, e.OldSecret
+			}
+			return e.Secret, ""
+		}
+	}
+	return "", ""
+}

@@ -1,0 +1,175 @@
+// Package record writes how a message ended.
+package record
+
+import (
+	"context"
+	"time"
+
+	"github.com/postrider/postrider/activities"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// Journal is what recording needs of the record.
+type Journal interface {
+	activities.Recorder
+	Message(ctx context.Context, id message.ID) (*message.Message, error)
+	Progress(ctx context.Context, id message.ID) (message.Progress, error)
+	DecidingReceipt(ctx context.Context, id message.ID) (message.PartState, message.ReceiptSummary, message.Reason, error)
+	DropSettlement(ctx context.Context, id message.ID) error
+}
+
+// Activities records outcomes.
+type Activities struct {
+	Journal  Journal
+	Snapshot func() *snapshot.Snapshot
+	Now      func() time.Time
+	// Recorded is told of each final status written; nil: nobody is.
+	Recorded func(m *message.Message, status message.Status, reason message.Reason)
+}
+
+// Input says how the message ended, as far as the caller knows.
+type Input struct {
+	MessageID message.ID `json:"message_id"`
+	// To is the status to record; empty: what the receipts say.
+	To     message.Status `json:"to,omitempty"`
+	Reason message.Reason `json:"reason,omitempty"`
+	Detail string         `json:"detail,omitempty"`
+	Code   string         `json:"code,omitempty"` // the vendor's
+	Late   bool           `json:"late,omitempty"` // the message's process has ended
+}
+
+// Result is what the record shows.
+type Result struct {
+	Status  message.Status `json:"status"`
+	Reason  message.Reason `json:"reason,omitempty"` // why, of a status that has one
+	Changed bool           `json:"changed"`
+	Open    bool           `json:"open,omitempty"` // the receipts leave something open: nothing was written
+	Notify  []message.ID   `json:"notify,omitempty"`
+}
+
+// RecordOutcome writes a status with the event for the customer. Running it
+// twice changes nothing the second time: the status has moved on, and the
+// notifications that are still to be sent come back again.
+func (a *Activities) RecordOutcome(ctx context.Context, in Input) (Result, error) {
+	m, err := a.Journal.Message(ctx, in.MessageID)
+	if err != nil {
+		return Result{}, activities.Fail(err)
+	}
+	// Silence does not settle: a receipt that comes in this very moment keeps its
+	// row, and whoever works on that row makes it a late outcome.
+	c := message.Change{To: in.To, VendorCode: in.Code, Started: true, Settled: in.To.Final() && in.To != message.StatusUnconfirmed}
+	if in.Reason != "" {
+		c.Error = message.Refuse(in.Reason, "%s", detailOf(in))
+	}
+	if in.To == "" || in.To == message.StatusUnconfirmed {
+		open, err := a.byReceipts(ctx, m, &c)
+		switch {
+		case err != nil:
+			return Result{}, activities.Fail(err)
+		case open && in.To == "":
+			return Result{Status: m.Status, Reason: message.ReasonOf(errorOf(m.Error)), Open: true}, nil
+		}
+	}
+	settlePrice(m, &c)
+	told, err := activities.Tell(ctx, a.Journal, a.Snapshot(), *m, c, nil, a.Now(), in.Late)
+	if err != nil {
+		return Result{}, activities.Fail(err)
+	}
+	r := Result{Status: told.Status, Reason: message.ReasonOf(errorOf(m.Error)), Changed: told.Changed, Notify: told.Notify}
+	if told.Changed {
+		r.Reason = message.ReasonOf(errorOf(c.Error))
+		if a.Recorded != nil && c.To.Final() {
+			a.Recorded(m, c.To, r.Reason)
+		}
+		return r, nil
+	}
+	if told.Status.Final() && !told.Status.CanBecome(c.To) {
+		if err := a.Journal.DropSettlement(ctx, m.ID); err != nil {
+			return Result{}, activities.Fail(err)
+		}
+	}
+	return r, nil
+}
+
+// errorOf keeps a nil *Error from becoming an error that is not nil.
+func errorOf(e *message.Error) error {
+	if e == nil {
+		return nil
+	}
+	return e
+}
+
+func detailOf(in Input) string {
+	if in.Detail != "" {
+		return in.Detail
+	}
+	return in.Reason.Entry().Help
+}
+
+// byReceipts fills in what the receipts say: the first failure decides, delivery
+// needs all parts. It reports true, and changes nothing, when they leave
+// something open.
+func (a *Activities) byReceipts(ctx context.Context, m *message.Message, c *message.Change) (bool, error) {
+	p, err := a.Journal.Progress(ctx, m.ID)
+	if err != nil || !p.Decided() {
+		return true, err
+	}
+	state, summary, reason, err := a.Journal.DecidingReceipt(ctx, m.ID)
+	if message.ReasonOf(err) == message.ReasonNotFound {
+		return true, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	c.To, c.Receipt, c.Error, c.Settled = state.Status(), &summary, nil, true
+	switch c.To {
+	case message.StatusDelivered:
+		c.Delivered = true
+	case message.StatusExpired:
+		c.Error = message.Refuse(message.ReasonExpired, "the vendor could not deliver it within its validity")
+	default:
+		if reason == "" {
+			reason = message.ReasonVendorRejected
+		}
+		c.Error = message.Refuse(reason, "the vendor reported %s, code %s", summary.Stat, orNone(summary.Err))
+	}
+	return false, a.leaveQueue(ctx, m)
+}
+
+// leaveQueue takes a message whose receipts have decided it while one of its
+// parts still waited for a vendor out of the queue: a decision follows only on
+// a submit, which there was.
+func (a *Activities) leaveQueue(ctx context.Context, m *message.Message) error {
+	if m.Status != message.StatusQueued {
+		return nil
+	}
+	_, err := a.Journal.Advance(ctx, message.Change{MessageID: m.ID, To: message.StatusSending,
+		Events: []message.Event{{Type: message.StatusEvent(message.StatusSending), Detail: map[string]any{"decided": true}}}})
+	return err
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// settlePrice makes the estimate actual, or nothing when no vendor took it.
+func settlePrice(m *message.Message, c *message.Change) {
+	if m.Price.Currency == "" || !c.To.Final() {
+		return
+	}
+	price := m.Price
+	price.Estimated = false
+	switch c.To {
+	case message.StatusFailed, message.StatusRejected, message.StatusCanceled:
+		price.Amount = 0
+	case message.StatusExpired:
+		if m.SubmittedAt.IsZero() {
+			price.Amount = 0
+		}
+	}
+	c.Price = &price
+}

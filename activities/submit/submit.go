@@ -1,0 +1,186 @@
+// Package submit puts the parts of a message on a vendor's wire, never twice by
+// accident: a part is journalled before the wire and after the answer, and a
+// journal row without an answer whose writer is gone means that nobody knows.
+package submit
+
+import (
+	"context"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/postrider/postrider/activities"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/text"
+)
+
+// Journal is what submitting needs of the record.
+type Journal interface {
+	activities.Recorder
+	Message(ctx context.Context, id message.ID) (*message.Message, error)
+	Parts(ctx context.Context, id message.ID, segments int) ([]message.Part, error)
+	EarlyReceipts(ctx context.Context, vendor message.ID, normalized []string) (bool, error)
+	Progress(ctx context.Context, id message.ID) (message.Progress, error)
+}
+
+// Connector puts one part on the wire and waits for the vendor's answer; its
+// errors are *message.SubmitError.
+type Connector interface {
+	Submit(ctx context.Context, s message.Submission) (message.SubmitResult, error)
+}
+
+// Activities submits messages.
+type Activities struct {
+	Journal Journal
+	// Connector finds the live connector of a vendor in this process, nil when
+	// there is none.
+	Connector func(vendor message.ID) Connector
+	Snapshot  func() *snapshot.Snapshot
+	Instance  string // names this process in the journal; unique per start
+	Now       func() time.Time
+	// Observe is told how long a vendor took to answer a part; nil: nobody is.
+	Observe func(vendor message.ID, name string, took time.Duration, err error)
+}
+
+// Input names the message and the vendor.
+type Input struct {
+	MessageID message.ID        `json:"message_id"`
+	Vendor    message.VendorRef `json:"vendor"`
+}
+
+// Outcome is how a submit ended.
+type Outcome string
+
+// The outcomes.
+const (
+	Sent    Outcome = "sent"     // the vendor took every part
+	Refused Outcome = "refused"  // the vendor took nothing: another may be asked
+	Partial Outcome = "partial"  // the vendor took some parts and refused others: no other can help
+	InDoubt Outcome = "in_doubt" // for some part nobody knows
+	Busy    Outcome = "busy"     // the vendor may take it later
+	Ended   Outcome = "ended"    // the message ended otherwise; nothing was sent
+)
+
+// Result says how the submit ended.
+type Result struct {
+	Outcome    Outcome        `json:"outcome"`
+	Status     message.Status `json:"status,omitempty"` // of the record, when ended
+	Reason     message.Reason `json:"reason,omitempty"`
+	Detail     string         `json:"detail,omitempty"`
+	VendorCode string         `json:"vendor_code,omitempty"`
+	RetryAfter time.Duration  `json:"retry_after,omitempty"` // when busy
+	Throttled  bool           `json:"throttled,omitempty"`   // when busy: for rate, not for trouble
+	Decided    bool           `json:"decided,omitempty"`     // receipts have decided the message already
+	Notify     []message.ID   `json:"notify,omitempty"`
+}
+
+// Submit journals and sends every part that the vendor does not have yet. It may
+// run twice: parts with an answer are left alone, and a part journalled by an
+// earlier run without an answer is in doubt and goes again only if the
+// message's delivery policy says at_least_once.
+func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
+	m, err := a.Journal.Message(ctx, in.MessageID)
+	if err != nil {
+		return Result{}, activities.Fail(err)
+	}
+	if m.Status.Final() {
+		return a.ended(ctx, m)
+	}
+	parts, err := a.Journal.Parts(ctx, m.ID, m.Segments)
+	if err != nil {
+		return Result{}, activities.Fail(err)
+	}
+	w := &work{a: a, m: m, in: in}
+	if err := w.takeStock(ctx, parts); err != nil {
+		return Result{}, activities.Fail(err)
+	}
+	connector := a.Connector(in.Vendor.ID)
+	if connector == nil && len(w.todo) > 0 {
+		return Result{Outcome: Busy, Reason: message.ReasonVendorUnreachable, RetryAfter: noLinkDelay}, nil
+	}
+	if len(w.todo) > 0 {
+		ok, err := w.journal(ctx)
+		if err != nil {
+			return Result{}, activities.Fail(err)
+		}
+		if !ok {
+			return a.ended(ctx, m)
+		}
+		stop := beat(ctx)
+		w.send(ctx, connector)
+		stop()
+	}
+	// From here on the wire may have been written: the answers are recorded even if
+	// the caller has given up.
+	r, err := w.record(context.WithoutCancel(ctx))
+	return r, activities.Fail(err)
+}
+
+// beatEvery is how often a submit that waits for its vendor shows that it is
+// alive: well below the heartbeat timeout, and never for the usual submit, which
+// is answered sooner and so costs no write.
+const beatEvery = 5 * time.Second
+
+// beat heartbeats until the returned function is called. A local activity, or a
+// plain call, has no heartbeat.
+func beat(ctx context.Context) (stop func()) {
+	if !activity.IsActivity(ctx) || activity.GetInfo(ctx).IsLocalActivity {
+		return func() {}
+	}
+	done := make(chan struct{}) // closed by stop
+	var running sync.WaitGroup
+	running.Go(func() {
+		tick := time.NewTicker(beatEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				activity.RecordHeartbeat(ctx)
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		close(done)
+		running.Wait()
+	}
+}
+
+// noLinkDelay is how soon a part is offered again to a vendor whose link went
+// away between the poll and the submit.
+const noLinkDelay = time.Second
+
+func (a *Activities) ended(ctx context.Context, m *message.Message) (Result, error) {
+	now, err := a.Journal.Message(ctx, m.ID)
+	if err != nil {
+		return Result{}, activities.Fail(err)
+	}
+	pending, err := a.Journal.PendingNotifications(ctx, m.ID)
+	return Result{Outcome: Ended, Status: now.Status, Notify: pending}, activities.Fail(err)
+}
+
+// reference is the concatenation reference of a message: drawn from its
+// conversation and id, so that retries repeat it and neighbours differ (TS
+// 23.040 §9.2.3.24.1 asks for uniqueness per sender and recipient only).
+func reference(m *message.Message) uint16 {
+	h := fnv.New32a()
+	h.Write(m.ID[:])
+	s := h.Sum32()
+	return uint16(s>>16) ^ uint16(s)
+}
+
+// texts splits the message as it was split when it was accepted.
+func texts(m *message.Message) ([]string, error) {
+	parts, err := text.Split(m.Body, m.Encoding, false)
+	if err != nil {
+		return nil, message.Because(message.ReasonEncodingMismatch, err, "the stored text does not fit its encoding")
+	}
+	if len(parts) != m.Segments {
+		return nil, message.Refuse(message.ReasonInternal, "the text makes %d parts, the record says %d", len(parts), m.Segments)
+	}
+	return parts, nil
+}

@@ -1,0 +1,303 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/user"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/postgres"
+	"github.com/postrider/postrider/internal/secret"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// allScopes are what a key may be given.
+var allScopes = []string{"messages:write", "messages:read", "media:write", "numbers:read", "numbers:write", "webhooks:read", "webhooks:write",
+	"credentials:write", "registry:read", "registry:write", "optouts:read", "optouts:write", "usage:read", "account:write"}
+
+func adminCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "admin",
+		Short: "Configure accounts, numbers, vendors and routes",
+		Long:  "Changes take effect on every running process within seconds, and each is written to the audit log.",
+	}
+	cmd.AddCommand(accountCommand(), credentialCommand(), campaignCommand(), numberCommand(), vendorCommand(), routeCommand(), endpointCommand())
+	return cmd
+}
+
+// shellActor names who runs a command.
+func shellActor() postgres.Actor {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return postgres.Actor{Name: name, Role: "shell"}
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// idFlag is an id given as a flag.
+type idFlag struct{ id message.ID }
+
+func (f *idFlag) String() string {
+	if f.id == (message.ID{}) {
+		return ""
+	}
+	return f.id.String()
+}
+func (f *idFlag) Type() string { return "id" }
+func (f *idFlag) Set(s string) (err error) {
+	f.id, err = message.ParseID(s)
+	return err
+}
+
+func accountCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "account", Short: "Customers"}
+	var name, external string
+	var rate int
+	create := &cobra.Command{Use: "create", Short: "Add a customer", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+			hook := secret.NewWebhookSecret().Reveal()
+			a := snapshot.Account{ID: message.NewID(), CompanyName: name, ExternalID: external, APIRateLimit: rate, WebhookSecret: hook}
+			if err := db.CreateAccount(cmd.Context(), shellActor(), a); err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), map[string]any{"id": a.ID, "company_name": name, "webhook_secret": hook})
+		})
+	}}
+	create.Flags().StringVar(&name, "name", "", "company name")
+	create.Flags().StringVar(&external, "external-id", "", "the customer's id in other systems")
+	create.Flags().IntVar(&rate, "rate", 10, "messages accepted a second")
+	_ = create.MarkFlagRequired("name")
+	cmd.AddCommand(create)
+	for word, status := range map[string]snapshot.AccountStatus{"suspend": snapshot.AccountSuspended, "resume": snapshot.AccountActive, "close": snapshot.AccountClosed} {
+		cmd.AddCommand(&cobra.Command{Use: word + " ACCOUNT", Short: "Make the account " + string(status), Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := message.ParseID(args[0])
+			if err != nil {
+				return err
+			}
+			return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+				return db.SetAccountStatus(cmd.Context(), shellActor(), id, status)
+			})
+		}})
+	}
+	return cmd
+}
+
+func credentialCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "credential", Short: "API keys"}
+	var account idFlag
+	var name string
+	var scopes []string
+	create := &cobra.Command{Use: "create", Short: "Make an API key; its secret is shown once", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return withDB(cmd.Context(), func(db *postgres.DB, keys *secret.Keyring) error {
+			word := secret.NewAPISecret().Reveal()
+			c := snapshot.Credential{ID: message.NewID(), AccountID: account.id, Name: name, Key: secret.NewAPIKey(), SecretHash: keys.Hasher().HashSecret(word), Scopes: scopes}
+			if err := db.CreateCredential(cmd.Context(), shellActor(), c); err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), map[string]any{"id": c.ID, "key": c.Key, "secret": word, "scopes": scopes})
+		})
+	}}
+	create.Flags().Var(&account, "account", "whose key it is")
+	create.Flags().StringVar(&name, "name", "", "what it is for")
+	create.Flags().StringSliceVar(&scopes, "scopes", allScopes, "what it may do")
+	_ = create.MarkFlagRequired("account")
+	revoke := &cobra.Command{Use: "revoke CREDENTIAL", Short: "End a key and its tokens", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		id, err := message.ParseID(args[0])
+		if err != nil {
+			return err
+		}
+		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+			return db.RevokeCredential(cmd.Context(), shellActor(), id)
+		})
+	}}
+	cmd.AddCommand(create, revoke)
+	return cmd
+}
+
+func campaignCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "campaign", Short: "10DLC campaigns"}
+	var account idFlag
+	c := snapshot.Campaign{}
+	var status string
+	add := &cobra.Command{Use: "add", Short: "Add a campaign as the registry knows it", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+			c.ID, c.AccountID, c.Status = message.NewID(), account.id, snapshot.CampaignStatus(status)
+			if err := db.CreateCampaign(cmd.Context(), shellActor(), c, ""); err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), map[string]any{"id": c.ID, "campaign_id": c.CampaignID, "status": c.Status})
+		})
+	}}
+	add.Flags().Var(&account, "account", "whose campaign it is")
+	add.Flags().StringVar(&c.CampaignID, "campaign-id", "", "the registry's id")
+	add.Flags().StringVar(&c.BrandID, "brand-id", "", "the registry's id of the brand")
+	add.Flags().StringVar(&c.UseCase, "use-case", "", "such as 2FA or MARKETING")
+	add.Flags().StringVar(&status, "status", "pending", "draft, pending, active, suspended, rejected or expired")
+	_ = add.MarkFlagRequired("account")
+	set := &cobra.Command{Use: "set-status CAMPAIGN STATUS", Short: "Record what the registry says", Args: cobra.ExactArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
+		id, err := message.ParseID(args[0])
+		if err != nil {
+			return err
+		}
+		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+			return db.SetCampaignStatus(cmd.Context(), shellActor(), id, snapshot.CampaignStatus(args[1]))
+		})
+	}}
+	cmd.AddCommand(add, set)
+	return cmd
+}
+
+func numberCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "number", Short: "Numbers that customers send from"}
+	var account, campaign idFlag
+	var verification string
+	add := &cobra.Command{Use: "add NUMBER", Short: "Give a number to an account", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		a, err := message.ParseRecipient(args[0])
+		if err != nil {
+			return err
+		}
+		n := snapshot.Number{Number: a, AccountID: account.id, Type: numberType(a), SMSEnabled: true, Campaign: campaign.id, Verification: verification}
+		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+			if err := db.CreateNumber(cmd.Context(), shellActor(), n); err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), map[string]any{"number": n.Number, "type": n.Type})
+		})
+	}}
+	add.Flags().Var(&account, "account", "whose number it is")
+	add.Flags().Var(&campaign, "campaign", "row id of its 10DLC campaign")
+	add.Flags().StringVar(&verification, "verification", "unverified", "of a toll-free number: unverified, pending, approved or rejected")
+	_ = add.MarkFlagRequired("account")
+	cmd.AddCommand(add)
+	return cmd
+}
+
+func numberType(a message.Address) snapshot.NumberType {
+	switch {
+	case a.Kind() == message.ShortCode:
+		return snapshot.ShortCode
+	case a.TollFree():
+		return snapshot.TollFree
+	}
+	return snapshot.LongCode
+}
+
+func vendorCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "vendor", Short: "Upstream links"}
+	v := snapshot.Vendor{ProviderType: "smpp", Active: true, SupportsUnicode: true}
+	var password string
+	add := &cobra.Command{Use: "add NAME", Short: "Add an SMPP vendor", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		v.ID, v.Name, v.Password = message.NewID(), args[0], password
+		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+			if err := db.CreateVendor(cmd.Context(), shellActor(), v); err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), map[string]any{"id": v.ID, "instance_name": v.Name})
+		})
+	}}
+	f := add.Flags()
+	f.StringVar(&v.Host, "host", "", "host")
+	f.IntVar(&v.Port, "port", 2775, "port")
+	f.StringVar(&v.Username, "system-id", "", "system_id")
+	f.StringVar(&password, "password", "", "password")
+	f.StringVar(&v.SystemType, "system-type", "", "system_type")
+	f.BoolVar(&v.UseTLS, "tls", false, "TLS")
+	f.StringVar(&v.BindType, "bind-type", "transceiver", "transmitter, receiver or transceiver")
+	f.IntVar(&v.Throughput, "throughput", 100, "parts a second, 0 for no limit")
+	f.IntVar(&v.Window, "window", 10, "unanswered submits a bind")
+	f.IntVar(&v.MaxBinds, "max-binds", 1, "binds")
+	f.IntVar(&v.Priority, "priority", 100, "smaller is asked first")
+	f.StringVar(&v.IDFormat, "id-format", "same", "same, hex_to_dec or dec_to_hex")
+	f.StringVar(&v.LongMessage, "long-message", "udh", "udh, sar or payload")
+	f.BoolVar(&v.SupportsAlphanumeric, "alphanumeric", false, "takes alphanumeric senders")
+	_ = add.MarkFlagRequired("host")
+	cmd.AddCommand(add)
+	return cmd
+}
+
+func routeCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "route", Short: "Routing rules"}
+	var vendor, account idFlag
+	var dest, source, rate string
+	var priority, weight int
+	add := &cobra.Command{Use: "add", Short: "Send what matches to a vendor", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		r := snapshot.Route{Priority: priority, VendorID: vendor.id, AccountID: account.id, Weight: weight}
+		var errs [3]error
+		r.DestPattern, errs[0] = pattern(dest)
+		r.SourcePattern, errs[1] = pattern(source)
+		r.RatePerMsg, errs[2] = micros(rate)
+		if err := errors.Join(errs[:]...); err != nil {
+			return err
+		}
+		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+			id, err := db.CreateRoute(cmd.Context(), shellActor(), r)
+			if err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), map[string]any{"id": id})
+		})
+	}}
+	add.Flags().Var(&vendor, "vendor", "the vendor's id")
+	add.Flags().Var(&account, "account", "only for this account")
+	add.Flags().StringVar(&dest, "dest", "", "RE2 on the recipient's digits; empty for any")
+	add.Flags().StringVar(&source, "source", "", "RE2 on the sender's digits; empty for any")
+	add.Flags().StringVar(&rate, "rate", "0", "price a part, such as 0.0045")
+	add.Flags().IntVar(&priority, "priority", 100, "smaller is asked first")
+	add.Flags().IntVar(&weight, "weight", 1, "share among equals")
+	_ = add.MarkFlagRequired("vendor")
+	cmd.AddCommand(add)
+	return cmd
+}
+
+func pattern(s string) (*regexp.Regexp, error) {
+	if s == "" {
+		return nil, nil
+	}
+	return regexp.Compile(s)
+}
+
+// micros reads a decimal price with at most six decimals.
+func micros(s string) (message.Micros, error) {
+	whole, frac, _ := strings.Cut(s, ".")
+	if len(frac) > 6 {
+		return 0, fmt.Errorf("rate %q: at most six decimals", s)
+	}
+	var n int64
+	if _, err := fmt.Sscanf(whole+frac+strings.Repeat("0", 6-len(frac)), "%d", &n); err != nil || n < 0 {
+		return 0, fmt.Errorf("rate %q: want a decimal number such as 0.0045", s)
+	}
+	return message.Micros(n), nil
+}
+
+func endpointCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "endpoint", Short: "Webhook endpoints"}
+	var account idFlag
+	e := snapshot.Endpoint{}
+	add := &cobra.Command{Use: "add URL", Short: "Send an account's events to a URL; the secret is shown once", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		e.ID, e.AccountID, e.URL, e.Secret = message.NewID(), account.id, args[0], secret.NewWebhookSecret().Reveal()
+		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+			if err := db.CreateEndpoint(cmd.Context(), shellActor(), e); err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), map[string]any{"id": e.ID, "url": e.URL, "secret": e.Secret})
+		})
+	}}
+	add.Flags().Var(&account, "account", "whose events")
+	add.Flags().StringSliceVar(&e.EventTypes, "types", nil, "event types; empty for all")
+	add.Flags().StringVar(&e.Format, "format", "event", "event or flat")
+	_ = add.MarkFlagRequired("account")
+	cmd.AddCommand(add)
+	return cmd
+}

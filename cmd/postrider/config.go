@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/postrider/postrider/internal/postgres"
+	"github.com/postrider/postrider/internal/secret"
+)
+
+// Roles that a process can have. Each is served by at least one process of an
+// installation.
+var allRoles = []string{"rest", "messages", "notify", "vendors"}
+
+// Config is what a process reads from its environment, once, at its start. What
+// concerns customers, vendors and routes is rows in the database instead, and
+// takes effect while the process runs.
+type Config struct {
+	// APIHost and APIPort are where the customer API listens. TLS ends at the
+	// proxy before it.
+	APIHost string `env:"API_HOST" envDefault:"0.0.0.0"`
+	APIPort int    `env:"API_PORT" envDefault:"8080"`
+	// PublicURL is where customers reach the API; it stands in the pages'
+	// examples.
+	PublicURL string `env:"PUBLIC_URL"`
+	// MetricsHost and MetricsPort serve /metrics, /healthz and /readyz. They are
+	// not for the public.
+	MetricsHost string `env:"METRICS_HOST" envDefault:"0.0.0.0"`
+	MetricsPort int    `env:"METRICS_PORT" envDefault:"9090"`
+
+	PostgresHost     string `env:"POSTGRES_HOST" envDefault:"127.0.0.1"`
+	PostgresPort     int    `env:"POSTGRES_PORT" envDefault:"5432"`
+	PostgresUser     string `env:"POSTGRES_USER" envDefault:"postrider"`
+	PostgresPassword string `env:"POSTGRES_PASSWORD"`
+	PostgresDB       string `env:"POSTGRES_DB" envDefault:"postrider"`
+	PostgresSSLMode  string `env:"POSTGRES_SSLMODE" envDefault:"prefer"`
+	// PostgresMaxConns bounds the connections of this process.
+	PostgresMaxConns int `env:"POSTGRES_MAX_CONNS" envDefault:"20"`
+
+	TemporalAddress   string `env:"TEMPORAL_ADDRESS" envDefault:"127.0.0.1:7233"`
+	TemporalNamespace string `env:"TEMPORAL_NAMESPACE" envDefault:"postrider"`
+
+	// Keys is the keyring, "id:base64,id:base64": the first seals, the others
+	// still open. KeyFile holds the same in a file, which is made on a first
+	// start when it does not exist; one of the two must be set.
+	Keys    string `env:"POSTRIDER_KEYS"`
+	KeyFile string `env:"POSTRIDER_KEY_FILE"`
+
+	// WebhookAllowLoopback lets webhooks go to this machine and over plain
+	// http: for development only.
+	WebhookAllowLoopback bool `env:"WEBHOOK_ALLOW_LOOPBACK"`
+	// CodecOrigin is the origin of the Temporal UI that may decode payloads
+	// through the metrics listener; empty: nobody may. There is no
+	// authentication on it, so it is for development only.
+	CodecOrigin string `env:"CODEC_ORIGIN"`
+	// Currency is what the routes' rates are in.
+	Currency string `env:"CURRENCY" envDefault:"USD"`
+	// Starters bounds the workflow starts under way at once. 0: the default.
+	Starters int `env:"STARTERS" envDefault:"0"`
+
+	LogLevel  string `env:"LOG_LEVEL" envDefault:"info"`
+	LogFormat string `env:"LOG_FORMAT" envDefault:"json"`
+
+	// RabbitMQHost is taken so that configurations of the gateway before this
+	// one still start; nothing uses it.
+	RabbitMQHost string `env:"RABBITMQ_HOST"`
+}
+
+func readConfig() (Config, error) {
+	var c Config
+	if err := env.Parse(&c); err != nil {
+		return c, err
+	}
+	var errs []error
+	for name, port := range map[string]int{"API_PORT": c.APIPort, "METRICS_PORT": c.MetricsPort, "POSTGRES_PORT": c.PostgresPort} {
+		if port < 0 || port > 65535 {
+			errs = append(errs, fmt.Errorf("%s is %d; want 0 to 65535", name, port))
+		}
+	}
+	if c.Keys == "" && c.KeyFile == "" {
+		errs = append(errs, errors.New("set POSTRIDER_KEYS or POSTRIDER_KEY_FILE: without a key nothing can be stored"))
+	}
+	if c.Keys != "" && c.KeyFile != "" {
+		errs = append(errs, errors.New("set one of POSTRIDER_KEYS and POSTRIDER_KEY_FILE, not both"))
+	}
+	return c, errors.Join(errs...)
+}
+
+func (c Config) keyring() (*secret.Keyring, error) {
+	if c.Keys != "" {
+		return secret.ParseKeyring(c.Keys)
+	}
+	return secret.LoadOrCreateKeyring(filepath.Clean(c.KeyFile))
+}
+
+func (c Config) postgres() postgres.Config {
+	return postgres.Config{Host: c.PostgresHost, Port: c.PostgresPort, User: c.PostgresUser, Password: c.PostgresPassword,
+		Database: c.PostgresDB, SSLMode: c.PostgresSSLMode, MaxConns: c.PostgresMaxConns}
+}
+
+// parseRoles reads the --roles flag; empty means all.
+func parseRoles(list string) (map[string]bool, error) {
+	roles := map[string]bool{}
+	for _, r := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
+		if !slices.Contains(allRoles, r) {
+			return nil, fmt.Errorf("role %q is unknown; want some of %s", r, strings.Join(allRoles, ", "))
+		}
+		roles[r] = true
+	}
+	if len(roles) == 0 {
+		for _, r := range allRoles {
+			roles[r] = true
+		}
+	}
+	return roles, nil
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/postrider/postrider/edges/rest"
+	"github.com/postrider/postrider/edges/vendors"
+	vendorsmpp "github.com/postrider/postrider/edges/vendors/smpp"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/postgres"
+	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/webhook"
+)
+
+// vendorKinds are the kinds of vendor that this build can link to.
+func (g *Gateway) vendorKinds() map[string]func(*snapshot.Vendor) (vendors.Link, error) {
+	return map[string]func(*snapshot.Vendor) (vendors.Link, error){
+		"smpp": func(v *snapshot.Vendor) (vendors.Link, error) {
+			return vendorsmpp.New(vendorsmpp.Config{Vendor: *v, OnReceipt: g.ingress.Receipt, OnInbound: refuseInbound, Log: g.Log.With("part", "vendor")})
+		},
+	}
+}
+
+// refuseInbound leaves inbound messages with the vendor, which keeps them and
+// tries again: nothing here could deliver them yet, and an answer that says
+// "taken" would lose them.
+func refuseInbound(context.Context, vendors.InboundMessage) error {
+	return message.Refuse(message.ReasonUnavailable, "inbound messages are not taken by this release")
+}
+
+func (g *Gateway) startREST(ctx context.Context) error {
+	if err := g.ensureSigningKey(ctx); err != nil {
+		return err
+	}
+	policy := g.webhookPolicy()
+	server := &rest.Server{
+		Ingress:  g.ingress,
+		Journal:  g.db,
+		Snapshot: g.config.Current,
+		Secrets:  g.keys.Hasher(),
+		Log:      g.Log.With("part", "rest"),
+		CheckURL: func(u *url.URL) error { return webhook.ValidateURL(u.String(), policy) },
+		Ready:    g.checks,
+		CredentialUsed: func(id message.ID) {
+			go func() { // bounded by its timeout; the edge calls this once a minute for each key
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				defer cancel()
+				if err := g.db.CredentialUsed(ctx, id); err != nil {
+					g.Log.Debug("use of a key not noted", "error", err)
+				}
+			}()
+		},
+		Observe: func(operation string, status int, took time.Duration) {
+			g.metrics.APIRequests.WithLabelValues(operation, fmt.Sprint(status)).Observe(took.Seconds())
+		},
+		RateLimited: func(message.ID, bool) { g.metrics.RateExceeded.WithLabelValues("customer").Inc() },
+		PublicURL:   g.Config.PublicURL,
+	}
+	l, err := listen(g.Config.APIHost, g.Config.APIPort)
+	if err != nil {
+		return err
+	}
+	g.rest = server
+	g.serve("customer API", func() error { return server.Serve(l) })
+	return nil
+}
+
+// ensureSigningKey makes the first key for access tokens. Two processes that
+// start at once may make two; both are published and either may sign.
+func (g *Gateway) ensureSigningKey(ctx context.Context) error {
+	for _, k := range g.config.Current().SigningKeys {
+		if k.RetiredAt.IsZero() {
+			return nil
+		}
+	}
+	seed := make([]byte, ed25519.SeedSize)
+	if _, err := rand.Read(seed); err != nil {
+		return err
+	}
+	k := snapshot.SigningKey{KID: message.Hex32(message.NewID()), Algorithm: "EdDSA", Secret: seed, SignsFrom: time.Now()}
+	if err := g.db.AddSigningKey(ctx, postgres.Actor{Name: "postrider", Role: "system"}, k); err != nil {
+		return fmt.Errorf("first signing key: %w", err)
+	}
+	return g.config.Reload(ctx)
+}

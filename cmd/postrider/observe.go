@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postrider/postrider/edges/ingress"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/webhook"
+)
+
+func (g *Gateway) ingressMetrics() ingress.Metrics {
+	return ingress.Metrics{
+		Accepted: func(edge string, took time.Duration) {
+			g.metrics.AcceptDuration.WithLabelValues(edge).Observe(took.Seconds())
+		},
+		Status: func(m *message.Message, status message.Status, reason message.Reason) {
+			g.metrics.MessageStatus.WithLabelValues(string(status), string(reason)).Inc()
+			account := m.AccountID.String()
+			switch {
+			case status == message.StatusAccepted:
+				g.metrics.SentPerCustomer.WithLabelValues(account).Inc()
+			case reason.Class() == message.FixRegistration:
+				g.metrics.TenDLC.WithLabelValues(account, string(reason)).Inc()
+			}
+		},
+		Receipt: func(vendor message.ID, state message.ReceiptState) {
+			g.metrics.Receipts.WithLabelValues(vendor.String(), string(state)).Inc()
+		},
+	}
+}
+
+func (g *Gateway) observeSubmit(vendor message.ID, _ string, took time.Duration, err error) {
+	status := "ok"
+	var no *message.SubmitError
+	if errors.As(err, &no) {
+		status = string(no.Reason)
+	} else if err != nil {
+		status = "error"
+	}
+	g.metrics.ClientSubmit.WithLabelValues(vendor.String(), status).Inc()
+	g.metrics.SubmitDuration.WithLabelValues(vendor.String()).Observe(took.Seconds())
+}
+
+func (g *Gateway) observeOutcome(m *message.Message, status message.Status, reason message.Reason) {
+	g.metrics.MessageStatus.WithLabelValues(string(status), string(reason)).Inc()
+	if status.Final() && !m.SubmittedAt.IsZero() {
+		g.metrics.CostPerCustomer.WithLabelValues(m.AccountID.String()).Add(float64(m.Price.Amount) / 1e6)
+		g.metrics.TimeToSent.WithLabelValues(string(m.Class)).Observe(m.SubmittedAt.Sub(m.CreatedAt).Seconds())
+	}
+}
+
+func (g *Gateway) observeWebhook(outcome webhook.Outcome, took time.Duration) {
+	g.metrics.WebhookAttempts.WithLabelValues(string(outcome)).Observe(took.Seconds())
+}
+
+// registerGauges adds the gauges that are read from what they describe.
+func (g *Gateway) registerGauges() {
+	g.metrics.Gauge("config_version", "Version of the configuration in force.", func() float64 { return float64(g.config.Current().Version) })
+	g.metrics.Counted("journal_unstarted_messages", "Accepted messages whose workflow may not have been started.", g.db.CountUnstarted)
+	g.metrics.Counted("receipts_unmatched", "Receipts that match no part.", g.db.CountUnmatched)
+	g.metrics.Collect(linkCollector{g})
+}
+
+var (
+	descConnections = prometheus.NewDesc("smpp_client_connections_total", "Links to vendors, by state: 1 for the state that a link is in.", []string{"vendor_id", "status"}, nil)
+	descThroughput  = prometheus.NewDesc("smpp_client_throughput_current", "Parts a second over a vendor's link now.", []string{"vendor_id"}, nil)
+)
+
+// linkCollector reads the links at each scrape.
+type linkCollector struct{ g *Gateway }
+
+func (c linkCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- descConnections
+	out <- descThroughput
+}
+
+func (c linkCollector) Collect(out chan<- prometheus.Metric) {
+	for v, s := range c.g.fleet.Status() {
+		for _, state := range []string{"connected", "connecting", "disconnected"} {
+			on := 0.0
+			if s.Bind == state {
+				on = 1
+			}
+			out <- prometheus.MustNewConstMetric(descConnections, prometheus.GaugeValue, on, v.ID.String(), state)
+		}
+		out <- prometheus.MustNewConstMetric(descThroughput, prometheus.GaugeValue, s.Throughput, v.ID.String())
+	}
+}
+
+// noteHealth writes what the links look like into their rows, for staff.
+func (g *Gateway) noteHealth(ctx context.Context, seen map[message.ID]string) {
+	for v, s := range g.fleet.Status() {
+		health := "unhealthy"
+		if s.Bind == "connected" {
+			health = "healthy"
+		}
+		if seen[v.ID] == health {
+			continue
+		}
+		if err := g.db.VendorHealth(ctx, v.ID, health); err == nil {
+			seen[v.ID] = health
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/converter"
+
+	"github.com/postrider/postrider/edges/rest"
+	"github.com/postrider/postrider/internal/secret"
+	"github.com/postrider/postrider/workers"
+)
+
+// readiness is whether the process wants traffic.
+type readiness struct {
+	once  sync.Once
+	fails chan error
+	mu    sync.Mutex
+	state string // starting, up, stopping
+}
+
+func (r *readiness) init() { r.once.Do(func() { r.fails = make(chan error, 1) }) }
+
+func (r *readiness) up()   { r.set("up") }
+func (r *readiness) down() { r.set("stopping") }
+
+func (r *readiness) set(s string) {
+	r.mu.Lock()
+	r.state = s
+	r.mu.Unlock()
+}
+
+func (r *readiness) get() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
+
+func (r *readiness) failed() <-chan error {
+	r.init()
+	return r.fails
+}
+
+// fail reports that a part has ended by itself; the first report ends the
+// process.
+func (r *readiness) fail(err error) {
+	r.init()
+	select {
+	case r.fails <- err:
+	default:
+	}
+}
+
+var errNotUp = errors.New("starting or shutting down")
+
+// checks asks what the process depends on. Temporal is shown but does not
+// count: while it is away messages wait.
+func (g *Gateway) checks(ctx context.Context) map[string]rest.Check {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	out := map[string]rest.Check{"journal": {Err: g.db.Ping(ctx)}}
+	_, err := g.temporal.CheckHealth(ctx, nil)
+	out["temporal"] = rest.Check{Err: err, Advisory: true}
+	if g.config.Current() == nil {
+		out["configuration"] = rest.Check{Err: errors.New("no configuration is loaded")}
+	} else {
+		out["configuration"] = rest.Check{}
+	}
+	var state error
+	if g.ready.get() != "up" {
+		state = errNotUp
+	}
+	out["listeners"] = rest.Check{Err: state}
+	return out
+}
+
+// checkTimeout bounds one look at everything.
+const checkTimeout = 2 * time.Second
+
+// opsServer serves metrics and health on the port that is not public.
+type opsServer struct {
+	g      *Gateway
+	server *http.Server
+}
+
+func newOpsServer(g *Gateway) *opsServer {
+	mux := http.NewServeMux()
+	o := &opsServer{g: g, server: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute}}
+	mux.Handle("GET /metrics", g.metrics.Handler())
+	mux.Handle("/", rest.HealthHandler(g.checks, g.Log))
+	if origin := g.Config.CodecOrigin; origin != "" {
+		codec := converter.NewPayloadCodecHTTPHandler(workers.Codec{Sealer: g.keys.Box(secret.Content)})
+		mux.Handle("/codec/", http.StripPrefix("/codec", allowOrigin(origin, codec)))
+	}
+	return o
+}
+
+// allowOrigin lets the pages of one origin call h from a browser.
+func allowOrigin(origin string, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", origin)
+		w.Header().Set("Access-Control-Allow-Methods", "POST")
+		w.Header().Set("Access-Control-Allow-Headers", "content-type,x-namespace,authorization")
+		w.Header().Set("Vary", "Origin")
+		if r.Method == http.MethodOptions {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		if r.Header.Get("Origin") != origin {
+			http.Error(w, "this origin may not decode", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (o *opsServer) start() error {
+	l, err := listen(o.g.Config.MetricsHost, o.g.Config.MetricsPort)
+	if err != nil {
+		return err
+	}
+	o.g.serve("metrics server", func() error { return o.server.Serve(l) })
+	return nil
+}
+
+func (o *opsServer) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := o.server.Shutdown(ctx); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		_ = o.server.Close()
+	}
+}

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	temporallog "go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/postrider/postrider/activities/admit"
+	"github.com/postrider/postrider/activities/notify"
+	"github.com/postrider/postrider/activities/record"
+	"github.com/postrider/postrider/activities/route"
+	"github.com/postrider/postrider/activities/submit"
+	"github.com/postrider/postrider/edges/ingress"
+	"github.com/postrider/postrider/internal/postgres"
+	"github.com/postrider/postrider/internal/secret"
+	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/telemetry"
+	"github.com/postrider/postrider/internal/webhook"
+	"github.com/postrider/postrider/workers"
+)
+
+// Gateway is one process: every part of it in the order in which it is put
+// together, and the reverse of it at the end.
+type Gateway struct {
+	Config Config
+	Roles  map[string]bool
+	Log    *slog.Logger
+
+	keys     *secret.Keyring
+	db       *postgres.DB
+	config   *snapshot.Holder
+	metrics  *telemetry.Metrics
+	temporal client.Client
+	sender   *webhook.Sender
+	fleet    *workers.Fleet
+	steps    workers.Steps
+	ingress  *ingress.Ingress
+	keepers  []*workers.Keeper
+	rest     restEdge
+	ops      *opsServer
+
+	ready readiness
+}
+
+// Times of the shutdown, in its order.
+const (
+	drainTimeout  = 10 * time.Second // for requests under way
+	unbindTimeout = 15 * time.Second // for vendors' answers under way
+)
+
+// Run serves until ctx ends, then shuts down in order.
+func (g *Gateway) Run(ctx context.Context) error {
+	if err := g.open(ctx); err != nil {
+		g.close()
+		return err
+	}
+	if err := g.start(ctx); err != nil {
+		g.shutdown()
+		return err
+	}
+	g.Log.Info("postrider is up", "roles", rolesOf(g.Roles), "api", g.Config.APIPort, "metrics", g.Config.MetricsPort)
+	select {
+	case <-ctx.Done():
+		g.Log.Info("shutting down")
+	case err := <-g.failed():
+		g.shutdown()
+		return err
+	}
+	g.shutdown()
+	return nil
+}
+
+// open joins the parts; nothing is served yet.
+func (g *Gateway) open(ctx context.Context) error {
+	var err error
+	if g.keys, err = g.Config.keyring(); err != nil {
+		return err
+	}
+	content := g.keys.Box(secret.Content)
+	if g.db, err = postgres.Open(ctx, g.Config.postgres(), content); err != nil {
+		return err
+	}
+	g.metrics = telemetry.New()
+	g.config = snapshot.NewHolder(g.db, g.Log)
+	codec := workers.Codec{Sealer: content}
+	if g.temporal, err = client.NewLazyClient(client.Options{
+		HostPort:      g.Config.TemporalAddress,
+		Namespace:     g.Config.TemporalNamespace,
+		Identity:      g.instance(),
+		DataConverter: codec.DataConverter(),
+		FailureConverter: temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{
+			EncodeCommonAttributes: true, DataConverter: codec.DataConverter()}),
+		Logger: temporallog.NewStructuredLogger(g.Log.With("part", "temporal")),
+	}); err != nil {
+		return fmt.Errorf("Temporal client: %w", err)
+	}
+	g.sender = webhook.NewSender(webhook.Config{Policy: g.webhookPolicy()})
+	g.joinIngress()
+	g.joinSteps()
+	g.ops = newOpsServer(g)
+	return nil
+}
+
+func (g *Gateway) webhookPolicy() webhook.Policy {
+	if !g.Config.WebhookAllowLoopback {
+		return webhook.Policy{}
+	}
+	return webhook.Policy{AllowHTTP: true, AllowLoopback: true}
+}
+
+// instance names this process in the journal and in Temporal: unique for each
+// start, so that a journal row tells whether its writer still lives.
+func (g *Gateway) instance() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + "-" + strconv.Itoa(os.Getpid())
+}
+
+func (g *Gateway) joinIngress() {
+	policy := g.webhookPolicy()
+	g.ingress = &ingress.Ingress{
+		Journal:  g.db,
+		Temporal: workers.Starter{Client: g.temporal},
+		Snapshot: g.config.Current,
+		CheckURL: func(url string) error { return webhook.ValidateURL(url, policy) },
+		Log:      g.Log.With("part", "ingress"),
+		Now:      time.Now,
+		Starters: g.Config.Starters,
+		Currency: g.Config.Currency,
+		Metrics:  g.ingressMetrics(),
+		Outcome: func(ctx context.Context, in record.Input) (record.Result, error) {
+			return g.steps.Record.RecordOutcome(ctx, in)
+		},
+	}
+}
+
+func (g *Gateway) joinSteps() {
+	g.fleet = &workers.Fleet{Client: g.temporal, Namespace: g.Config.TemporalNamespace, Kinds: g.vendorKinds(), Log: g.Log.With("part", "vendors")}
+	g.steps = workers.Steps{
+		Admit:  &admit.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now},
+		Route:  &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: time.Now},
+		Submit: &submit.Activities{Journal: g.db, Snapshot: g.config.Current, Connector: g.fleet.Connector, Instance: g.instance(), Now: time.Now, Observe: g.observeSubmit},
+		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now, Recorded: g.observeOutcome},
+		Notify: &notify.Activities{Journal: g.db, Snapshot: g.config.Current, Sender: g.sender, Now: time.Now, Observe: g.observeWebhook},
+	}
+	g.fleet.Submit = g.steps.Submit
+}
+
+// start begins to serve, from the inside out: what accepts comes last.
+func (g *Gateway) start(ctx context.Context) error {
+	g.fleet.Start(ctx)
+	if g.Roles["vendors"] {
+		g.config.OnChange(g.fleet.Apply)
+	}
+	if err := g.config.Start(ctx); err != nil {
+		return err
+	}
+	if err := g.ops.start(); err != nil {
+		return err
+	}
+	if g.Roles["messages"] {
+		g.keep(ctx, "messages", func() worker.Worker { return workers.Messages(g.temporal, g.steps) })
+	}
+	if g.Roles["notify"] {
+		g.keep(ctx, "notify", func() worker.Worker { return workers.Notify(g.temporal, g.steps) })
+	}
+	// The starters need a messages worker of the same process to start eagerly;
+	// other processes leave their messages in the outbox for them.
+	if g.Roles["messages"] {
+		g.ingress.Start(ctx)
+	}
+	g.registerGauges()
+	if g.Roles["rest"] {
+		if err := g.startREST(ctx); err != nil {
+			return err
+		}
+	}
+	g.ready.up()
+	return nil
+}
+
+func (g *Gateway) keep(ctx context.Context, name string, build func() worker.Worker) {
+	k := &workers.Keeper{Name: name, New: build, Log: g.Log}
+	k.Start(ctx)
+	g.keepers = append(g.keepers, k)
+}
+
+func (g *Gateway) failed() <-chan error { return g.ready.failed() }
+
+// shutdown goes in the order that loses and refuses nothing: readiness, what
+// accepts, what works, the vendors' links, the pools.
+func (g *Gateway) shutdown() {
+	g.ready.down()
+	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	if g.rest != nil {
+		if err := g.rest.Shutdown(drain); err != nil {
+			g.Log.Warn("requests were cut off", "error", err)
+		}
+	}
+	cancel()
+	if g.Roles["messages"] {
+		g.ingress.Stop()
+	}
+	g.fleet.StopWorkers()
+	for _, k := range g.keepers {
+		k.Stop()
+	}
+	unbind, cancel := context.WithTimeout(context.Background(), unbindTimeout)
+	g.fleet.Unbind(unbind)
+	cancel()
+	g.close()
+	g.Log.Info("postrider is down")
+}
+
+func (g *Gateway) close() {
+	if g.config != nil {
+		g.config.Stop()
+	}
+	if g.ops != nil {
+		g.ops.stop()
+	}
+	if g.sender != nil {
+		g.sender.Close()
+	}
+	if g.temporal != nil {
+		g.temporal.Close()
+	}
+	if g.db != nil {
+		g.db.Close()
+	}
+}
+
+func rolesOf(roles map[string]bool) []string {
+	var out []string
+	for _, r := range allRoles {
+		if roles[r] {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// restEdge is what the shutdown needs of the REST edge.
+type restEdge interface {
+	Serve(net.Listener) error
+	Shutdown(ctx context.Context) error
+}
+
+func listen(host string, port int) (net.Listener, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("listen on port %d: %w", port, err)
+	}
+	return l, nil
+}
+
+// serve runs a server and reports an end that nobody asked for.
+func (g *Gateway) serve(name string, run func() error) {
+	go func() { // ends with the server's Shutdown, which shutdown waits for
+		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			g.ready.fail(fmt.Errorf("%s: %w", name, err))
+		}
+	}()
+}

@@ -1,0 +1,148 @@
+#!/bin/sh
+# Installs what Postrider's commands need and this machine lacks: a Postgres server and ffmpeg, and with
+# the argument "test" also a C compiler, without which Go's race detector cannot be built. Quiet when
+# everything is there. Installs only from the system's own package sources, and leaves no service behind.
+set -eu
+
+oldest_postgres=15 # internal/stack knows the same number
+
+say() { printf '%s\n' "$*"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# The same places as in internal/stack/postgres_programs.go.
+have_postgres() {
+	in_path=$(command -v postgres 2>/dev/null || true)
+	for folder in "${in_path%/*}" /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/libexec/postgresql* \
+		/opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin; do
+		[ -x "$folder/postgres" ] || continue
+		[ -x "$folder/initdb" ] || continue
+		version=$("$folder/postgres" --version 2>/dev/null | sed -n 's/.*(PostgreSQL) \([0-9]*\).*/\1/p')
+		[ "${version:-0}" -ge "$oldest_postgres" ] && return 0
+	done
+	return 1
+}
+
+missing=''
+# Somebody else's server needs none here, except for the tests, which start their own.
+if [ -z "${POSTGRES_HOST:-}" ] || [ "${1:-}" = test ]; then
+	have_postgres || missing="$missing postgres"
+fi
+have ffmpeg && have ffprobe || missing="$missing ffmpeg"
+if [ "${1:-}" = test ]; then
+	cc=$(go env CC 2>/dev/null || echo cc)
+	have "${cc%% *}" || missing="$missing cc"
+fi
+[ -n "$missing" ] || exit 0
+
+wants() { case "$missing " in *" $1 "*) true ;; *) false ;; esac; }
+
+by_hand() {
+	say "Postrider needs, and this machine lacks:"
+	if wants postgres; then say "  - a Postgres server, version $oldest_postgres or newer (initdb and postgres; it need not run)"; fi
+	if wants ffmpeg; then say "  - ffmpeg and ffprobe"; fi
+	if wants cc; then say "  - a C compiler, for the tests under the race detector"; fi
+}
+
+if [ "$(uname -s)" = Darwin ]; then
+	by_hand
+	brew=''
+	if wants postgres; then brew="$brew postgresql@17"; fi
+	if wants ffmpeg; then brew="$brew ffmpeg"; fi
+	[ -z "$brew" ] || say "Install with:  brew install$brew"
+	if wants cc; then say "Install with:  xcode-select --install"; fi
+	exit 1
+fi
+if ! have apt-get; then
+	by_hand
+	say "Install these with the system's package manager, then run the command again."
+	exit 1
+fi
+
+as_root=''
+if [ "$(id -u)" -ne 0 ]; then
+	if ! have sudo; then
+		by_hand
+		say "Installing them takes root: run deploy/install.sh as root once (here is no sudo)."
+		exit 1
+	fi
+	as_root='sudo'
+fi
+# apt runs apt-get and shows what it says only if it fails. env, because sudo drops the caller's
+# environment; no standard input, because nobody may be there to answer.
+apt() {
+	said=$(mktemp)
+	if $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" </dev/null >"$said" 2>&1; then
+		rm -f "$said"
+	else
+		tail -n 20 "$said"
+		rm -f "$said"
+		return 1
+	fi
+}
+
+# newest_postgres prints the highest version the package sources offer, or nothing.
+newest_postgres() {
+	apt-cache search --names-only '^postgresql-[0-9]+$' | sed -n 's/^postgresql-\([0-9]*\) .*/\1/p' | sort -n | tail -n 1
+}
+
+# installable reports whether the package sources know all that is missing.
+installable() {
+	if wants postgres; then
+		version=$(newest_postgres)
+		[ "${version:-0}" -ge "$oldest_postgres" ] || return 1
+	fi
+	for package in $1; do
+		apt-cache show "$package" >/dev/null 2>&1 || return 1
+	done
+}
+
+packages=''
+if wants ffmpeg; then packages="$packages ffmpeg"; fi
+if wants cc; then packages="$packages gcc libc6-dev"; fi
+
+say "Postrider needs some packages that are missing here; installing them with ${as_root:+sudo }apt-get."
+refreshed=''
+if ! installable "$packages"; then # new machines and images come without lists
+	say "  apt-get update"
+	apt update
+	refreshed=yes
+fi
+if wants postgres; then
+	version=$(newest_postgres)
+	if [ -z "$version" ]; then
+		say "The package lists hold no Postgres, even after apt-get update: look at the network and at /etc/apt."
+		exit 1
+	fi
+	if [ "$version" -lt "$oldest_postgres" ]; then
+		say "This system offers Postgres $version; Postrider needs $oldest_postgres or newer."
+		say "The Postgres project has packages for it. On Debian and Ubuntu they are added with"
+		say "  ${as_root:+sudo }apt-get install -y postgresql-common && ${as_root:+sudo }/usr/share/postgresql-common/pgdg/apt.postgresql.org.sh"
+		say "then run this again; or use a server elsewhere with POSTGRES_HOST. Nothing was installed."
+		exit 1
+	fi
+	packages=" postgresql-$version$packages"
+fi
+
+# Debian's package makes a cluster and starts it, now and at each boot. Postrider has its own under .run,
+# so the package is told not to, for this one installation.
+no_cluster=/etc/postgresql-common/createcluster.d/postrider-install.conf
+forget() { if wants postgres; then $as_root rm -f "$no_cluster"; $as_root rmdir "${no_cluster%/*}" 2>/dev/null || true; fi; }
+if wants postgres; then
+	trap forget EXIT
+	trap 'exit 1' HUP INT TERM
+	$as_root mkdir -p "${no_cluster%/*}"
+	echo 'create_main_cluster = false' | $as_root tee "$no_cluster" >/dev/null
+fi
+
+install() {
+	say "  apt-get install --no-install-recommends$packages"
+	# shellcheck disable=SC2086 # a list
+	apt install -y --no-install-recommends $packages
+}
+if ! install; then
+	[ -z "$refreshed" ] || exit 1
+	say "  apt-get update (the lists may be old)"
+	apt update
+	install
+fi
+say "Installed."

@@ -1,0 +1,316 @@
+// Package ingress is the only door into the journal and to the workflows:
+// messages, receipts and cancellations come in here, whatever edge or vendor
+// link they came by.
+//
+// The rule not to break: commit, answer, and only then start or tell the
+// workflow. What is lost between the two the sweeper finds.
+package ingress
+
+import (
+	"context"
+	"log/slog"
+	"time"
+	"unicode/utf8"
+
+	"github.com/postrider/postrider/activities/record"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/policy"
+	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/text"
+	"github.com/postrider/postrider/workflows"
+)
+
+// Journal is what ingress needs of the record.
+type Journal interface {
+	Accept(ctx context.Context, in message.Acceptance) (message.Accepted, error)
+	Unstarted(ctx context.Context, age time.Duration, limit int, underway []message.ID) ([]message.Start, error)
+	Started(ctx context.Context, ids []message.ID) error
+	Receipt(ctx context.Context, r message.Receipt) (message.Matched, error)
+	SettleDoubt(ctx context.Context, r message.Receipt) (message.Matched, error)
+	Unmatched(ctx context.Context, age time.Duration, limit int) ([]message.Receipt, error)
+	SettlementsDue(ctx context.Context, age time.Duration, limit int) ([]message.ID, error)
+	OverdueNotifications(ctx context.Context, age time.Duration, limit int) ([]message.ID, error)
+	DeferNotifications(ctx context.Context, ids []message.ID, by time.Duration) error
+}
+
+// Temporal is what ingress needs of Temporal. Errors of Decided and Cancel are
+// message.ReasonNotFound when the workflow has ended.
+type Temporal interface {
+	// Start starts a message's workflow. Started before counts as done, and
+	// already is true.
+	Start(ctx context.Context, id message.ID, in workflows.OutboundInput, about About) (already bool, err error)
+	Decided(ctx context.Context, id message.ID) error
+	Cancel(ctx context.Context, id message.ID) error
+	// PostWebhook starts the delivery of a notification that no workflow works
+	// on. Started before counts as done.
+	PostWebhook(ctx context.Context, account string, delivery message.ID) error
+}
+
+// About is what the Temporal UI shows of a message.
+type About struct {
+	AccountID message.ID
+	Campaign  string
+	Priority  int
+	Summary   string // one line, addresses masked
+	Details   string // markdown
+}
+
+// Ingress accepts. Fill in the fields, then Start.
+type Ingress struct {
+	Journal  Journal
+	Temporal Temporal
+	Snapshot func() *snapshot.Snapshot
+	// Outcome records what receipts say of a message whose workflow has ended.
+	Outcome func(ctx context.Context, in record.Input) (record.Result, error)
+	// CheckURL refuses a webhook URL that may not be called; nil allows all.
+	CheckURL func(url string) error
+	Log      *slog.Logger
+	Now      func() time.Time
+	// Starters is how many workflow starts may be under way at once. 0:
+	// DefaultStarters. Acceptance and processing share the CPU, so a flood of
+	// starts would starve the messages it starts.
+	Starters int
+	Currency string // ISO 4217 of the routes' rates
+	Metrics  Metrics
+
+	starter starter
+	sweeper sweeper
+}
+
+// Metrics are called when something happened; nil fields are not called.
+type Metrics struct {
+	Accepted func(edge string, took time.Duration)
+	Status   func(m *message.Message, status message.Status, reason message.Reason)
+	Receipt  func(vendor message.ID, state message.ReceiptState)
+}
+
+// maxCharacters is the longest text that is taken, in characters.
+const maxCharacters = 1600
+
+// maxSchedule is how far ahead a message may be scheduled, and pastSchedule how
+// far a send time may lie back without being a mistake.
+const (
+	maxSchedule  = 35 * 24 * time.Hour
+	pastSchedule = 60 * time.Second
+)
+
+// Start runs the starters and the sweeper until Stop.
+func (in *Ingress) Start(ctx context.Context) {
+	in.starter.start(ctx, in)
+	in.sweeper.start(ctx, in)
+}
+
+// Stop ends them. Messages whose start was under way stay in the outbox.
+func (in *Ingress) Stop() {
+	in.sweeper.stop()
+	in.starter.stop()
+}
+
+// Accept checks a request, commits it and returns. An error is a
+// *message.Error: with Outcome.Message set when the refusal was recorded,
+// without when nothing was stored. After a nil error the message is on disk and
+// will reach a final status.
+func (in *Ingress) Accept(ctx context.Context, r Request) (Outcome, error) {
+	began := in.Now()
+	s := in.Snapshot()
+	m, err := in.read(s, r, began)
+	if err != nil {
+		return Outcome{}, err
+	}
+	d := policy.Evaluate(s, m, r.Credential)
+	m.CampaignID = d.CampaignID
+	if len(d.Candidates) > 0 {
+		m.Price = message.Price{Amount: d.Candidates[0].Rate * message.Micros(m.Segments), Currency: in.Currency, Estimated: true}
+	}
+	if d.Error != nil {
+		m.Status, m.Error = message.StatusRejected, d.Error
+	}
+	out := Outcome{Message: m, Trail: d.Trail}
+	if r.DryRun {
+		return out, refusal(d)
+	}
+	a := message.Acceptance{Message: m, Trail: d.Trail}
+	if r.Key != nil {
+		if a.Idempotency, err = in.answer(r, m, d.Error); err != nil {
+			return Outcome{}, err
+		}
+	}
+	accepted, err := in.Journal.Accept(ctx, a)
+	switch {
+	case err != nil:
+		return Outcome{}, err
+	case accepted.Replay != nil:
+		return Outcome{Replay: accepted.Replay}, nil
+	}
+	if d.Error == nil {
+		in.starter.offer(startOf(m))
+	}
+	if in.Metrics.Accepted != nil {
+		in.Metrics.Accepted(r.Edge, in.Now().Sub(began))
+	}
+	if in.Metrics.Status != nil {
+		in.Metrics.Status(m, m.Status, message.ReasonOf(refusal(d)))
+	}
+	return out, refusal(d)
+}
+
+// refusal keeps a nil *Error from becoming an error that is not nil.
+func refusal(d policy.Decision) error {
+	if d.Error == nil {
+		return nil
+	}
+	return d.Error
+}
+
+func (in *Ingress) answer(r Request, m *message.Message, refused *message.Error) (*message.Idempotency, error) {
+	status, body, err := r.Key.Render(m, refused)
+	if err != nil {
+		return nil, message.Because(message.ReasonInternal, err, "")
+	}
+	return &message.Idempotency{AccountID: r.AccountID, Operation: r.Key.Operation, Key: r.Key.Value, BodyHash: r.Key.BodyHash, Status: status, Response: body}, nil
+}
+
+// read makes the message of a request, or says what is wrong with it.
+func (in *Ingress) read(s *snapshot.Snapshot, r Request, now time.Time) (*message.Message, error) {
+	account := s.Accounts[r.AccountID]
+	if account == nil {
+		return nil, message.Refuse(message.ReasonAccountSuspended, "the account does not exist any more")
+	}
+	m := &message.Message{ID: message.NewID(), AccountID: r.AccountID, Direction: message.Outbound, Kind: message.SMS, Status: message.StatusAccepted,
+		Edge: r.Edge, ClientReference: r.ClientReference, Metadata: r.Metadata, WebhookURL: r.WebhookURL, WebhookFailover: r.WebhookFailover,
+		TraceParent: r.TraceParent, SendAt: r.SendAt, CreatedAt: now.UTC().Truncate(time.Millisecond)}
+	m.UpdatedAt = m.CreatedAt
+	var err error
+	if m.To, err = message.ParseRecipient(r.To); err != nil {
+		return nil, field(err, "body.to")
+	}
+	if err := setSender(s, account, r, m); err != nil {
+		return nil, field(err, "body.from")
+	}
+	if err := in.setText(account, r, m); err != nil {
+		return nil, err
+	}
+	if err := setPolicy(account, r, m); err != nil {
+		return nil, err
+	}
+	if err := setTimes(r, m, now); err != nil {
+		return nil, err
+	}
+	for where, url := range map[string]string{"body.webhook_url": r.WebhookURL, "body.webhook_failover_url": r.WebhookFailover} {
+		if url == "" || in.CheckURL == nil {
+			continue
+		}
+		if err := in.CheckURL(url); err != nil {
+			return nil, field(err, where)
+		}
+	}
+	return m, nil
+}
+
+// field names the field that an error is about.
+func field(err error, where string) error {
+	e := *message.AsError(err)
+	if len(e.Fields) == 0 {
+		e.Fields = []message.FieldError{{Location: where, Message: e.Detail}}
+	}
+	return &e
+}
+
+func setSender(s *snapshot.Snapshot, account *snapshot.Account, r Request, m *message.Message) error {
+	if r.From == "" {
+		only, ok := s.OnlySender(account.ID)
+		if account.ForceSourceAddress != "" {
+			only, ok = account.ForceSourceAddress, true
+		}
+		if !ok {
+			return message.Refuse(message.ReasonInvalidRequest, "from is required: the account does not have exactly one enabled number")
+		}
+		m.From = only
+		return nil
+	}
+	from, err := message.ParseSender(r.From)
+	if err != nil {
+		return err
+	}
+	m.From = from
+	if forced := account.ForceSourceAddress; forced != "" && forced != from {
+		m.From, m.RequestedFrom = forced, from
+	}
+	return nil
+}
+
+func (in *Ingress) setText(account *snapshot.Account, r Request, m *message.Message) error {
+	if r.Body == "" {
+		return field(message.Refuse(message.ReasonInvalidRequest, "body is required"), "body.body")
+	}
+	if n := utf8.RuneCountInString(r.Body); n > maxCharacters {
+		return field(message.Refuse(message.ReasonMessageTooLong, "body has %d characters, %d are allowed", n, maxCharacters), "body.body")
+	}
+	smart := account.SmartEncoding
+	if r.SmartEncoding != nil {
+		smart = *r.SmartEncoding
+	}
+	wish := r.Encoding
+	if wish == "" {
+		wish = message.EncodingAuto
+	}
+	layout, err := text.Plan(r.Body, wish, smart)
+	if err != nil {
+		return field(err, "body.body")
+	}
+	if len(layout.Parts) > account.MaxParts {
+		return field(message.Refuse(message.ReasonMessageTooLong, "the text makes %d parts, the account allows %d", len(layout.Parts), account.MaxParts), "body.body")
+	}
+	m.Body, m.Encoding, m.Segments = layout.Text, layout.Encoding, len(layout.Parts)
+	m.Parts = make([]message.Part, m.Segments)
+	for i := range m.Parts {
+		m.Parts[i].Number = i + 1
+	}
+	return nil
+}
+
+func setPolicy(account *snapshot.Account, r Request, m *message.Message) error {
+	m.Class, m.Delivery = r.Class, r.Delivery
+	if m.Class == "" {
+		m.Class = account.DefaultClass
+	}
+	if m.Delivery == "" {
+		m.Delivery = account.Delivery
+	}
+	if !m.Class.Valid() {
+		return field(message.Refuse(message.ReasonInvalidRequest, "message_class must be otp, conversation or bulk"), "body.message_class")
+	}
+	if !m.Delivery.Valid() {
+		return field(message.Refuse(message.ReasonInvalidRequest, "delivery must be at_most_once or at_least_once"), "body.delivery")
+	}
+	return nil
+}
+
+func setTimes(r Request, m *message.Message, now time.Time) error {
+	validity := r.Validity
+	if validity == 0 {
+		validity = m.Class.Validity()
+	}
+	if validity < message.MinValidity || validity > message.MaxValidity {
+		return field(message.Refuse(message.ReasonInvalidSchedule, "validity_seconds must be from 60 to 259200"), "body.validity_seconds")
+	}
+	from := m.CreatedAt
+	if !r.SendAt.IsZero() {
+		switch ahead := r.SendAt.Sub(now); {
+		case ahead > maxSchedule:
+			return field(message.Refuse(message.ReasonInvalidSchedule, "send_at may lie at most 35 days ahead"), "body.send_at")
+		case ahead < -pastSchedule:
+			return field(message.Refuse(message.ReasonInvalidSchedule, "send_at lies in the past"), "body.send_at")
+		case ahead > 0:
+			from = r.SendAt
+		}
+		m.SendAt = r.SendAt.UTC().Truncate(time.Millisecond)
+	}
+	m.ExpiresAt = from.Add(validity).UTC().Truncate(time.Millisecond)
+	return nil
+}
+
+func startOf(m *message.Message) message.Start {
+	return message.Start{MessageID: m.ID, AccountID: m.AccountID, From: m.From, To: m.To, Kind: m.Kind, Class: m.Class, Edge: m.Edge,
+		Segments: m.Segments, CampaignID: m.CampaignID, SendAt: m.SendAt, ExpiresAt: m.ExpiresAt, CreatedAt: m.CreatedAt}
+}

@@ -1,0 +1,53 @@
+package ingress
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/postrider/postrider/activities/record"
+	"github.com/postrider/postrider/internal/message"
+)
+
+// Receipt commits a receipt and, when it decides its message, tells the
+// workflow in the background: a nil error means that the vendor may be
+// answered. It is what vendor links call.
+func (in *Ingress) Receipt(ctx context.Context, r message.Receipt) error {
+	matched, err := in.Journal.Receipt(ctx, r)
+	if err != nil {
+		return err
+	}
+	if in.Metrics.Receipt != nil {
+		in.Metrics.Receipt(r.VendorID, r.State)
+	}
+	if matched.Applied && matched.Progress.Decided() {
+		in.sweeper.settle(matched.MessageID)
+	}
+	return nil
+}
+
+// settle tells the workflow of a message that receipts have decided it; when the
+// workflow has ended, the record is updated here and the customer told by a
+// delivery of its own.
+func (in *Ingress) settle(ctx context.Context, id message.ID) error {
+	err := in.Temporal.Decided(ctx, id)
+	if err == nil || message.ReasonOf(err) != message.ReasonNotFound {
+		return err
+	}
+	r, err := in.Outcome(ctx, record.Input{MessageID: id, Late: true})
+	if err != nil {
+		return fmt.Errorf("late outcome of %s: %w", id, err)
+	}
+	for _, d := range r.Notify {
+		if err := in.Temporal.PostWebhook(ctx, "late", d); err != nil {
+			return err // the row is due; the sweeper comes back to it
+		}
+	}
+	return nil
+}
+
+// Cancel withdraws a message. ReasonConflict when it is too late, ReasonNotFound
+// when its workflow has ended or does not exist yet. The caller has checked
+// whose message it is.
+func (in *Ingress) Cancel(ctx context.Context, id message.ID) error {
+	return in.Temporal.Cancel(ctx, id)
+}

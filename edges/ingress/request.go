@@ -1,0 +1,58 @@
+package ingress
+
+import (
+	"time"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// Request is a message as an edge has decoded it: what the customer wrote, not
+// yet checked. The zero value of a field means that the customer did not say.
+type Request struct {
+	AccountID  message.ID
+	Credential *snapshot.Credential // nil: not bound to one
+	Edge       string               // rest, smpp, mm4
+
+	From, To        string
+	Body            string
+	Encoding        message.Encoding // empty: auto
+	SmartEncoding   *bool            // nil: the account's setting
+	Class           message.Class
+	Delivery        message.Delivery
+	Validity        time.Duration // 0: the class's
+	SendAt          time.Time
+	WebhookURL      string
+	WebhookFailover string
+	ClientReference string
+	Metadata        map[string]string
+	TraceParent     string
+
+	DryRun bool // nothing is stored
+
+	// Key makes the request idempotent; nil: no key was given.
+	Key *Key
+}
+
+// Key is an Idempotency-Key with what it stands for.
+type Key struct {
+	Operation string // method and path
+	Value     string
+	BodyHash  [32]byte
+	// Render makes the answer that is stored beside the key and given again
+	// when the key comes back: the accepted message, or the refusal (e is not
+	// nil then, and m is the recorded refused message).
+	Render func(m *message.Message, e *message.Error) (status int, body []byte, err error)
+}
+
+// Outcome is what became of a Request.
+type Outcome struct {
+	// Message is what was stored (or would be, for a dry run): accepted, or
+	// rejected beside an error of Accept. Nil when nothing was.
+	Message *message.Message
+	// Trail lists the rules that were looked at, in order.
+	Trail []message.TrailEntry
+	// Replay is the first answer when the key was seen before; Message is nil
+	// then.
+	Replay *message.Idempotency
+}

@@ -1,0 +1,181 @@
+package rest
+
+import (
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+
+	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/message"
+)
+
+// Limiter counts events over a sliding window. *limit.Limiter is one for a
+// single process; one that replicas share has the same methods.
+type Limiter interface {
+	Take(key string, limit int, window time.Duration, now time.Time) limit.Result
+	Peek(key string, limit int, window time.Duration, now time.Time) limit.Result
+}
+
+// Rates, unless the account or credential says otherwise.
+const (
+	defaultCreates = 10 // messages a second (api.md §1)
+	requestRate    = 50 // other requests a second and account, or address where nobody is asked who he is
+)
+
+// rate says which limit counts a request.
+type rate int
+
+const (
+	byAddress  rate = iota // no credential is asked for
+	asRequest              // the account's requests
+	asMessage              // the account's or credential's messages
+	bySignOn               // tries at the token endpoint; counted there, when the key is known
+	unmeasured             // neither limit nor header: not under /v1
+)
+
+// access is what an operation asks of a request before it runs.
+type access struct {
+	scope  string // empty: anybody
+	rate   rate
+	bodies []string // media types of the body it takes; none: it takes no body
+}
+
+// guarded makes access into a huma middleware.
+func (s *Server) guarded(a access) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		_, w := humachi.Unwrap(ctx)
+		x := w.(*exchange)
+		x.operation = ctx.Operation().OperationID
+		if p := s.guard(x, a); p != nil {
+			x.refuse(p)
+			return
+		}
+		next(ctx)
+	}
+}
+
+// guard lets a request pass or says why not.
+func (s *Server) guard(x *exchange, a access) *problem {
+	now := s.now()
+	if a.scope != "" {
+		who, err := s.authenticate(x, now)
+		if err != nil {
+			showLimit(x.Header(), s.Limiter.Peek(failKey(x.client), s.failedPerMinute(), time.Minute, now))
+			return s.problem(x, err, 0)
+		}
+		x.caller = who
+	}
+	if err := s.count(x, a.rate, now); err != nil {
+		return s.problem(x, err, 0)
+	}
+	if a.scope != "" && !x.caller.may(a.scope) {
+		return s.problem(x, message.Refuse(message.ReasonForbidden, "the credential lacks the scope %s", a.scope), 0)
+	}
+	if !acceptable(x.request.Header.Values("Accept")) {
+		return s.problem(x, message.Refuse(message.ReasonInvalidRequest, "answers are application/json; let Accept include it"), http.StatusNotAcceptable)
+	}
+	if err := bodyType(x.request, a.bodies); err != nil {
+		return s.problem(x, err, http.StatusUnsupportedMediaType)
+	}
+	return nil
+}
+
+// count takes the request from its limit and shows the limit in the answer.
+func (s *Server) count(x *exchange, by rate, now time.Time) error {
+	var r limit.Result
+	switch by {
+	case byAddress:
+		r = s.Limiter.Take("public "+network(x.client), requestRate, time.Second, now)
+	case asRequest:
+		r = s.Limiter.Take("request "+x.caller.account.ID.String(), requestRate, time.Second, now)
+	case asMessage:
+		c := &x.caller
+		switch {
+		case c.credential.RateLimit > 0:
+			r = s.Limiter.Take("message by "+c.credential.ID.String(), c.credential.RateLimit, time.Second, now)
+		case c.account.APIRateLimit > 0:
+			r = s.Limiter.Take("message "+c.account.ID.String(), c.account.APIRateLimit, time.Second, now)
+		default:
+			r = s.Limiter.Take("message "+c.account.ID.String(), defaultCreates, time.Second, now)
+		}
+	default:
+		return nil
+	}
+	showLimit(x.Header(), r)
+	if r.OK {
+		return nil
+	}
+	if s.RateLimited != nil && x.caller.account != nil {
+		s.RateLimited(x.caller.account.ID, by == asMessage)
+	}
+	what := "requests"
+	if by == asMessage {
+		what = "messages"
+	}
+	return &limited{message.Refuse(message.ReasonRateLimitExceeded, "more than %d %s in a second", r.Limit, what), r.Reset}
+}
+
+// showLimit sets the headers that every answer under /v1 has.
+func showLimit(h http.Header, r limit.Result) {
+	h["X-Ratelimit-Limit"] = []string{strconv.Itoa(r.Limit)}
+	h["X-Ratelimit-Remaining"] = []string{strconv.Itoa(r.Remaining)}
+	h["X-Ratelimit-Reset"] = []string{seconds(r.Reset)}
+}
+
+// acceptable reports whether the client takes JSON. A problem is JSON too, so
+// whoever takes either takes both.
+func acceptable(accept []string) bool {
+	if len(accept) == 0 || len(accept) == 1 && (accept[0] == "*/*" || accept[0] == "" || accept[0] == "application/json") {
+		return true
+	}
+	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
+		kind, params, _ := strings.Cut(part, ";")
+		switch strings.ToLower(strings.TrimSpace(kind)) {
+		case "*/*", "application/*", "application/json", "application/jwk-set+json", problemType:
+			if !refusedByWeight(params) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// refusedByWeight reports whether the parameters hold q=0 (RFC 9110 §12.4.2).
+func refusedByWeight(params string) bool {
+	for p := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		if strings.EqualFold(name, "q") {
+			q, err := strconv.ParseFloat(value, 64)
+			return err == nil && q == 0
+		}
+	}
+	return false
+}
+
+// bodyType checks that the body is of a type the operation takes. A request
+// that does not say counts as the first of them.
+func bodyType(r *http.Request, takes []string) error {
+	if len(takes) == 0 {
+		return nil
+	}
+	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return message.Refuse(message.ReasonInvalidRequest, "send the body without Content-Encoding")
+	}
+	given := r.Header.Get("Content-Type")
+	if given == "" || given == takes[0] {
+		return nil
+	}
+	kind, params, err := mime.ParseMediaType(given)
+	if err != nil || !contains(takes, kind) {
+		return message.Refuse(message.ReasonInvalidRequest, "the body must be %s; set Content-Type", strings.Join(takes, " or "))
+	}
+	if c := params["charset"]; c != "" && !strings.EqualFold(c, "utf-8") && !strings.EqualFold(c, "us-ascii") {
+		return message.Refuse(message.ReasonInvalidRequest, "the body must be UTF-8; leave the charset out of Content-Type")
+	}
+	return nil
+}

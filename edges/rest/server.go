@@ -1,0 +1,181 @@
+package rest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// maxBody is the largest body of a request: 1 MiB (api.md §1).
+const maxBody = 1 << 20
+
+// Defaults of the fields of Server.
+const (
+	DefaultMaxConnections   = 4096
+	DefaultMaxHeaderBytes   = 16 << 10
+	DefaultReadHeader       = 5 * time.Second
+	DefaultRead             = 15 * time.Second
+	DefaultWrite            = 45 * time.Second
+	DefaultIdle             = 120 * time.Second
+	DefaultAnswer           = 20 * time.Second
+	DefaultFailedPerMinute  = 20
+	DefaultSignOnsPerMinute = 120
+	DefaultIssuer           = "postrider"
+)
+
+// Server is the customers' HTTP edge. Set the fields, then call Handler or
+// Serve; a field that is changed afterwards has no effect. The fields without a
+// default must be set.
+type Server struct {
+	// AnswerTimeout is how long ingress or the journal may take for one request
+	// before it is answered 503. Zero: DefaultAnswer.
+	AnswerTimeout time.Duration
+	// Audience is the aud claim of access tokens. Empty: the issuer.
+	Audience string
+	// CheckURL says whether a customer may name the URL of a webhook; what its
+	// error says is shown to the customer. Nil: https on port 443 or 8443, and
+	// no address written out that is not public.
+	CheckURL func(*url.URL) error
+	// CredentialUsed is told, at most once a minute for each, that a credential
+	// was used. It must not block. Nil: nobody wants to know.
+	CredentialUsed func(credential message.ID)
+	// FailedPerMinute is how many wrong credentials an address (a /64 in IPv6)
+	// may send in a minute before it is held back. Zero:
+	// DefaultFailedPerMinute.
+	FailedPerMinute int
+	// IdleTimeout ends a kept connection without requests. Zero: DefaultIdle.
+	IdleTimeout time.Duration
+	// Ingress takes new messages.
+	Ingress Ingress
+	// Issuer is the iss claim of access tokens. Empty: DefaultIssuer.
+	Issuer string
+	// Journal answers what customers ask about their messages.
+	Journal Journal
+	// Limiter counts requests. Nil: one in the memory of this process.
+	Limiter Limiter
+	// Log gets what goes wrong, and each request at debug. Nil: nothing is
+	// logged.
+	Log *slog.Logger
+	// MaxConnections is how many connections are served at a time; more wait to
+	// be accepted. Zero: DefaultMaxConnections.
+	MaxConnections int
+	// MaxHeaderBytes bounds a request's header. Zero: DefaultMaxHeaderBytes.
+	MaxHeaderBytes int
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// Observe is told of each answer: the operationId of the document (empty if
+	// none was found), its status and how long it took. It feeds the histogram
+	// api_request_duration_seconds. Nil: nobody wants to know.
+	Observe func(operation string, status int, took time.Duration)
+	// PublicURL is where customers reach this edge, without a slash at the end.
+	// It stands in the pages' examples. Empty: http://localhost:8080.
+	PublicURL string
+	// RateLimited is told when a request was refused for an account's rate;
+	// messages says whether it was a new message. It must not block. Nil:
+	// nobody wants to know.
+	RateLimited func(account message.ID, messages bool)
+	// ReadHeaderTimeout, ReadTimeout and WriteTimeout bound one request on its
+	// connection. Zero: DefaultReadHeader, DefaultRead, DefaultWrite.
+	ReadHeaderTimeout, ReadTimeout, WriteTimeout time.Duration
+	// Ready looks at what the process needs. Nil: nothing is looked at.
+	Ready func(context.Context) map[string]Check
+	// Secrets checks the secrets of API keys.
+	Secrets Secrets
+	// SignOnsPerMinute is how many access tokens an address may ask for in a
+	// minute; one key may use up half of it. Zero: DefaultSignOnsPerMinute.
+	SignOnsPerMinute int
+	// Snapshot gives the configuration in force.
+	Snapshot func() *snapshot.Snapshot
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+
+	once     sync.Once
+	handler  http.Handler
+	http     http.Server
+	log      *slog.Logger
+	tokens   tokens
+	recent   *limit.Limiter // when a credential's use was last told
+	draining atomic.Bool
+}
+
+func (s *Server) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+func (s *Server) answerTimeout() time.Duration { return cmp.Or(s.AnswerTimeout, DefaultAnswer) }
+func (s *Server) failedPerMinute() int         { return cmp.Or(s.FailedPerMinute, DefaultFailedPerMinute) }
+func (s *Server) signOnsPerMinute() int        { return cmp.Or(s.SignOnsPerMinute, DefaultSignOnsPerMinute) }
+
+func (s *Server) checkURL() func(*url.URL) error {
+	if s.CheckURL != nil {
+		return s.CheckURL
+	}
+	return publicHTTPS
+}
+
+// Handler is the edge without a listener.
+func (s *Server) Handler() http.Handler {
+	s.once.Do(s.build)
+	return s.handler
+}
+
+func (s *Server) build() {
+	s.log = s.Log
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.Limiter == nil {
+		s.Limiter = limit.New(0)
+	}
+	s.recent = limit.New(0)
+	s.tokens.issuer = cmp.Or(s.Issuer, DefaultIssuer)
+	s.tokens.audience = cmp.Or(s.Audience, s.tokens.issuer)
+	s.handler = s.receive(s.router())
+	s.http = http.Server{
+		Handler:           s.handler,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		IdleTimeout:       cmp.Or(s.IdleTimeout, DefaultIdle),
+		MaxHeaderBytes:    cmp.Or(s.MaxHeaderBytes, DefaultMaxHeaderBytes),
+		ReadHeaderTimeout: cmp.Or(s.ReadHeaderTimeout, DefaultReadHeader),
+		ReadTimeout:       cmp.Or(s.ReadTimeout, DefaultRead),
+		WriteTimeout:      cmp.Or(s.WriteTimeout, DefaultWrite),
+	}
+}
+
+// Serve answers on l until Shutdown, then returns nil. It closes l.
+func (s *Server) Serve(l net.Listener) error {
+	s.once.Do(s.build)
+	err := s.http.Serve(bound(l, cmp.Or(s.MaxConnections, DefaultMaxConnections)))
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown fails readiness, stops accepting and waits until the requests under
+// way are answered; when ctx ends first it cuts them off and returns its error.
+// Calling it again is harmless.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.once.Do(s.build)
+	s.draining.Store(true)
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		_ = s.http.Close() // the error that matters is that time ran out
+	}
+	return err
+}

@@ -1,0 +1,146 @@
+package smpp
+
+import (
+	"context"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/postrider/postrider/edges/vendors"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/smpp"
+	"github.com/postrider/postrider/internal/text"
+)
+
+// maxRaw bounds what is kept of a receipt's text.
+const maxRaw = 255
+
+// latin1Coding is how a receipt's text is read: its keys and ids are ASCII even
+// where data_coding 0 means GSM 7-bit, which has other signs for _ and @.
+const latin1Coding = 3
+
+// handle takes a request of the vendor, on the session's reader. Commits run
+// beside each other, at most maxInbound on a bind.
+func (l *Link) handle(r *smpp.Request) {
+	var m smpp.Message
+	switch body := r.Body.(type) {
+	case *smpp.DeliverSM:
+		m = body.Message
+	case *smpp.DataSM:
+		m = body.Message()
+	default:
+		_ = r.Respond(smpp.StatusInvCmdID, nil)
+		return
+	}
+	received := time.Now()
+	r.Go(func() {
+		answered := false
+		defer func() { // a panic above us must not leave the vendor waiting
+			if !answered {
+				_ = r.Respond(smpp.StatusTempAppError, nil)
+			}
+		}()
+		ctx, cancel := context.WithTimeout(l.commits, commitTimeout)
+		defer cancel()
+		st := l.commit(ctx, &m, received)
+		answered = true
+		_ = r.Respond(st, nil)
+	})
+}
+
+// commit hands up one receipt or message and gives the answer.
+func (l *Link) commit(ctx context.Context, m *smpp.Message, received time.Time) smpp.Status {
+	content, _ := m.Content() // what is odd in it is read as far as it goes
+	kind := "inbound"
+	var err error
+	if r, ok := l.receipt(m, content, received); ok {
+		kind = "receipt"
+		err = l.cfg.OnReceipt(ctx, r)
+	} else {
+		err = l.cfg.OnInbound(ctx, l.inbound(m, content, received))
+	}
+	if l.cfg.Metrics.Received != nil {
+		l.cfg.Metrics.Received(l.vendor.Name, kind, err == nil)
+	}
+	if err != nil {
+		l.log.Warn("vendor is asked to send again", "kind", kind, "error", err)
+		return smpp.StatusTempAppError
+	}
+	return smpp.StatusOK
+}
+
+// receipt reads m as a receipt; false: it is a message.
+func (l *Link) receipt(m *smpp.Message, c smpp.Content, received time.Time) (message.Receipt, bool) {
+	words := receiptText(m.DataCoding, c.Octets)
+	r, ok := smpp.ReceiptOf(m, words)
+	if !ok {
+		return message.Receipt{}, false
+	}
+	out := message.Receipt{
+		ID: message.NewID(), VendorID: l.vendor.ID, VendorMessageID: l.format.Of(r), State: r.State, Err: clean(r.Err, 32),
+		Source: clean(m.Source.Text, 64), Destination: clean(m.Dest.Text, 64), DoneAt: r.Done,
+		Raw: withoutText(words), ReceivedAt: received,
+	}
+	out.VendorMessageID = clean(out.VendorMessageID, 64)
+	if out.VendorMessageID == "" {
+		// Without an id it can only be matched by its addresses. It gets one of
+		// its own, or all of a vendor's would be one receipt to the journal.
+		out.VendorMessageID = "none-" + message.Hex32(out.ID)
+	}
+	out.Reason = l.receiptReason(out.State, out.Err)
+	return out, true
+}
+
+func receiptText(coding byte, octets []byte) string {
+	if coding != smpp.CodingUCS2 {
+		coding = latin1Coding
+	}
+	s, _ := text.Decode(coding, "", octets)
+	return s
+}
+
+// withoutText cuts the customer's own words, which stand after text:, off a
+// receipt.
+func withoutText(s string) string {
+	if i := strings.Index(strings.ToLower(s), "text:"); i >= 0 && i <= len(s) {
+		s = s[:i]
+	}
+	return clean(s, maxRaw)
+}
+
+// clean makes a vendor's string fit to be stored: valid, bounded, without
+// control characters.
+func clean(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, s)
+	for len(s) > n {
+		_, size := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-size]
+	}
+	return strings.TrimSpace(s)
+}
+
+// inbound is m as an inbound message.
+func (l *Link) inbound(m *smpp.Message, c smpp.Content, received time.Time) vendors.InboundMessage {
+	out := vendors.InboundMessage{
+		VendorID: l.vendor.ID, From: clean(m.Source.Text, 64), To: clean(m.Dest.Text, 64),
+		DataCoding: m.DataCoding, Reference: c.Reference, Part: c.Part, Parts: c.Parts, ReceivedAt: received,
+	}
+	if id, ok := m.TLVs.Text(smpp.TagReceiptedMessageID); ok {
+		out.VendorRef = clean(id, 64)
+	}
+	s, ok := text.Decode(m.DataCoding, l.vendor.DefaultAlphabet, c.Octets)
+	if !ok {
+		out.Raw = append([]byte(nil), c.Octets...)
+		return out
+	}
+	out.Text, out.Encoding = s, message.EncodingUCS2
+	if text.IsGSM7(s) {
+		out.Encoding = message.EncodingGSM7
+	}
+	return out
+}

@@ -1,0 +1,280 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/postgres"
+	"github.com/postrider/postrider/internal/secret"
+	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/stack"
+	"github.com/postrider/postrider/internal/stack/stacktest"
+)
+
+func TestMain(m *testing.M) { stacktest.Main(m) }
+
+// patience ends a test that hangs; it measures nothing.
+const patience = 3 * time.Minute
+
+const from = "+12025550143"
+
+var actor = postgres.Actor{Name: "test", Role: "test"}
+
+// system is the whole of Postrider, started for one test.
+type system struct {
+	tb       testing.TB
+	postgres *stack.Postgres
+	temporal *stack.Temporal
+	smsc     *stack.Process
+	gateway  *stack.Process
+	db       *postgres.DB
+	hooks    *hooks
+
+	env                  []string
+	apiPort, metricsPort int
+	smscStats, smscAddr  string
+	key, apiSecret, hook string
+	account, vendor      message.ID
+	gatewayLog           string
+	client               *http.Client
+}
+
+// start brings everything up. smscArgs are flags of the simulator.
+func start(tb testing.TB, smscArgs ...string) *system {
+	tb.Helper()
+	s := &system{tb: tb, hooks: startHooks(tb), client: &http.Client{Timeout: 30 * time.Second,
+		Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	dir := stacktest.Folder(tb)
+	s.postgres = stacktest.StartPostgres(tb, stack.PostgresConfig{Throwaway: true})
+	s.temporal = stacktest.StartTemporal(tb, stack.TemporalConfig{Postgres: s.postgres.Server()})
+	s.startSMSC(dir, smscArgs)
+	ctx := stacktest.Context(tb)
+	if err := s.postgres.CreateDatabase(ctx, "postrider"); err != nil {
+		tb.Fatal(err)
+	}
+	pg := s.postgres.Server()
+	cfg := postgres.Config{Host: pg.Host, Port: pg.Port, User: pg.User, Password: pg.Password, Database: "postrider"}
+	if _, err := postgres.Migrate(ctx, cfg); err != nil {
+		tb.Fatal(err)
+	}
+	keyFile := filepath.Join(dir, "keys")
+	keys, err := secret.LoadOrCreateKeyring(keyFile)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if s.db, err = postgres.Open(ctx, cfg, keys.Box(secret.Content)); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.db.Close)
+	s.apiPort, s.metricsPort = stacktest.FreePort(tb), stacktest.FreePort(tb)
+	s.env = []string{
+		"API_HOST=127.0.0.1", "METRICS_HOST=127.0.0.1", "API_PORT=" + strconv.Itoa(s.apiPort), "METRICS_PORT=" + strconv.Itoa(s.metricsPort),
+		"POSTGRES_HOST=" + pg.Host, "POSTGRES_PORT=" + strconv.Itoa(pg.Port), "POSTGRES_USER=" + pg.User, "POSTGRES_PASSWORD=" + pg.Password, "POSTGRES_DB=postrider",
+		"TEMPORAL_ADDRESS=" + s.temporal.Address(), "TEMPORAL_NAMESPACE=" + s.temporal.Namespace(),
+		"POSTRIDER_KEY_FILE=" + keyFile, "WEBHOOK_ALLOW_LOOPBACK=true", "LOG_FORMAT=text", "LOG_LEVEL=info",
+	}
+	s.gatewayLog = filepath.Join(dir, "gateway.log")
+	s.seed(ctx, keys)
+	s.startGateway()
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Logf("the gateway's log ends:\n%s", s.gateway.LogTail())
+		}
+	})
+	return s
+}
+
+func (s *system) startSMSC(dir string, args []string) {
+	s.tb.Helper()
+	ready := filepath.Join(dir, "smscsim.json")
+	s.smsc = stacktest.StartProcess(s.tb, stack.ProcessConfig{Name: "smscsim", Path: stacktest.SMSCSim(s.tb),
+		Args: append([]string{"--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file", ready}, args...), LogFile: filepath.Join(dir, "smscsim.log")})
+	var at struct{ SMPP, HTTP string }
+	s.until("the simulator is ready", func() bool {
+		b, err := os.ReadFile(ready)
+		return err == nil && json.Unmarshal(b, &at) == nil
+	})
+	s.smscStats = "http://" + at.HTTP
+	s.smscAddr = at.SMPP
+}
+
+func (s *system) smscHostPort() (string, int) {
+	s.tb.Helper()
+	host, port, err := net.SplitHostPort(s.smscAddr)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return host, n
+}
+
+// seed makes one account with a number, a campaign, a key, a vendor and a route.
+func (s *system) seed(ctx context.Context, keys *secret.Keyring) {
+	s.tb.Helper()
+	s.account, s.vendor = message.NewID(), message.NewID()
+	s.key, s.apiSecret, s.hook = secret.NewAPIKey(), secret.NewAPISecret().Reveal(), secret.NewWebhookSecret().Reveal()
+	s.hooks.trust(s.hook)
+	campaign := message.NewID()
+	host, port := s.smscHostPort()
+	for _, err := range []error{
+		s.db.CreateAccount(ctx, actor, snapshot.Account{ID: s.account, CompanyName: "Test", APIRateLimit: 100_000, WebhookSecret: s.hook}),
+		s.db.CreateCampaign(ctx, actor, snapshot.Campaign{ID: campaign, AccountID: s.account, CampaignID: "CTEST01", Status: snapshot.CampaignActive}, ""),
+		s.db.CreateNumber(ctx, actor, snapshot.Number{Number: from, AccountID: s.account, Type: snapshot.LongCode, SMSEnabled: true, Campaign: campaign}),
+		s.db.CreateCredential(ctx, actor, snapshot.Credential{ID: message.NewID(), AccountID: s.account, Key: s.key, SecretHash: keys.Hasher().HashSecret(s.apiSecret),
+			Scopes: []string{"messages:write", "messages:read"}}),
+		s.db.CreateVendor(ctx, actor, snapshot.Vendor{ID: s.vendor, Name: "sim", Host: host, Port: port, Username: "postrider", Password: "test", Active: true, Window: 100, SupportsUnicode: true}),
+	} {
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+	}
+	if _, err := s.db.CreateRoute(ctx, actor, snapshot.Route{Priority: 10, DestPattern: regexp.MustCompile("^1"), VendorID: s.vendor, RatePerMsg: 4500}); err != nil {
+		s.tb.Fatal(err)
+	}
+}
+
+func (s *system) startGateway() {
+	s.tb.Helper()
+	s.gateway = stacktest.StartProcess(s.tb, stack.ProcessConfig{Name: "gateway", Path: stacktest.Postrider(s.tb), Args: []string{"serve"},
+		Env: append(os.Environ(), s.env...), LogFile: s.gatewayLog})
+	s.until("the gateway is ready", func() bool {
+		if !s.gateway.Running() {
+			s.tb.Fatalf("the gateway did not start:\n%s", s.gateway.LogTail())
+		}
+		resp, err := s.client.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", s.metricsPort))
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+}
+
+// until looks again and again until the condition holds.
+func (s *system) until(what string, holds func() bool) {
+	s.tb.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(25 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			s.tb.Fatalf("gave up waiting until %s", what)
+		}
+	}
+}
+
+// answer is what a request came to.
+type answer struct {
+	status int
+	body   []byte
+}
+
+// call makes one request; err is for no answer at all.
+func (s *system) call(method, path, key string, body []byte) (answer, error) {
+	req, err := http.NewRequest(method, fmt.Sprintf("http://127.0.0.1:%d%s", s.apiPort, path), bytes.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	req.SetBasicAuth(s.key, s.apiSecret)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, got}, err
+}
+
+// resource is what the tests read of a message.
+type resource struct {
+	ID       string `json:"id"`
+	Status   string `json:"status"`
+	To       string `json:"to"`
+	Body     string `json:"body"`
+	Segments int    `json:"segments"`
+	Encoding string `json:"encoding"`
+	Error    *struct {
+		Code string `json:"code"`
+	} `json:"error"`
+}
+
+// post sends a message and expects it to be accepted.
+func (s *system) post(fields map[string]any) resource {
+	s.tb.Helper()
+	body, err := json.Marshal(fields)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	a, err := s.call(http.MethodPost, "/v1/messages", "", body)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	if a.status != http.StatusAccepted {
+		s.tb.Fatalf("POST answered %d: %s", a.status, a.body)
+	}
+	var r resource
+	if err := json.Unmarshal(a.body, &r); err != nil {
+		s.tb.Fatal(err)
+	}
+	return r
+}
+
+func (s *system) get(id string) resource {
+	s.tb.Helper()
+	a, err := s.call(http.MethodGet, "/v1/messages/"+id, "", nil)
+	if err != nil || a.status != http.StatusOK {
+		s.tb.Fatalf("GET %s: %v, %d: %s", id, err, a.status, a.body)
+	}
+	var r resource
+	if err := json.Unmarshal(a.body, &r); err != nil {
+		s.tb.Fatal(err)
+	}
+	return r
+}
+
+// final waits until a message has ended.
+func (s *system) final(id string) resource {
+	s.tb.Helper()
+	var r resource
+	s.until("message "+id+" has ended", func() bool {
+		r = s.get(id)
+		return message.Status(r.Status).Final()
+	})
+	return r
+}
+
+// smscGet reads JSON from the simulator.
+func (s *system) smscGet(path string, into any) {
+	s.tb.Helper()
+	resp, err := s.client.Get(s.smscStats + path)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		s.tb.Fatal(err)
+	}
+}

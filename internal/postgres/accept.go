@@ -1,0 +1,385 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+// maxAccepts bounds how many acceptances share a commit.
+const maxAccepts = 256
+
+// insertAccepted writes a group of acceptances in one statement: the keys
+// first, then the messages whose key is fresh (or that have none), their first
+// event and their outbox row. The row of a message that is already there (a
+// repeat after a lost connection) counts as written.
+const insertAccepted = `
+with given as (
+  select *
+  from unnest(
+    $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::int[],
+    $11::text[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::text[], $17::text[], $18::bigint[], $19::text[],
+    $20::text[], $21::text[], $22::text[], $23::text[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[],
+    $27::smallint[], $28::jsonb[], $29::text[], $30::text[], $31::bytea[], $32::int[], $33::bytea[], $34::uuid[])
+  as g(
+    id, account_id, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
+    message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
+    edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at,
+    priority, detail, operation, key, body_hash, http_status, response, retry_of)
+), keyed as (
+  insert into idempotency_keys (account_id, operation, key, body_hash, message_id, http_status, response, created_at)
+  select account_id, operation, key, body_hash, id, http_status, response, created_at
+  from given
+  where key is not null
+  order by account_id, operation, key -- everywhere the same, or two replicas with the same keys wait for each other
+  on conflict do nothing
+  returning message_id
+), fresh as (
+  select g.*
+  from given g
+  where g.key is null or g.id in (select message_id from keyed)
+), stored as (
+  insert into messages (
+    id, account_id, direction, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
+    message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
+    edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, updated_at, retry_of)
+  select
+    id, account_id, 'outbound', kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
+    message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
+    edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, created_at, retry_of
+  from fresh
+  on conflict (id) do nothing
+  returning id
+), event as (
+  insert into message_events (message_id, sequence, at, type, detail)
+  select f.id, 1, f.created_at, f.status, f.detail
+  from fresh f
+  join stored s on s.id = f.id
+), outbox as (
+  insert into starts (message_id, priority, created_at)
+  select f.id, f.priority, now()
+  from fresh f
+  join stored s on s.id = f.id
+  where f.status = 'accepted'
+)
+select id
+from fresh`
+
+// acceptor gathers acceptances into shared commits. One commit is under way at
+// a time; what comes meanwhile shares the next.
+type acceptor struct {
+	db    *DB
+	queue chan *acceptance // closed by close, after which nothing is sent
+	wg    sync.WaitGroup
+
+	mu     sync.RWMutex
+	closed bool
+}
+
+type acceptance struct {
+	message.Acceptance
+	body   []byte // sealed
+	answer []byte // sealed response, nil without a key
+	done   chan acceptOutcome
+}
+
+type acceptOutcome struct {
+	fresh bool
+	err   error
+}
+
+func newAcceptor(db *DB) *acceptor {
+	a := &acceptor{db: db, queue: make(chan *acceptance, maxAccepts)}
+	a.wg.Go(a.run)
+	return a
+}
+
+func (a *acceptor) close() {
+	a.mu.Lock()
+	if !a.closed {
+		a.closed = true
+		close(a.queue)
+	}
+	a.mu.Unlock()
+	a.wg.Wait()
+}
+
+// Accept commits a message, its first event, its idempotency key and its outbox
+// row, and returns after the commit: the point from which the message is never
+// lost. A refused message is kept the same way, with its trail. When the key
+// was seen before nothing is stored and the first answer comes back, or
+// ReasonIdempotencyMismatch when the body differs. When ctx ends first, whether
+// the message was accepted is unknown to the caller.
+func (db *DB) Accept(ctx context.Context, in message.Acceptance) (message.Accepted, error) {
+	item := &acceptance{Acceptance: in, done: make(chan acceptOutcome, 1)}
+	item.body = db.sealer.Seal([]byte(in.Message.Body), in.Message.ID[:])
+	if k := in.Idempotency; k != nil {
+		item.answer = db.sealer.Seal(k.Response, []byte(k.Key))
+	}
+	if err := db.accept.send(ctx, item); err != nil {
+		return message.Accepted{}, err
+	}
+	select {
+	case out := <-item.done:
+		if out.err != nil || out.fresh {
+			return message.Accepted{}, out.err
+		}
+	case <-ctx.Done():
+		return message.Accepted{}, ctx.Err()
+	}
+	return db.replay(ctx, *in.Idempotency)
+}
+
+func (a *acceptor) send(ctx context.Context, item *acceptance) error {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.closed {
+		return message.Refuse(message.ReasonUnavailable, "the gateway is shutting down")
+	}
+	select {
+	case a.queue <- item:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (a *acceptor) run() {
+	for first := range a.queue {
+		group := append(make([]*acceptance, 0, maxAccepts), first)
+	drain:
+		for len(group) < maxAccepts {
+			select {
+			case item, ok := <-a.queue:
+				if !ok {
+					break drain
+				}
+				group = append(group, item)
+			default:
+				break drain
+			}
+		}
+		a.commit(group)
+	}
+}
+
+func (a *acceptor) commit(group []*acceptance) {
+	fresh, err := a.insert(group)
+	if err != nil && len(group) > 1 && !Unavailable(err) {
+		// One bad row must not fail the others.
+		for _, item := range group {
+			fresh, err := a.insert([]*acceptance{item})
+			item.finish(fresh, err)
+		}
+		return
+	}
+	for _, item := range group {
+		item.finish(fresh, err)
+	}
+}
+
+func (item *acceptance) finish(fresh map[message.ID]bool, err error) {
+	if err != nil {
+		item.done <- acceptOutcome{err: acceptError(err)}
+		return
+	}
+	item.done <- acceptOutcome{fresh: fresh[item.Message.ID]}
+}
+
+// acceptError gives the reason for a failed commit.
+func acceptError(err error) error {
+	switch {
+	case sqlState(err) == characterNotInText, sqlState(err) == untranslatableInJSON:
+		return message.Because(message.ReasonInvalidRequest, err, "client_reference, metadata or a URL holds a character that cannot be stored")
+	case !Unavailable(err):
+		return err
+	case nothingDone(err):
+		return message.Because(message.ReasonUnavailable, err, "the journal cannot be written now; nothing was stored")
+	}
+	return message.Because(message.ReasonUnavailable, err, "the journal went away before it confirmed; repeat with the same Idempotency-Key")
+}
+
+func (a *acceptor) insert(group []*acceptance) (map[message.ID]bool, error) {
+	// Each caller's own deadline ends its own waiting only.
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	rows, err := a.db.pool.Query(ctx, insertAccepted, acceptColumns(group)...)
+	if err != nil {
+		return nil, fmt.Errorf("journal: accept: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[message.ID])
+	if err != nil {
+		return nil, fmt.Errorf("journal: accept: %w", err)
+	}
+	fresh := make(map[message.ID]bool, len(ids))
+	for _, id := range ids {
+		fresh[id] = true
+	}
+	return fresh, nil
+}
+
+// column gathers one field over the group, as the array that unnest wants.
+func column[T any](group []*acceptance, of func(*acceptance) T) []T {
+	c := make([]T, len(group))
+	for i, item := range group {
+		c[i] = of(item)
+	}
+	return c
+}
+
+func acceptColumns(group []*acceptance) []any {
+	type a = *acceptance
+	keyed := func(of func(*message.Idempotency) string) func(a) *string {
+		return func(i a) *string {
+			if i.Idempotency == nil {
+				return nil
+			}
+			s := of(i.Idempotency)
+			return &s
+		}
+	}
+	return []any{
+		column(group, func(i a) message.ID { return i.Message.ID }),
+		column(group, func(i a) message.ID { return i.Message.AccountID }),
+		column(group, func(i a) string { return string(i.Message.Kind) }),
+		column(group, func(i a) string { return string(i.Message.Status) }),
+		column(group, func(i a) string { return string(i.Message.From) }),
+		column(group, func(i a) string { return string(i.Message.RequestedFrom) }),
+		column(group, func(i a) string { return string(i.Message.To) }),
+		column(group, func(i a) []byte { return i.body }),
+		column(group, func(i a) string { return string(i.Message.Encoding) }),
+		column(group, func(i a) int32 { return int32(i.Message.Segments) }),
+		column(group, func(i a) string { return string(i.Message.Class) }),
+		column(group, func(i a) string { return string(i.Message.Delivery) }),
+		column(group, func(i a) string { return i.Message.CampaignID }),
+		column(group, func(i a) *string { return orNull(i.Message.ClientReference) }),
+		column(group, func(i a) *string { return metadataJSON(i.Message.Metadata) }),
+		column(group, func(i a) string { return i.Message.WebhookURL }),
+		column(group, func(i a) string { return i.Message.WebhookFailover }),
+		column(group, func(i a) int64 { return int64(i.Message.Price.Amount) }),
+		column(group, func(i a) string { return i.Message.Price.Currency }),
+		column(group, func(i a) string { return i.Message.Edge }),
+		column(group, func(i a) string { return i.Message.TraceParent }),
+		column(group, func(i a) string { return string(errorOf(i.Message).Reason) }),
+		column(group, func(i a) string { return errorOf(i.Message).Detail }),
+		column(group, func(i a) *time.Time { return timeOrNull(i.Message.SendAt) }),
+		column(group, func(i a) time.Time { return i.Message.ExpiresAt }),
+		column(group, func(i a) time.Time { return i.Message.CreatedAt }),
+		column(group, func(i a) int16 { return int16(i.Message.Class.Priority()) }),
+		column(group, firstDetail),
+		column(group, keyed(func(k *message.Idempotency) string { return k.Operation })),
+		column(group, keyed(func(k *message.Idempotency) string { return k.Key })),
+		column(group, func(i a) []byte {
+			if i.Idempotency == nil {
+				return nil
+			}
+			return i.Idempotency.BodyHash[:]
+		}),
+		column(group, func(i a) int32 {
+			if i.Idempotency == nil {
+				return 0
+			}
+			return int32(i.Idempotency.Status)
+		}),
+		column(group, func(i a) []byte { return i.answer }),
+		column(group, func(i a) *message.ID { return idOrNull(i.Message.RetryOf) }),
+	}
+}
+
+// firstDetail is the detail of the first line of the timeline: the edge, and
+// for a refusal what decided.
+func firstDetail(i *acceptance) *string {
+	detail := map[string]any{"edge": i.Message.Edge}
+	if e := i.Message.Error; e != nil {
+		detail["code"] = e.Reason
+		detail["detail"] = e.Detail
+		detail["trail"] = i.Trail
+	}
+	return detailJSON(detail)
+}
+
+const selectKey = `
+select body_hash, http_status, response
+from idempotency_keys
+where account_id = $1 and operation = $2 and key = $3`
+
+// FirstAnswer finds the stored answer of a key: nil when the key is free. A
+// key with another body is ReasonIdempotencyMismatch.
+func (db *DB) FirstAnswer(ctx context.Context, k message.Idempotency) (*message.Idempotency, error) {
+	var hash, sealed []byte
+	found := k
+	err := db.pool.QueryRow(ctx, selectKey, k.AccountID, k.Operation, k.Key).Scan(&hash, &found.Status, &sealed)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read idempotency key: %w", err)
+	case len(hash) != len(k.BodyHash) || [32]byte(hash) != k.BodyHash:
+		return nil, message.Refuse(message.ReasonIdempotencyMismatch, "this Idempotency-Key was used with another body; use a new key for a new request")
+	}
+	found.Response, err = db.sealer.Open(sealed, []byte(k.Key))
+	if err != nil {
+		return nil, fmt.Errorf("open the stored answer: %w", err)
+	}
+	return &found, nil
+}
+
+func (db *DB) replay(ctx context.Context, k message.Idempotency) (message.Accepted, error) {
+	first, err := db.FirstAnswer(ctx, k)
+	if err != nil {
+		return message.Accepted{}, err
+	}
+	if first == nil {
+		// The key went away between the conflict and this read: its 72 hours
+		// ended. The customer may simply repeat.
+		return message.Accepted{}, message.Refuse(message.ReasonIdempotencyInProgress, "the key's first request is being cleared away; repeat the request")
+	}
+	return message.Accepted{Replay: first}, nil
+}
+
+func metadataJSON(m map[string]string) *string {
+	if len(m) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return nil // strings always marshal
+	}
+	s := string(b)
+	return &s
+}
+
+func errorOf(m *message.Message) message.Error {
+	if m.Error == nil {
+		return message.Error{}
+	}
+	return *m.Error
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func idOrNull(id message.ID) *message.ID {
+	if id == (message.ID{}) {
+		return nil
+	}
+	return &id
+}

@@ -1,0 +1,246 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+const insertAccount = `
+insert into accounts (id, external_id, company_name, default_message_class, delivery, smart_encoding, max_parts, api_rate_limit,
+  allowed_source_addresses, force_source_address, webhook_secret, time_zone, content_retention_days, ordered_conversations,
+  internal_delivery, default_country)
+values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`
+
+// CreateAccount adds a customer. Zero fields get the defaults of the schema's
+// documentation; WebhookSecret must be given.
+func (db *DB) CreateAccount(ctx context.Context, by Actor, a snapshot.Account) error {
+	sealed := db.sealer.Seal([]byte(a.WebhookSecret), a.ID[:])
+	if a.AllowedSourceAddresses == nil {
+		a.AllowedSourceAddresses = []string{}
+	}
+	shown := map[string]any{"company_name": a.CompanyName, "api_rate_limit": a.APIRateLimit}
+	return db.audited(ctx, by, "account.create", a.ID.String(), shown, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, insertAccount, a.ID, a.ExternalID, a.CompanyName, orElse(a.DefaultClass, message.ClassConversation),
+			orElse(a.Delivery, message.AtMostOnce), a.SmartEncoding, orElse(a.MaxParts, 10), orElse(a.APIRateLimit, 10),
+			a.AllowedSourceAddresses, string(a.ForceSourceAddress), sealed, orElse(a.TimeZone, "UTC"), orElse(a.ContentRetentionDays, 30),
+			a.OrderedConversations, a.InternalDelivery, orElse(a.DefaultCountry, "US"))
+		return err
+	})
+}
+
+const updateAccountStatus = `
+update accounts
+set status = $2, updated_at = now()
+where id = $1`
+
+// SetAccountStatus suspends, closes or resumes an account.
+func (db *DB) SetAccountStatus(ctx context.Context, by Actor, id message.ID, status snapshot.AccountStatus) error {
+	return db.audited(ctx, by, "account.status", id.String(), map[string]any{"status": status}, func(tx pgx.Tx) error {
+		return exactlyOne(tx.Exec(ctx, updateAccountStatus, id, status))
+	})
+}
+
+const insertCredential = `
+insert into api_credentials (id, account_id, name, key, secret_hash, scopes, allowed_numbers, allowed_ips, rate_limit, expires_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+
+// CreateCredential adds an API key; only the keyed hash of its secret is given.
+func (db *DB) CreateCredential(ctx context.Context, by Actor, c snapshot.Credential) error {
+	if c.Scopes == nil {
+		c.Scopes = []string{}
+	}
+	if c.AllowedNumbers == nil {
+		c.AllowedNumbers = []string{}
+	}
+	if c.AllowedIPs == nil {
+		c.AllowedIPs = []netip.Prefix{}
+	}
+	shown := map[string]any{"account_id": c.AccountID, "name": c.Name, "key": c.Key, "scopes": c.Scopes}
+	return db.audited(ctx, by, "api_credential.create", c.ID.String(), shown, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, insertCredential, c.ID, c.AccountID, c.Name, c.Key, c.SecretHash, c.Scopes, c.AllowedNumbers, c.AllowedIPs, c.RateLimit, timeOrNull(c.ExpiresAt))
+		return err
+	})
+}
+
+const revokeCredential = `
+update api_credentials
+set revoked_at = now(), updated_at = now()
+where id = $1 and revoked_at is null`
+
+// RevokeCredential ends an API key and, within seconds, its tokens.
+func (db *DB) RevokeCredential(ctx context.Context, by Actor, id message.ID) error {
+	return db.audited(ctx, by, "api_credential.revoke", id.String(), nil, func(tx pgx.Tx) error {
+		return exactlyOne(tx.Exec(ctx, revokeCredential, id))
+	})
+}
+
+const insertSMPPCredential = `
+insert into smpp_credentials (id, account_id, system_id, password_hash)
+values ($1, $2, $3, $4)`
+
+// CreateSMPPCredential adds a system_id with the bcrypt hash of its password.
+func (db *DB) CreateSMPPCredential(ctx context.Context, by Actor, id, account message.ID, systemID, passwordHash string) error {
+	shown := map[string]any{"account_id": account, "system_id": systemID}
+	return db.audited(ctx, by, "smpp_credential.create", id.String(), shown, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, insertSMPPCredential, id, account, systemID, passwordHash)
+		return err
+	})
+}
+
+const insertCampaign = `
+insert into campaigns (id, account_id, campaign_id, brand_id, use_case, description, status, throughput_limit, daily_cap)
+values ($1, $2, nullif($3, ''), $4, $5, $6, $7, $8, $9)`
+
+// CreateCampaign adds a 10DLC campaign as the registry knows it.
+func (db *DB) CreateCampaign(ctx context.Context, by Actor, c snapshot.Campaign, description string) error {
+	shown := map[string]any{"account_id": c.AccountID, "campaign_id": c.CampaignID, "status": c.Status}
+	return db.audited(ctx, by, "campaign.create", c.ID.String(), shown, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, insertCampaign, c.ID, c.AccountID, c.CampaignID, c.BrandID, c.UseCase, description, c.Status, c.Throughput, c.DailyCap)
+		return err
+	})
+}
+
+const updateCampaignStatus = `
+update campaigns
+set status = $2, updated_at = now()
+where id = $1`
+
+// SetCampaignStatus records what the registry says of a campaign.
+func (db *DB) SetCampaignStatus(ctx context.Context, by Actor, id message.ID, status snapshot.CampaignStatus) error {
+	return db.audited(ctx, by, "campaign.status", id.String(), map[string]any{"status": status}, func(tx pgx.Tx) error {
+		return exactlyOne(tx.Exec(ctx, updateCampaignStatus, id, status))
+	})
+}
+
+const insertNumber = `
+insert into numbers (number, account_id, vendor_id, type, sms_enabled, mms_enabled, campaign, verification, tag, "group")
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+
+// CreateNumber gives a number to an account.
+func (db *DB) CreateNumber(ctx context.Context, by Actor, n snapshot.Number) error {
+	shown := map[string]any{"account_id": n.AccountID, "type": n.Type, "campaign": n.Campaign}
+	return db.audited(ctx, by, "number.create", string(n.Number), shown, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, insertNumber, string(n.Number), n.AccountID, idOrNull(n.VendorID), n.Type, n.SMSEnabled, n.MMSEnabled,
+			idOrNull(n.Campaign), orElse(n.Verification, "unverified"), n.Tag, n.Group)
+		return err
+	})
+}
+
+const insertVendor = `
+insert into vendors (id, instance_name, display_name, provider_type, host, port, username, password, use_tls, tls_ca, tls_server_name,
+  bind_type, system_type, throughput, priority, cost_per_sms, supports_alphanumeric, supports_unicode, supports_mms, is_active,
+  "window", max_binds, id_format, long_message, default_alphabet, code_map, enquire_link_seconds, response_timeout_seconds, receipt_grace_seconds)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16::numeric / 1000000, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)`
+
+// CreateVendor adds an upstream link. Every replica binds to it within
+// seconds.
+func (db *DB) CreateVendor(ctx context.Context, by Actor, v snapshot.Vendor) error {
+	password := db.sealer.Seal([]byte(v.Password), v.ID[:])
+	if v.CodeMap == nil {
+		v.CodeMap = map[string]message.Reason{}
+	}
+	codes, err := json.Marshal(v.CodeMap)
+	if err != nil {
+		return err
+	}
+	shown := map[string]any{"instance_name": v.Name, "provider_type": v.ProviderType, "host": v.Host, "port": v.Port}
+	return db.audited(ctx, by, "vendor.create", v.ID.String(), shown, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, insertVendor, v.ID, v.Name, v.DisplayName, orElse(v.ProviderType, "smpp"), v.Host, v.Port, v.Username, password,
+			v.UseTLS, v.TLSCA, v.ServerName, orElse(v.BindType, "transceiver"), v.SystemType, v.Throughput, v.Priority, int64(v.CostPerSMS),
+			v.SupportsAlphanumeric, v.SupportsUnicode, v.SupportsMMS, v.Active, orElse(v.Window, 10), orElse(v.MaxBinds, 1),
+			orElse(v.IDFormat, "same"), orElse(v.LongMessage, "udh"), orElse(v.DefaultAlphabet, "gsm7"), string(codes),
+			wholeSeconds(v.EnquireLink, 30), wholeSeconds(v.ResponseTimeout, 30), wholeSeconds(v.ReceiptGrace, 900))
+		return err
+	})
+}
+
+func wholeSeconds(d time.Duration, otherwise int) int {
+	if d == 0 {
+		return otherwise
+	}
+	return int(d / time.Second)
+}
+
+const insertRoute = `
+insert into routing_rules (priority, dest_pattern, source_pattern, vendor_id, account_id, message_type, rate_per_msg, weight)
+values ($1, nullif($2, ''), nullif($3, ''), $4, $5, nullif($6, ''), $7::numeric / 1000000, $8)
+returning id`
+
+// CreateRoute adds a routing rule; the patterns are RE2 on digits without the
+// plus sign, empty for any. It returns the rule's number.
+func (db *DB) CreateRoute(ctx context.Context, by Actor, r snapshot.Route) (int64, error) {
+	var dest, source string
+	if r.DestPattern != nil {
+		dest = r.DestPattern.String()
+	}
+	if r.SourcePattern != nil {
+		source = r.SourcePattern.String()
+	}
+	var id int64
+	shown := map[string]any{"priority": r.Priority, "dest_pattern": dest, "source_pattern": source, "vendor_id": r.VendorID}
+	err := db.audited(ctx, by, "route.create", dest, shown, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, insertRoute, r.Priority, dest, source, r.VendorID, idOrNull(r.AccountID), string(r.MessageType), int64(r.RatePerMsg), orElse(r.Weight, 1)).Scan(&id)
+	})
+	return id, err
+}
+
+const insertEndpoint = `
+insert into webhook_endpoints (id, account_id, url, failover_url, event_types, secret, format)
+values ($1, $2, $3, $4, $5, $6, $7)`
+
+// CreateEndpoint adds a place where an account wants its events.
+func (db *DB) CreateEndpoint(ctx context.Context, by Actor, e snapshot.Endpoint) error {
+	sealed := db.sealer.Seal([]byte(e.Secret), e.ID[:])
+	if e.EventTypes == nil {
+		e.EventTypes = []string{}
+	}
+	shown := map[string]any{"account_id": e.AccountID, "event_types": e.EventTypes}
+	return db.audited(ctx, by, "webhook_endpoint.create", e.ID.String(), shown, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, insertEndpoint, e.ID, e.AccountID, e.URL, e.FailoverURL, e.EventTypes, sealed, orElse(e.Format, "event"))
+		return err
+	})
+}
+
+const insertSigningKey = `
+insert into signing_keys (kid, algorithm, secret, signs_from)
+values ($1, $2, $3, $4)
+on conflict do nothing`
+
+// AddSigningKey stores a key for access tokens, from when it signs.
+func (db *DB) AddSigningKey(ctx context.Context, by Actor, k snapshot.SigningKey) error {
+	sealed := db.sealer.Seal(k.Secret, []byte(k.KID))
+	return db.audited(ctx, by, "signing_key.add", k.KID, map[string]any{"algorithm": k.Algorithm}, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, insertSigningKey, k.KID, k.Algorithm, sealed, k.SignsFrom)
+		return err
+	})
+}
+
+const touchCredential = `
+update api_credentials
+set last_used_at = now()
+where id = $1`
+
+// CredentialUsed notes that an API key was used. The caller thins the calls
+// out; a lost one does not matter.
+func (db *DB) CredentialUsed(ctx context.Context, id message.ID) error {
+	_, err := db.pool.Exec(ctx, touchCredential, id)
+	return err
+}
+
+const touchVendor = `
+update vendors
+set health_status = $2, last_bind_time = case when $2 = 'healthy' then now() else last_bind_time end
+where id = $1`
+
+// VendorHealth notes what a link looks like: healthy or unhealthy.
+func (db *DB) VendorHealth(ctx context.Context, id message.ID, health string) error {
+	_, err := db.pool.Exec(ctx, touchVendor, id, health)
+	return err
+}

@@ -1,0 +1,158 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Actor is who changes the configuration: it goes into the audit log.
+type Actor struct {
+	Name    string // a person or program
+	Role    string
+	Address string
+}
+
+// auditRow is a row of the audit log as its hash sees it.
+type auditRow struct {
+	at             time.Time
+	by             Actor
+	action, target string
+	before, after  string // JSON, empty for none
+}
+
+// hash covers the row and the hash of the row before it. The documents are
+// hashed in canonical form, because jsonb gives back neither the spaces nor the
+// order of what was put in. Each field is preceded by its length, so that no
+// two rows are written alike.
+func (r auditRow) hash(previous []byte) ([]byte, error) {
+	before, err := canonical(r.before)
+	if err != nil {
+		return nil, err
+	}
+	after, err := canonical(r.after)
+	if err != nil {
+		return nil, err
+	}
+	h := sha256.New()
+	h.Write(previous)
+	for _, part := range []string{r.at.UTC().Format(time.RFC3339Nano), r.by.Name, r.by.Role, r.action, r.target, before, after, r.by.Address} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return h.Sum(nil), nil
+}
+
+// canonical is a JSON document with its members in order and without spaces.
+func canonical(doc string) (string, error) {
+	if doc == "" {
+		return "", nil
+	}
+	d := json.NewDecoder(bytes.NewReader([]byte(doc)))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return "", err
+	}
+	b, err := json.Marshal(v)
+	return string(b), err
+}
+
+const lockAudit = `
+lock table audit_log in share row exclusive mode`
+
+const insertAudit = `
+insert into audit_log (at, actor, role, action, target, before, after, address, hash)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+
+const lastAuditHash = `
+select hash
+from audit_log
+order by id desc
+limit 1`
+
+// audited runs change in a transaction and writes one audit row with it. The
+// row's hash covers the previous row's, so the table is locked against other
+// writers until the transaction ends: changes of configuration are rare.
+func (db *DB) audited(ctx context.Context, by Actor, action, target string, after any, change func(pgx.Tx) error) error {
+	tx, err := db.pool.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", action, target, err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if err := change(tx); err != nil {
+		return fmt.Errorf("%s %s: %w", action, target, err)
+	}
+	if err := audit(ctx, tx, by, action, target, after); err != nil {
+		return fmt.Errorf("%s %s: audit: %w", action, target, err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("%s %s: commit: %w", action, target, err)
+	}
+	return nil
+}
+
+func audit(ctx context.Context, tx pgx.Tx, by Actor, action, target string, after any) error {
+	if _, err := tx.Exec(ctx, lockAudit); err != nil {
+		return err
+	}
+	var previous []byte
+	if err := tx.QueryRow(ctx, lastAuditHash).Scan(&previous); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	doc, err := json.Marshal(after)
+	if err != nil {
+		return err
+	}
+	// Microseconds are what Postgres keeps: the hash must be of what is read back.
+	row := auditRow{at: time.Now().UTC().Truncate(time.Microsecond), by: by, action: action, target: target, after: string(doc)}
+	sum, err := row.hash(previous)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, insertAudit, row.at, by.Name, by.Role, action, target, nil, row.after, by.Address, sum)
+	return err
+}
+
+const selectAudit = `
+select id, at, actor, role, action, target, coalesce(before::text, ''), coalesce(after::text, ''), address, hash
+from audit_log
+order by id`
+
+// VerifyAudit reads the audit log from its first row and returns the number of
+// the first row that does not follow from the one before it, 0 when all do. A
+// row altered, put in or taken out shows there; rows taken off the end do not
+// show, so whoever wants to know keeps the newest hash elsewhere.
+func (db *DB) VerifyAudit(ctx context.Context) (broken int64, err error) {
+	rows, err := db.pool.Query(ctx, selectAudit)
+	if err != nil {
+		return 0, fmt.Errorf("read the audit log: %w", err)
+	}
+	defer rows.Close()
+	var previous []byte
+	for rows.Next() {
+		var r auditRow
+		var id int64
+		var stored []byte
+		if err := rows.Scan(&id, &r.at, &r.by.Name, &r.by.Role, &r.action, &r.target, &r.before, &r.after, &r.by.Address, &stored); err != nil {
+			return 0, fmt.Errorf("read the audit log: %w", err)
+		}
+		sum, err := r.hash(previous)
+		if err != nil {
+			return 0, fmt.Errorf("audit row %d: %w", id, err)
+		}
+		if !bytes.Equal(sum, stored) {
+			return id, nil
+		}
+		previous = stored
+	}
+	if err := rows.Err(); err != nil {
+		return 0, fmt.Errorf("read the audit log: %w", err)
+	}
+	return 0, nil
+}

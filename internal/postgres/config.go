@@ -1,0 +1,294 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+const selectVersion = `
+select version
+from config_version`
+
+// ConfigVersion is the number that every change of the configuration raises.
+func (db *DB) ConfigVersion(ctx context.Context) (int64, error) {
+	var v int64
+	err := db.pool.QueryRow(ctx, selectVersion).Scan(&v)
+	return v, err
+}
+
+// ListenConfig calls changed once at the start and after each notification of a
+// changed configuration.
+func (db *DB) ListenConfig(ctx context.Context, changed func()) error {
+	conn, err := db.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	// The connection listens now; it must not go back to the pool like this.
+	c := conn.Hijack()
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	if _, err := c.Exec(ctx, "listen config"); err != nil {
+		return err
+	}
+	changed()
+	for {
+		if _, err := c.WaitForNotification(ctx); err != nil {
+			return err
+		}
+		changed()
+	}
+}
+
+// LoadSnapshot reads the whole configuration in one transaction. A route whose
+// pattern does not compile, or a vendor whose password cannot be opened, is an
+// error that names it: half a configuration would route wrongly.
+func (db *DB) LoadSnapshot(ctx context.Context) (*snapshot.Snapshot, error) {
+	tx, err := db.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	s := &snapshot.Snapshot{LoadedAt: time.Now()}
+	if err := tx.QueryRow(ctx, selectVersion).Scan(&s.Version); err != nil {
+		return nil, err
+	}
+	for _, load := range []func(context.Context, pgx.Tx, *snapshot.Snapshot) error{
+		db.loadAccounts, loadCredentials, loadNumbers, loadCampaigns, db.loadVendors, loadRoutes, db.loadEndpoints, db.loadSigningKeys,
+	} {
+		if err := load(ctx, tx, s); err != nil {
+			return nil, err
+		}
+	}
+	s.Index()
+	return s, nil
+}
+
+// each runs a query and calls row for every row.
+func each(ctx context.Context, tx pgx.Tx, sql string, row func(pgx.CollectableRow) error) error {
+	rows, err := tx.Query(ctx, sql)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+const selectAccounts = `
+select id, coalesce(external_id, ''), company_name, status, time_zone, default_message_class, delivery, ordered_conversations,
+  internal_delivery, smart_encoding, max_parts, content_retention_days, default_country, allowed_source_addresses,
+  force_source_address, api_rate_limit, webhook_secret
+from accounts`
+
+func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+	s.Accounts = map[message.ID]*snapshot.Account{}
+	return each(ctx, tx, selectAccounts, func(row pgx.CollectableRow) error {
+		a := &snapshot.Account{}
+		var sealed []byte
+		err := row.Scan(&a.ID, &a.ExternalID, &a.CompanyName, &a.Status, &a.TimeZone, &a.DefaultClass, &a.Delivery, &a.OrderedConversations,
+			&a.InternalDelivery, &a.SmartEncoding, &a.MaxParts, &a.ContentRetentionDays, &a.DefaultCountry, &a.AllowedSourceAddresses,
+			&a.ForceSourceAddress, &a.APIRateLimit, &sealed)
+		if err != nil {
+			return fmt.Errorf("read accounts: %w", err)
+		}
+		secret, err := db.sealer.Open(sealed, a.ID[:])
+		if err != nil {
+			return fmt.Errorf("webhook secret of account %s: %w", a.ID, err)
+		}
+		a.WebhookSecret = string(secret)
+		s.Accounts[a.ID] = a
+		return nil
+	})
+}
+
+const selectCredentials = `
+select id, account_id, name, key, secret_hash, previous_secret_hash, previous_until, scopes, allowed_numbers, allowed_ips, rate_limit, expires_at
+from api_credentials
+where revoked_at is null`
+
+func loadCredentials(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+	s.Credentials = map[string]*snapshot.Credential{}
+	return each(ctx, tx, selectCredentials, func(row pgx.CollectableRow) error {
+		c := &snapshot.Credential{}
+		var until, expires *time.Time
+		err := row.Scan(&c.ID, &c.AccountID, &c.Name, &c.Key, &c.SecretHash, &c.PreviousSecretHash, &until, &c.Scopes,
+			&c.AllowedNumbers, &c.AllowedIPs, &c.RateLimit, &expires)
+		if err != nil {
+			return fmt.Errorf("read API credentials: %w", err)
+		}
+		c.PreviousUntil, c.ExpiresAt = orZero(until), orZero(expires)
+		s.Credentials[c.Key] = c
+		return nil
+	})
+}
+
+const selectNumbers = `
+select number, account_id, vendor_id, type, sms_enabled, mms_enabled, campaign, verification, tag, "group"
+from numbers`
+
+func loadNumbers(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+	s.Numbers = map[message.Address]*snapshot.Number{}
+	return each(ctx, tx, selectNumbers, func(row pgx.CollectableRow) error {
+		n := &snapshot.Number{}
+		var vendor, campaign *message.ID
+		err := row.Scan(&n.Number, &n.AccountID, &vendor, &n.Type, &n.SMSEnabled, &n.MMSEnabled, &campaign, &n.Verification, &n.Tag, &n.Group)
+		if err != nil {
+			return fmt.Errorf("read numbers: %w", err)
+		}
+		n.VendorID, n.Campaign = orZero(vendor), orZero(campaign)
+		s.Numbers[n.Number] = n
+		return nil
+	})
+}
+
+const selectCampaigns = `
+select id, account_id, coalesce(campaign_id, ''), brand_id, use_case, status, throughput_limit, daily_cap
+from campaigns`
+
+func loadCampaigns(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+	s.Campaigns = map[message.ID]*snapshot.Campaign{}
+	return each(ctx, tx, selectCampaigns, func(row pgx.CollectableRow) error {
+		c := &snapshot.Campaign{}
+		if err := row.Scan(&c.ID, &c.AccountID, &c.CampaignID, &c.BrandID, &c.UseCase, &c.Status, &c.Throughput, &c.DailyCap); err != nil {
+			return fmt.Errorf("read campaigns: %w", err)
+		}
+		s.Campaigns[c.ID] = c
+		return nil
+	})
+}
+
+const selectVendors = `
+select id, instance_name, display_name, provider_type, is_active, version, host, port, username, password, use_tls, tls_ca,
+  tls_server_name, bind_type, system_type, throughput, priority, (cost_per_sms * 1000000)::bigint, "window", max_binds,
+  supports_alphanumeric, supports_unicode, supports_mms, id_format, long_message, default_alphabet, code_map,
+  enquire_link_seconds, response_timeout_seconds, receipt_grace_seconds
+from vendors`
+
+func (db *DB) loadVendors(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+	s.Vendors = map[message.ID]*snapshot.Vendor{}
+	return each(ctx, tx, selectVendors, func(row pgx.CollectableRow) error {
+		v := &snapshot.Vendor{}
+		var password, codes []byte
+		var enquire, response, grace int
+		err := row.Scan(&v.ID, &v.Name, &v.DisplayName, &v.ProviderType, &v.Active, &v.Version, &v.Host, &v.Port, &v.Username, &password,
+			&v.UseTLS, &v.TLSCA, &v.ServerName, &v.BindType, &v.SystemType, &v.Throughput, &v.Priority, &v.CostPerSMS, &v.Window, &v.MaxBinds,
+			&v.SupportsAlphanumeric, &v.SupportsUnicode, &v.SupportsMMS, &v.IDFormat, &v.LongMessage, &v.DefaultAlphabet, &codes,
+			&enquire, &response, &grace)
+		if err != nil {
+			return fmt.Errorf("read vendors: %w", err)
+		}
+		if password != nil {
+			clear, err := db.sealer.Open(password, v.ID[:])
+			if err != nil {
+				return fmt.Errorf("password of vendor %s: %w", v.Name, err)
+			}
+			v.Password = string(clear)
+		}
+		if err := json.Unmarshal(codes, &v.CodeMap); err != nil {
+			return fmt.Errorf("code_map of vendor %s: %w", v.Name, err)
+		}
+		v.EnquireLink, v.ResponseTimeout, v.ReceiptGrace = seconds(enquire), seconds(response), seconds(grace)
+		s.Vendors[v.ID] = v
+		return nil
+	})
+}
+
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
+
+const selectRoutes = `
+select id, priority, dest_pattern, source_pattern, vendor_id, account_id, coalesce(message_type, ''), (rate_per_msg * 1000000)::bigint, weight
+from routing_rules
+where is_active`
+
+func loadRoutes(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+	return each(ctx, tx, selectRoutes, func(row pgx.CollectableRow) error {
+		var r snapshot.Route
+		var dest, source *string
+		var account *message.ID
+		if err := row.Scan(&r.ID, &r.Priority, &dest, &source, &r.VendorID, &account, &r.MessageType, &r.RatePerMsg, &r.Weight); err != nil {
+			return fmt.Errorf("read routes: %w", err)
+		}
+		var err error
+		if r.DestPattern, err = compile(dest); err != nil {
+			return fmt.Errorf("dest_pattern of route %d: %w", r.ID, err)
+		}
+		if r.SourcePattern, err = compile(source); err != nil {
+			return fmt.Errorf("source_pattern of route %d: %w", r.ID, err)
+		}
+		r.AccountID = orZero(account)
+		s.Routes = append(s.Routes, r)
+		return nil
+	})
+}
+
+func compile(pattern *string) (*regexp.Regexp, error) {
+	if pattern == nil || *pattern == "" {
+		return nil, nil
+	}
+	return regexp.Compile(*pattern)
+}
+
+const selectEndpoints = `
+select id, account_id, url, failover_url, event_types, secret, old_secret, old_until, format
+from webhook_endpoints
+where active
+order by id`
+
+func (db *DB) loadEndpoints(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+	s.Endpoints = map[message.ID][]snapshot.Endpoint{}
+	return each(ctx, tx, selectEndpoints, func(row pgx.CollectableRow) error {
+		var e snapshot.Endpoint
+		var secret, old []byte
+		var until *time.Time
+		if err := row.Scan(&e.ID, &e.AccountID, &e.URL, &e.FailoverURL, &e.EventTypes, &secret, &old, &until, &e.Format); err != nil {
+			return fmt.Errorf("read webhook endpoints: %w", err)
+		}
+		clear, err := db.sealer.Open(secret, e.ID[:])
+		if err != nil {
+			return fmt.Errorf("secret of webhook endpoint %s: %w", e.ID, err)
+		}
+		e.Secret, e.OldUntil = string(clear), orZero(until)
+		if old != nil {
+			if clear, err = db.sealer.Open(old, e.ID[:]); err != nil {
+				return fmt.Errorf("old secret of webhook endpoint %s: %w", e.ID, err)
+			}
+			e.OldSecret = string(clear)
+		}
+		s.Endpoints[e.AccountID] = append(s.Endpoints[e.AccountID], e)
+		return nil
+	})
+}
+
+const selectSigningKeys = `
+select kid, algorithm, secret, signs_from, retired_at
+from signing_keys
+order by signs_from desc, kid`
+
+func (db *DB) loadSigningKeys(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+	return each(ctx, tx, selectSigningKeys, func(row pgx.CollectableRow) error {
+		var k snapshot.SigningKey
+		var sealed []byte
+		var retired *time.Time
+		if err := row.Scan(&k.KID, &k.Algorithm, &sealed, &k.SignsFrom, &retired); err != nil {
+			return fmt.Errorf("read signing keys: %w", err)
+		}
+		secret, err := db.sealer.Open(sealed, []byte(k.KID))
+		if err != nil {
+			return fmt.Errorf("signing key %s: %w", k.KID, err)
+		}
+		k.Secret, k.RetiredAt = secret, orZero(retired)
+		s.SigningKeys = append(s.SigningKeys, k)
+		return nil
+	})
+}

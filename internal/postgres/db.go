@@ -1,0 +1,167 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/migrations"
+)
+
+// Sealer encrypts what must not lie readable in the database. The associated
+// data binds a sealed value to its row.
+type Sealer interface {
+	Seal(plaintext, associated []byte) []byte
+	Open(sealed, associated []byte) ([]byte, error)
+}
+
+// Config says how to reach the database. The zero value of a field means its
+// default.
+type Config struct {
+	Host     string // a name, an address or the folder of a Unix socket; default 127.0.0.1
+	Port     int    // default 5432
+	User     string // default postrider
+	Password string
+	Database string // default postrider
+	Schema   string // default: the server's search path
+	SSLMode  string // as libpq's sslmode; default prefer
+	MaxConns int    // default 20
+}
+
+// Defaults of Config.
+const (
+	DefaultMaxConns = 20
+	// connectTimeout bounds one attempt to connect.
+	connectTimeout = 5 * time.Second
+	// commitTimeout bounds one commit of a group. A server that has not answered by
+	// then is taken for gone: TCP alone would hold every caller behind a vanished
+	// server for a quarter of an hour.
+	commitTimeout = 30 * time.Second
+	// journalLanes is how many commits of the journal may be under way at once
+	// beside the one of acceptance. One: two transactions that each change
+	// several messages could wait for each other's rows.
+	journalLanes = 1
+)
+
+func (c Config) pool() (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return nil, err
+	}
+	cc := cfg.ConnConfig
+	cc.Host = orElse(c.Host, "127.0.0.1")
+	cc.Port = uint16(orElse(c.Port, 5432))
+	cc.User = orElse(c.User, "postrider")
+	cc.Password = c.Password
+	cc.Database = orElse(c.Database, "postrider")
+	cc.ConnectTimeout = connectTimeout
+	cc.Fallbacks = nil
+	if cc.TLSConfig, err = tlsFor(c); err != nil {
+		return nil, err
+	}
+	cc.RuntimeParams["application_name"] = "postrider"
+	cc.RuntimeParams["timezone"] = "UTC"
+	// The journal's statements are wide and their plans never depend on the
+	// values: planning them anew each time would cost more than running them.
+	cc.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	if c.Schema != "" {
+		cc.RuntimeParams["search_path"] = c.Schema
+	}
+	cfg.MaxConns = int32(orElse(c.MaxConns, DefaultMaxConns))
+	cfg.MinConns = 2
+	cfg.MaxConnIdleTime = 5 * time.Minute
+	cfg.HealthCheckPeriod = 15 * time.Second
+	return cfg, nil
+}
+
+func orElse[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// DB is the journal and the configuration. Safe for concurrent use.
+type DB struct {
+	pool   *pgxpool.Pool
+	sealer Sealer
+	accept *acceptor
+	groups *groups
+}
+
+// Open connects and checks that the schema is complete. The caller closes the
+// DB. Without migrations applied it fails and says which command helps.
+func Open(ctx context.Context, c Config, sealer Sealer) (*DB, error) {
+	cfg, err := c.pool()
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to Postgres: %w", err)
+	}
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("connect to Postgres: %w", err)
+	}
+	pending, err := migrations.Pending(ctx, conn.Conn())
+	conn.Release()
+	if err == nil && pending > 0 {
+		err = fmt.Errorf("the database lacks %d migrations: run `postrider migrate`", pending)
+	}
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	db := &DB{pool: pool, sealer: sealer, groups: newGroups(pool, journalLanes)}
+	db.accept = newAcceptor(db)
+	return db, nil
+}
+
+// Migrate applies the migrations over a connection of its own and returns the
+// names of the files it applied.
+func Migrate(ctx context.Context, c Config) ([]string, error) {
+	cfg, err := c.pool()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	if err != nil {
+		return nil, fmt.Errorf("connect to Postgres: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	applied, err := migrations.Apply(ctx, conn)
+	var names []string
+	for _, m := range applied {
+		names = append(names, m.Name)
+	}
+	return names, err
+}
+
+// Close lets what is being written finish, then disconnects.
+func (db *DB) Close() {
+	db.accept.close()
+	db.groups.close()
+	db.pool.Close()
+}
+
+// Ping asks the database for one answer.
+func (db *DB) Ping(ctx context.Context) error { return db.pool.Ping(ctx) }
+
+// one runs a single statement through the group commit of the message.
+func (db *DB) one(ctx context.Context, id message.ID, sql string, read func(pgx.Rows) error, args ...any) error {
+	return db.groups.do(ctx, id[:], &statement{sql: sql, args: args, read: read})
+}
+
+// none is the reader of a statement whose rows do not matter.
+func none(rows pgx.Rows) error {
+	for rows.Next() { //nolint:revive // drained for the error
+	}
+	return rows.Err()
+}

@@ -1,0 +1,258 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+const messageColumns = `
+  id, account_id, direction, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
+  message_class, delivery, campaign_id, coalesce(client_reference, ''), metadata, webhook_url, webhook_failover_url,
+  price_micros, currency, price_final, batch_id, group_id, retry_of, vendor_id, vendor_name, reason, reason_detail,
+  receipt_stat, receipt_err, receipt_at, possible_duplicate, edge, trace_parent, send_at, expires_at, created_at,
+  submitted_at, delivered_at, updated_at`
+
+const selectMessage = `select` + messageColumns + `
+from messages
+where id = $1`
+
+// Message reads one message with its text, whoever owns it. Its parts are not
+// filled in. ReasonNotFound when there is none.
+func (db *DB) Message(ctx context.Context, id message.ID) (*message.Message, error) {
+	rows, err := db.pool.Query(ctx, selectMessage, id)
+	if err != nil {
+		return nil, fmt.Errorf("read message %s: %w", id, err)
+	}
+	m, err := pgx.CollectExactlyOneRow(rows, db.scanMessage)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, message.Refuse(message.ReasonNotFound, "no message %s", id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read message %s: %w", id, err)
+	}
+	return m, nil
+}
+
+// AccountMessage reads one message of an account with its parts. Another
+// account's message is ReasonNotFound, as one that does not exist.
+func (db *DB) AccountMessage(ctx context.Context, account, id message.ID) (*message.Message, error) {
+	m, err := db.Message(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if m.AccountID != account {
+		return nil, message.Refuse(message.ReasonNotFound, "no message %s", id)
+	}
+	if err := db.fillParts(ctx, []*message.Message{m}); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (db *DB) scanMessage(row pgx.CollectableRow) (*message.Message, error) {
+	m := &message.Message{}
+	var (
+		body, metadata                               []byte
+		batch, group, retry, vendor                  *message.ID
+		reason, detail, stat, rerr                   string
+		receiptAt, sendAt, submittedAt, deliveredAt  *time.Time
+		priceFinal                                   bool
+		direction, kind, status, from, requested, to string
+		encoding, class, delivery                    string
+	)
+	err := row.Scan(&m.ID, &m.AccountID, &direction, &kind, &status, &from, &requested, &to, &body, &encoding, &m.Segments,
+		&class, &delivery, &m.CampaignID, &m.ClientReference, &metadata, &m.WebhookURL, &m.WebhookFailover,
+		&m.Price.Amount, &m.Price.Currency, &priceFinal, &batch, &group, &retry, &vendor, &m.Vendor, &reason, &detail,
+		&stat, &rerr, &receiptAt, &m.DuplicatePoss, &m.Edge, &m.TraceParent, &sendAt, &m.ExpiresAt, &m.CreatedAt,
+		&submittedAt, &deliveredAt, &m.UpdatedAt)
+	if err != nil {
+		return nil, err
+	}
+	m.Direction, m.Kind, m.Status = message.Direction(direction), message.Kind(kind), message.Status(status)
+	m.From, m.RequestedFrom, m.To = message.Address(from), message.Address(requested), message.Address(to)
+	m.Encoding, m.Class, m.Delivery = message.Encoding(encoding), message.Class(class), message.Delivery(delivery)
+	m.Price.Estimated = !priceFinal
+	m.BatchID, m.GroupID, m.RetryOf, m.VendorID = orZero(batch), orZero(group), orZero(retry), orZero(vendor)
+	m.SendAt, m.SubmittedAt, m.DeliveredAt = orZero(sendAt), orZero(submittedAt), orZero(deliveredAt)
+	if reason != "" {
+		m.Error = &message.Error{Reason: message.Reason(reason), Detail: detail}
+	}
+	if stat != "" {
+		m.Receipt = &message.ReceiptSummary{Stat: stat, Err: rerr, At: orZero(receiptAt)}
+	}
+	if metadata != nil {
+		if err := json.Unmarshal(metadata, &m.Metadata); err != nil {
+			return nil, fmt.Errorf("metadata of %s: %w", m.ID, err)
+		}
+	}
+	if body == nil {
+		m.Redacted = true
+		return m, nil
+	}
+	text, err := db.sealer.Open(body, m.ID[:])
+	if err != nil {
+		return nil, fmt.Errorf("text of %s: %w", m.ID, err)
+	}
+	m.Body = string(text)
+	return m, nil
+}
+
+func orZero[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// Messages lists an account's messages, newest first, with their parts: at most
+// limit, older than the message `before` when that is not zero.
+func (db *DB) Messages(ctx context.Context, account message.ID, f message.Filter, before message.ID, limit int) ([]*message.Message, error) {
+	sql, args := listQuery(account, f, before, limit)
+	rows, err := db.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list messages: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, db.scanMessage)
+	if err != nil {
+		return nil, fmt.Errorf("list messages: %w", err)
+	}
+	return list, db.fillParts(ctx, list)
+}
+
+func listQuery(account message.ID, f message.Filter, before message.ID, limit int) (string, []any) {
+	var b strings.Builder
+	b.WriteString("select" + messageColumns + "\nfrom messages\nwhere account_id = $1")
+	args := []any{account}
+	add := func(cond string, v any) {
+		args = append(args, v)
+		fmt.Fprintf(&b, "\n  and "+cond, len(args))
+	}
+	if before != (message.ID{}) {
+		add("id < $%d", before)
+	}
+	if f.Direction != "" {
+		add("direction = $%d", string(f.Direction))
+	}
+	if len(f.Statuses) > 0 {
+		add("status = any($%d)", pick(f.Statuses, func(s message.Status) string { return string(s) }))
+	}
+	if f.Kind != "" {
+		add("kind = $%d", string(f.Kind))
+	}
+	if f.From != "" {
+		add("from_addr = $%d", string(f.From))
+	}
+	if f.To != "" {
+		add("to_addr = $%d", string(f.To))
+	}
+	if f.ClientReference != "" {
+		add("client_reference = $%d", f.ClientReference)
+	}
+	if f.BatchID != (message.ID{}) {
+		add("batch_id = $%d", f.BatchID)
+	}
+	if f.CampaignID != "" {
+		add("campaign_id = $%d", f.CampaignID)
+	}
+	if f.Reason != "" {
+		add("reason = $%d", string(f.Reason))
+	}
+	if f.Class != "" {
+		add("message_class = $%d", string(f.Class))
+	}
+	if !f.CreatedAfter.IsZero() {
+		add("created_at > $%d", f.CreatedAfter)
+	}
+	if !f.CreatedBefore.IsZero() {
+		add("created_at < $%d", f.CreatedBefore)
+	}
+	args = append(args, limit)
+	fmt.Fprintf(&b, "\norder by id desc\nlimit $%d", len(args))
+	return b.String(), args
+}
+
+// selectParts reads the newest attempt of each part.
+const selectParts = `
+select distinct on (message_id, part)
+  message_id, part, attempt, state, vendor_name, vendor_message_id, vendor_code, reason, receipt_stat, receipt_err, receipt_at, sent_at
+from segments
+where message_id = any($1)
+order by message_id, part, attempt desc`
+
+func (db *DB) fillParts(ctx context.Context, list []*message.Message) error {
+	if len(list) == 0 {
+		return nil
+	}
+	byID := make(map[message.ID]*message.Message, len(list))
+	ids := make([]message.ID, len(list))
+	for i, m := range list {
+		byID[m.ID], ids[i] = m, m.ID
+		m.Parts = make([]message.Part, m.Segments)
+		for p := range m.Parts {
+			m.Parts[p].Number = p + 1
+		}
+	}
+	rows, err := db.pool.Query(ctx, selectParts, ids)
+	if err != nil {
+		return fmt.Errorf("read parts: %w", err)
+	}
+	var id message.ID
+	var p message.Part
+	var state, reason, stat, rerr string
+	var at *time.Time
+	targets := []any{&id, &p.Number, &p.Attempt, &state, &p.Vendor, &p.VendorMessageID, &p.VendorCode, &reason, &stat, &rerr, &at, &p.SentAt}
+	_, err = pgx.ForEachRow(rows, targets, func() error {
+		p.State, p.Reason, p.Receipt = message.PartState(state), message.Reason(reason), nil
+		if stat != "" {
+			p.Receipt = &message.ReceiptSummary{Stat: stat, Err: rerr, At: orZero(at)}
+		}
+		if m := byID[id]; p.Number <= len(m.Parts) {
+			m.Parts[p.Number-1] = p
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read parts: %w", err)
+	}
+	return nil
+}
+
+const selectEvents = `
+select sequence, at, type, detail
+from message_events
+where message_id = $1 and sequence > $2
+order by sequence
+limit $3`
+
+// Events reads a message's timeline, oldest first, from after the given
+// sequence number. The caller has checked whose message it is.
+func (db *DB) Events(ctx context.Context, id message.ID, after, limit int) ([]message.Event, error) {
+	rows, err := db.pool.Query(ctx, selectEvents, id, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read events of %s: %w", id, err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (message.Event, error) {
+		e := message.Event{MessageID: id}
+		var kind string
+		var detail []byte
+		if err := row.Scan(&e.Sequence, &e.At, &kind, &detail); err != nil {
+			return e, err
+		}
+		e.Type = message.EventType(kind)
+		if detail != nil {
+			if err := json.Unmarshal(detail, &e.Detail); err != nil {
+				return e, fmt.Errorf("detail of event %d: %w", e.Sequence, err)
+			}
+		}
+		return e, nil
+	})
+}

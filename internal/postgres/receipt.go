@@ -1,0 +1,383 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+// matchReceipt applies a receipt to the newest part that the vendor gave this
+// id to, if that part is still open. A part counts once, whichever of its
+// attempts is heard of first; which parts did stands in the message's own row,
+// because only that is read anew after waiting for another receipt. The
+// parameters are named by position in both statements that use it:
+//
+//	$1 vendor  $2 normalised id  $3 stat word  $4 err  $5 reason
+//	$6 part state, null when the receipt decides nothing  $7 done at  $8 timeline detail
+const matchReceipt = `
+with part as (
+  select message_id, part, attempt
+  from segments
+  where vendor_id = $1 and normalized_id = $2
+  order by sent_at desc
+  limit 1
+), told as (
+  update segments s
+  set state = coalesce($6, s.state),
+      receipt_stat = $3,
+      receipt_err = $4,
+      receipt_at = $7,
+      reason = case when $6 = 'delivered' then '' else coalesce(nullif($5, ''), s.reason) end,
+      settled_at = case when $6::text is not null then now() end
+  from part p
+  where s.message_id = p.message_id and s.part = p.part and s.attempt = p.attempt
+    and s.state in ('sending', 'submitted', 'in_doubt')
+    and (s.receipt_stat <> $3 or $6::text is not null)
+  returning s.message_id, s.part
+), counted as (
+  update messages m
+  set event_seq = m.event_seq + 1,
+      updated_at = now(),
+      parts_settled = m.parts_settled + case when $6::text is not null and not t.part = any(coalesce(m.parts_done, '{}')) then 1 else 0 end,
+      parts_failed = m.parts_failed + case when $6 in ('undelivered', 'expired') and not t.part = any(coalesce(m.parts_done, '{}')) then 1 else 0 end,
+      parts_done = case when $6::text is not null and not t.part = any(coalesce(m.parts_done, '{}')) then array_append(m.parts_done, t.part::smallint) else m.parts_done end
+  from told t
+  where m.id = t.message_id
+  returning m.id, t.part, m.event_seq, m.status, m.segments, m.parts_settled, m.parts_failed
+), event as (
+  insert into message_events (message_id, sequence, at, type, detail)
+  select c.id, c.event_seq, clock_timestamp(), 'receipt', jsonb_build_object('part', c.part) || $8::jsonb
+  from counted c
+), due as (
+  insert into settlements_due (message_id)
+  select c.id
+  from counted c
+  where c.parts_failed > 0 or c.parts_settled >= c.segments
+  on conflict do nothing
+)`
+
+// storeReceipt keeps the receipt whether or not it matches. The vendor's
+// repetition of it raises a counter.
+const storeReceipt = matchReceipt + `, kept as (
+  insert into receipts (id, vendor_id, normalized_id, state, err, reason, source, destination, raw, done_at, message_id, part, try_at)
+  select $9, $1, $2, $3, $4, $5, $10, $11, $12, $7,
+    (select message_id from part), (select part from part), case when $6::text is null then 'infinity' else now() end
+  on conflict (vendor_id, normalized_id, state) do update
+  set seen = receipts.seen + 1,
+      last_at = now(),
+      message_id = coalesce(excluded.message_id, receipts.message_id),
+      part = coalesce(excluded.part, receipts.part)
+  returning message_id
+)
+select (select message_id from kept), c.id, c.part, c.status, c.segments, c.parts_settled, c.parts_failed
+from (select 1) one
+left join counted c on true`
+
+// rematchReceipt tries a stored receipt again.
+const rematchReceipt = matchReceipt + `, kept as (
+  update receipts
+  set message_id = p.message_id, part = p.part
+  from part p
+  where receipts.vendor_id = $1 and receipts.normalized_id = $2 and receipts.state = $3
+  returning receipts.message_id
+)
+select (select message_id from kept), c.id, c.part, c.status, c.segments, c.parts_settled, c.parts_failed
+from (select 1) one
+left join counted c on true`
+
+// Receipt commits a receipt and applies it to the part it belongs to, if that
+// is known by now. It is idempotent. Both sides of the race write, commit, then
+// read the other side: a receipt that found no part looks once more after its
+// commit, and the submit side calls EarlyReceipts after its own.
+func (db *DB) Receipt(ctx context.Context, r message.Receipt) (message.Matched, error) {
+	args := append(matchArgs(r), r.ID, storable(r.Source), storable(r.Destination), storable(r.Raw))
+	matched, err := db.match(ctx, r, storeReceipt, args)
+	if err != nil || matched.Known {
+		return matched, err
+	}
+	return db.match(ctx, r, rematchReceipt, matchArgs(r))
+}
+
+func matchArgs(r message.Receipt) []any {
+	var state *string
+	if s, ok := r.State.PartState(); ok {
+		t := string(s)
+		state = &t
+	}
+	detail := detailJSON(map[string]any{"stat": r.State, "err": r.Err})
+	return []any{r.VendorID, storable(r.VendorMessageID), string(r.State), storable(r.Err), string(r.Reason), state, timeOrNull(r.DoneAt), detail}
+}
+
+func (db *DB) match(ctx context.Context, r message.Receipt, sql string, args []any) (message.Matched, error) {
+	var out message.Matched
+	read := func(rows pgx.Rows) error {
+		out = message.Matched{}
+		for rows.Next() {
+			var known, id *message.ID
+			var status *string
+			var part, segments, settled, failed *int
+			if err := rows.Scan(&known, &id, &part, &status, &segments, &settled, &failed); err != nil {
+				return err
+			}
+			out.Known = known != nil
+			if id == nil {
+				continue // a repetition, or it decides nothing new
+			}
+			out.MessageID, out.Part, out.Applied = *id, *part, true
+			out.Progress = message.Progress{Status: message.Status(*status), Segments: *segments, Settled: *settled, Failed: *failed}
+		}
+		return rows.Err()
+	}
+	// The lane is chosen by the vendor's id: repeated receipts of one part stay
+	// in order and never wait for each other.
+	err := db.groups.do(ctx, []byte(r.VendorMessageID), &statement{sql: sql, args: args, read: read})
+	if err != nil {
+		return message.Matched{}, fmt.Errorf("receipt %s: %w", r.ID, err)
+	}
+	return out, nil
+}
+
+const receiptColumns = `
+select id, vendor_id, normalized_id, state, err, reason, source, destination, raw, done_at, received_at
+from receipts`
+
+// selectEarly finds receipts that wait for any of the ids: those that match
+// nothing, and those that came for an id which the vendor had used before and
+// were taken for a repetition.
+const selectEarly = receiptColumns + ` r
+where vendor_id = $1 and normalized_id = any($2)
+  and (message_id is null or exists (
+    select
+    from segments s
+    where s.vendor_id = r.vendor_id and s.normalized_id = r.normalized_id
+      and s.state in ('sending', 'submitted', 'in_doubt') and s.message_id <> r.message_id and s.sent_at <= r.last_at))
+order by last_at, id`
+
+// EarlyReceipts applies the receipts that came before the vendor's ids were
+// stored, and reports whether any did. The submit side calls it after the
+// commit of those ids.
+func (db *DB) EarlyReceipts(ctx context.Context, vendor message.ID, normalized []string) (bool, error) {
+	waiting, err := db.receipts(ctx, selectEarly, vendor, pick(normalized, storable))
+	if err != nil {
+		return false, err
+	}
+	for _, r := range waiting {
+		if _, err := db.match(ctx, r, rematchReceipt, matchArgs(r)); err != nil {
+			return false, err
+		}
+	}
+	return len(waiting) > 0, nil
+}
+
+func (db *DB) receipts(ctx context.Context, sql string, args ...any) ([]message.Receipt, error) {
+	rows, err := db.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read receipts: %w", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (message.Receipt, error) {
+		var r message.Receipt
+		var state, reason string
+		var done *time.Time
+		err := row.Scan(&r.ID, &r.VendorID, &r.VendorMessageID, &state, &r.Err, &reason, &r.Source, &r.Destination, &r.Raw, &done, &r.ReceivedAt)
+		r.State, r.Reason, r.DoneAt = message.ReceiptState(state), message.Reason(reason), orZero(done)
+		return r, err
+	})
+}
+
+// selectUnmatched takes receipts that decide something, longest due first. Those
+// younger than the age are left to the race they may be part of.
+const selectUnmatched = receiptColumns + `
+where message_id is null and try_at < now() - $1::interval
+order by try_at
+limit $2`
+
+// Unmatched lists receipts that have matched nothing for longer than age and
+// whose turn it is: SettleDoubt puts one that stays a stranger off, for longer
+// each time and for good after 72 hours, so that strangers do not stand in the
+// way of those behind them.
+func (db *DB) Unmatched(ctx context.Context, age time.Duration, limit int) ([]message.Receipt, error) {
+	return db.receipts(ctx, selectUnmatched, age, limit)
+}
+
+const countUnmatched = `
+select count(*)
+from receipts
+where message_id is null and try_at < 'infinity'`
+
+// CountUnmatched is the number of receipts that decide something, match nothing
+// and are still being tried.
+func (db *DB) CountUnmatched(ctx context.Context) (int, error) {
+	var n int
+	err := db.pool.QueryRow(ctx, countUnmatched).Scan(&n)
+	return n, err
+}
+
+// selectDoubtful finds the parts in doubt that a receipt with a strange id may
+// belong to: same vendor, sender and recipient, submitted before the receipt
+// came and not longer ago than any validity lasts. An attempt that was followed
+// by another is out: the newest speaks for the part.
+const selectDoubtful = `
+select s.message_id, s.part, s.attempt
+from segments s
+join messages m on m.id = s.message_id
+where s.state = 'in_doubt' and s.vendor_id = $1 and s.normalized_id is null
+  and s.sent_at between $4::timestamptz - interval '73 hours' and $4
+  and ltrim(m.to_addr, '+') = $2 and ltrim(m.from_addr, '+') = $3
+  and not exists (
+    select
+    from segments n
+    where n.message_id = s.message_id and n.part = s.part and n.attempt > s.attempt)
+order by s.message_id, s.part, s.attempt
+limit 256`
+
+// lockStranger keeps a second process from naming another part after the same
+// receipt, and says whether the receipt still matches nothing.
+const lockStranger = `
+select coalesce(bool_or(free), false)
+from (
+  select message_id is null and state = $3 as free
+  from receipts
+  where vendor_id = $1 and normalized_id = $2
+  for update
+) r`
+
+// nameDoubtful gives the part in doubt the id that the receipt carries, so that
+// the receipt matches it like any other. No two open parts get the same.
+const nameDoubtful = `
+update segments
+set vendor_message_id = $4, normalized_id = $4
+where message_id = $1 and part = $2 and attempt = $3 and state = 'in_doubt' and normalized_id is null
+  and not exists (
+    select
+    from segments o
+    where o.vendor_id = $5 and o.normalized_id = $4 and o.state in ('sending', 'submitted', 'in_doubt'))`
+
+// postpone puts off the next look at a receipt by half its age.
+const postpone = `
+update receipts
+set try_at = case when received_at < now() - interval '72 hours' then 'infinity' else now() + (now() - received_at) / 2 end
+where vendor_id = $1 and normalized_id = $2 and state = $3 and message_id is null and try_at < 'infinity'`
+
+// SettleDoubt applies a receipt whose id is unknown to the part in doubt that
+// it must belong to: vendor, sender, recipient and time leave parts of one
+// message only. Anything less certain is left alone, for a later look.
+func (db *DB) SettleDoubt(ctx context.Context, r message.Receipt) (message.Matched, error) {
+	matched, err := db.match(ctx, r, rematchReceipt, matchArgs(r))
+	if err != nil || matched.Known {
+		return matched, err
+	}
+	named, err := db.nameDoubt(ctx, r)
+	if err != nil {
+		return message.Matched{}, fmt.Errorf("settle doubt: %w", err)
+	}
+	if named {
+		matched, err = db.match(ctx, r, rematchReceipt, matchArgs(r))
+		if err != nil || matched.Known {
+			return matched, err
+		}
+	}
+	if _, err := db.pool.Exec(ctx, postpone, r.VendorID, storable(r.VendorMessageID), string(r.State)); err != nil {
+		return message.Matched{}, fmt.Errorf("settle doubt: %w", err)
+	}
+	return message.Matched{}, nil
+}
+
+// nameDoubt gives the only candidate the receipt's id, and reports whether there
+// is anything to match the receipt with.
+func (db *DB) nameDoubt(ctx context.Context, r message.Receipt) (bool, error) {
+	rows, err := db.pool.Query(ctx, selectDoubtful, r.VendorID, wireDigits(r.Source), wireDigits(r.Destination), r.ReceivedAt)
+	if err != nil {
+		return false, err
+	}
+	type candidate struct {
+		MessageID     message.ID
+		Part, Attempt int
+	}
+	candidates, err := pgx.CollectRows(rows, pgx.RowToStructByPos[candidate])
+	if err != nil || len(candidates) == 0 {
+		return false, err
+	}
+	first := candidates[0]
+	for _, c := range candidates {
+		if c.MessageID != first.MessageID {
+			return false, nil
+		}
+	}
+	id := storable(r.VendorMessageID)
+	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		free := false
+		if err := tx.QueryRow(ctx, lockStranger, r.VendorID, id, string(r.State)).Scan(&free); err != nil || !free {
+			return err
+		}
+		_, err := tx.Exec(ctx, nameDoubtful, first.MessageID, first.Part, first.Attempt, id, r.VendorID)
+		return err
+	})
+	return err == nil, err
+}
+
+func wireDigits(address string) string {
+	if len(address) > 0 && address[0] == '+' {
+		return address[1:]
+	}
+	return address
+}
+
+const selectDue = `
+select message_id
+from settlements_due
+where since < now() - $1::interval
+order by since
+limit $2`
+
+// SettlementsDue lists messages that receipts decided longer than age ago and
+// whose record does not show it.
+func (db *DB) SettlementsDue(ctx context.Context, age time.Duration, limit int) ([]message.ID, error) {
+	rows, err := db.pool.Query(ctx, selectDue, age, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list settlements due: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[message.ID])
+}
+
+const dropDue = `
+delete from settlements_due
+where message_id = $1`
+
+// DropSettlement forgets a settlement that cannot change anything any more.
+func (db *DB) DropSettlement(ctx context.Context, id message.ID) error {
+	_, err := db.pool.Exec(ctx, dropDue, id)
+	return err
+}
+
+// selectDeciding lets the attempt of each part speak that was heard of first, as
+// matchReceipt counted them.
+const selectDeciding = `
+select state, receipt_stat, receipt_err, receipt_at, reason
+from (
+  select distinct on (part) part, state, receipt_stat, receipt_err, receipt_at, reason, settled_at
+  from segments
+  where message_id = $1 and state in ('delivered', 'undelivered', 'expired')
+  order by part, settled_at, attempt
+) s
+order by (state <> 'delivered') desc, settled_at, part
+limit 1`
+
+// DecidingReceipt reads the receipt that speaks for the message: the first
+// failure, or any delivery when all parts were delivered. ReasonNotFound when
+// no receipt has decided anything.
+func (db *DB) DecidingReceipt(ctx context.Context, id message.ID) (message.PartState, message.ReceiptSummary, message.Reason, error) {
+	var state, reason string
+	var r message.ReceiptSummary
+	var at *time.Time
+	err := db.pool.QueryRow(ctx, selectDeciding, id).Scan(&state, &r.Stat, &r.Err, &at, &reason)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", r, "", message.Refuse(message.ReasonNotFound, "no deciding receipt for %s", id)
+	}
+	r.At = orZero(at)
+	return message.PartState(state), r, message.Reason(reason), err
+}

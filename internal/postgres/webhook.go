@@ -1,0 +1,136 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+const selectNotification = `
+select id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload, attempts, first_attempt_at, state
+from webhook_deliveries
+where id = $1`
+
+// Notification reads one delivery with its state. ReasonNotFound when there is
+// none.
+func (db *DB) Notification(ctx context.Context, id message.ID) (message.Notification, message.NotificationState, error) {
+	var n message.Notification
+	var endpoint, about *message.ID
+	var first *time.Time
+	var state string
+	err := db.pool.QueryRow(ctx, selectNotification, id).Scan(&n.ID, &n.EventID, &n.AccountID, &endpoint, &about, &n.Type, &n.URL,
+		&n.FailoverURL, &n.Payload, &n.Attempts, &first, &state)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return n, "", message.Refuse(message.ReasonNotFound, "no webhook delivery %s", id)
+	}
+	if err != nil {
+		return n, "", fmt.Errorf("read webhook delivery %s: %w", id, err)
+	}
+	n.EndpointID, n.MessageID, n.FirstTry = orZero(endpoint), orZero(about), orZero(first)
+	return n, message.NotificationState(state), nil
+}
+
+const selectPending = `
+select id
+from webhook_deliveries
+where message_id = $1 and state = 'pending'
+order by id`
+
+// PendingNotifications lists the deliveries of a message that are not done, in
+// the order they were made.
+func (db *DB) PendingNotifications(ctx context.Context, about message.ID) ([]message.ID, error) {
+	rows, err := db.pool.Query(ctx, selectPending, about)
+	if err != nil {
+		return nil, fmt.Errorf("list webhook deliveries of %s: %w", about, err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[message.ID])
+}
+
+// recordAttempt writes one try, its line in the timeline, and when the next is
+// due. A try that was recorded before changes nothing. When two processes made
+// a try of the same number, the one that delivered counts.
+const recordAttempt = `
+with tried as (
+  update webhook_deliveries
+  set attempts = greatest(attempts, $2),
+      state = $3,
+      last_status = $4,
+      last_error = $5,
+      last_answer = $6,
+      first_attempt_at = coalesce(first_attempt_at, now()),
+      last_attempt_at = now(),
+      next_attempt_at = now() + $7 * interval '1 second'
+  where id = $1 and state = 'pending' and (attempts < $2 or $3 = 'delivered')
+  returning message_id
+), due as (
+  update webhooks_due
+  set due_at = now() + ($7 + 120) * interval '1 second'
+  where delivery_id = $1 and $3 = 'pending' and exists (select from tried)
+), done as (
+  delete from webhooks_due
+  where delivery_id = $1 and $3 <> 'pending' and exists (select from tried)
+), counted as (
+  update messages m
+  set event_seq = m.event_seq + 1
+  from tried t
+  where m.id = t.message_id
+  returning m.id, m.event_seq
+)
+insert into message_events (message_id, sequence, at, type, detail)
+select c.id, c.event_seq, clock_timestamp(), 'webhook_attempt', $8::jsonb
+from counted c`
+
+// RecordAttempt writes what became of one try.
+func (db *DB) RecordAttempt(ctx context.Context, a message.NotificationAttempt) error {
+	detail := map[string]any{"attempt": a.Number, "http_status": a.HTTPStatus, "ms": a.Millis}
+	if a.Error != "" {
+		detail["error"] = a.Error
+	}
+	if a.Type != "" {
+		detail["type"] = a.Type
+	}
+	key := a.MessageID
+	if key == (message.ID{}) {
+		key = a.DeliveryID
+	}
+	err := db.one(ctx, key, recordAttempt, none,
+		a.DeliveryID, a.Number, string(a.State), a.HTTPStatus, storable(a.Error), storable(a.Answer), a.NextInSecs, detailJSON(detail))
+	if err != nil {
+		return fmt.Errorf("record try %d of webhook delivery %s: %w", a.Number, a.DeliveryID, err)
+	}
+	return nil
+}
+
+const selectOverdue = `
+select delivery_id
+from webhooks_due
+where due_at < now() - $1::interval
+order by due_at
+limit $2`
+
+// OverdueNotifications lists pending deliveries whose next try is overdue by
+// more than age: nothing seems to be working on them.
+func (db *DB) OverdueNotifications(ctx context.Context, age time.Duration, limit int) ([]message.ID, error) {
+	rows, err := db.pool.Query(ctx, selectOverdue, age, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list overdue webhook deliveries: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[message.ID])
+}
+
+const deferOverdue = `
+update webhooks_due
+set due_at = now() + $2::interval
+where delivery_id = any($1::uuid[])`
+
+// DeferNotifications moves the time at which deliveries count as overdue,
+// after something was started that works on them.
+func (db *DB) DeferNotifications(ctx context.Context, ids []message.ID, by time.Duration) error {
+	_, err := db.pool.Exec(ctx, deferOverdue, ids, by)
+	return err
+}

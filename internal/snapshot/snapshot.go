@@ -1,0 +1,93 @@
+// Package snapshot holds the configuration of all accounts in memory: one
+// immutable value that every request and activity of the process reads without
+// a lock, replaced whole when the database's configuration version moves.
+//
+// The rule not to break: a Snapshot is never changed after it was published,
+// and everything in it was read in one transaction.
+package snapshot
+
+import (
+	"sort"
+	"time"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+// Snapshot is the configuration at one version.
+type Snapshot struct {
+	Version  int64
+	LoadedAt time.Time
+
+	Accounts    map[message.ID]*Account
+	Credentials map[string]*Credential // by key
+	Numbers     map[message.Address]*Number
+	Campaigns   map[message.ID]*Campaign
+	Vendors     map[message.ID]*Vendor
+	Routes      []Route                   // by priority, then id
+	Endpoints   map[message.ID][]Endpoint // by account
+	SigningKeys []SigningKey              // newest first
+
+	credentialsByID map[message.ID]*Credential
+	numbersOf       map[message.ID][]*Number
+}
+
+// SigningKey signs access tokens.
+type SigningKey struct {
+	KID       string
+	Algorithm string // EdDSA, HS256
+	Secret    []byte // Ed25519 seed, or the HMAC key
+	SignsFrom time.Time
+	RetiredAt time.Time // zero: in use
+}
+
+// Index builds the look-ups. It is called once, before the snapshot is
+// published.
+func (s *Snapshot) Index() {
+	s.credentialsByID = make(map[message.ID]*Credential, len(s.Credentials))
+	for _, c := range s.Credentials {
+		s.credentialsByID[c.ID] = c
+	}
+	s.numbersOf = make(map[message.ID][]*Number)
+	for _, n := range s.Numbers {
+		s.numbersOf[n.AccountID] = append(s.numbersOf[n.AccountID], n)
+	}
+	for _, list := range s.numbersOf {
+		sort.Slice(list, func(i, j int) bool { return list[i].Number < list[j].Number })
+	}
+	sort.SliceStable(s.Routes, func(i, j int) bool {
+		if s.Routes[i].Priority != s.Routes[j].Priority {
+			return s.Routes[i].Priority < s.Routes[j].Priority
+		}
+		return s.Routes[i].ID < s.Routes[j].ID
+	})
+}
+
+// CredentialByID finds a credential by its row id, nil when it is gone.
+func (s *Snapshot) CredentialByID(id message.ID) *Credential { return s.credentialsByID[id] }
+
+// NumbersOf lists an account's numbers in order.
+func (s *Snapshot) NumbersOf(account message.ID) []*Number { return s.numbersOf[account] }
+
+// OnlySender is the number an account sends from when it names none: its one
+// enabled number, or false when it has none or several.
+func (s *Snapshot) OnlySender(account message.ID) (message.Address, bool) {
+	var only message.Address
+	for _, n := range s.numbersOf[account] {
+		if !n.SMSEnabled {
+			continue
+		}
+		if only != "" {
+			return "", false
+		}
+		only = n.Number
+	}
+	return only, only != ""
+}
+
+// CampaignOf is the campaign that a number is registered to, nil when none.
+func (s *Snapshot) CampaignOf(n *Number) *Campaign {
+	if n == nil {
+		return nil
+	}
+	return s.Campaigns[n.Campaign]
+}

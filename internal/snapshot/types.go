@@ -1,0 +1,171 @@
+package snapshot
+
+import (
+	"net/netip"
+	"regexp"
+	"time"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+// AccountStatus says whether an account may do anything.
+type AccountStatus string
+
+// The account statuses.
+const (
+	AccountActive    AccountStatus = "active"
+	AccountSuspended AccountStatus = "suspended"
+	AccountClosed    AccountStatus = "closed"
+)
+
+// Account is a customer.
+type Account struct {
+	ID                     message.ID
+	ExternalID             string // the customer's id in the operator's other systems; may be empty
+	CompanyName            string
+	Status                 AccountStatus
+	TimeZone               string // IANA name
+	DefaultClass           message.Class
+	Delivery               message.Delivery
+	OrderedConversations   bool
+	InternalDelivery       bool
+	SmartEncoding          bool
+	MaxParts               int             // 1-255
+	ContentRetentionDays   int             // 0: text is dropped at settlement
+	DefaultCountry         string          // ISO 3166 alpha-2
+	AllowedSourceAddresses []string        // senders allowed beside owned numbers
+	ForceSourceAddress     message.Address // replaces every sender; empty: none
+	APIRateLimit           int             // messages per second accepted over the API
+	WebhookSecret          string          // signs for URLs without a secret of their own
+}
+
+// Credential is a key and secret of the API. The secret itself is never held:
+// only its keyed hash.
+type Credential struct {
+	ID                 message.ID
+	AccountID          message.ID
+	Name               string
+	Key                string
+	SecretHash         []byte
+	PreviousSecretHash []byte    // valid until PreviousUntil, for rotation with overlap
+	PreviousUntil      time.Time // zero: no overlap runs
+	Scopes             []string
+	AllowedNumbers     []string       // empty: all of the account's
+	AllowedIPs         []netip.Prefix // empty: from anywhere
+	RateLimit          int            // messages per second; 0: the account's
+	ExpiresAt          time.Time      // zero: never
+}
+
+// NumberType is the kind of a number.
+type NumberType string
+
+// The number types.
+const (
+	LongCode  NumberType = "long_code"
+	TollFree  NumberType = "toll_free"
+	ShortCode NumberType = "short_code"
+)
+
+// Number is a sender and inbound address that an account owns.
+type Number struct {
+	Number       message.Address
+	AccountID    message.ID
+	VendorID     message.ID // the vendor that hosts it; zero: any
+	Type         NumberType
+	SMSEnabled   bool
+	MMSEnabled   bool
+	Campaign     message.ID // row id of its 10DLC campaign; zero: none
+	Verification string     // toll-free: unverified, pending, approved
+	Tag, Group   string
+}
+
+// CampaignStatus is the registration's state.
+type CampaignStatus string
+
+// The campaign statuses.
+const (
+	CampaignDraft     CampaignStatus = "draft"
+	CampaignPending   CampaignStatus = "pending"
+	CampaignActive    CampaignStatus = "active"
+	CampaignSuspended CampaignStatus = "suspended"
+	CampaignRejected  CampaignStatus = "rejected"
+	CampaignExpired   CampaignStatus = "expired"
+)
+
+// Campaign is a 10DLC campaign.
+type Campaign struct {
+	ID         message.ID
+	AccountID  message.ID
+	CampaignID string // the registry's id
+	BrandID    string
+	UseCase    string
+	Status     CampaignStatus
+	Throughput int // messages per minute; 0: unlimited
+	DailyCap   int // segments per day; 0: unlimited
+}
+
+// Vendor is an upstream link as its row describes it. Quirks of a vendor are
+// fields here and nowhere else.
+type Vendor struct {
+	ID           message.ID
+	Name         string // instance_name: names the queue vendor.<name>, at most 50 of [A-Za-z0-9_-]
+	DisplayName  string
+	ProviderType string // smpp, mm4, twilio, telnyx
+	Active       bool
+	Version      int64 // grows with every change of the row; a changed vendor's link is made anew
+
+	Host       string
+	Port       int
+	Username   string // system_id
+	Password   string // in clear only in memory; never logged
+	UseTLS     bool
+	TLSCA      string // PEM; empty: the system's roots
+	ServerName string // for TLS when it differs from Host
+	BindType   string // transmitter, receiver, transceiver
+	SystemType string
+
+	Throughput int // parts per second over the link; 0: unlimited
+	Priority   int // smaller first
+	CostPerSMS message.Micros
+	Window     int // unanswered submits; 0: 10
+	MaxBinds   int // sockets to open; 0: 1
+
+	SupportsAlphanumeric bool
+	SupportsUnicode      bool
+	SupportsMMS          bool
+
+	IDFormat        string                    // same, hex_to_dec (answer hex, receipt decimal), dec_to_hex
+	LongMessage     string                    // udh, sar, payload
+	DefaultAlphabet string                    // what data_coding 0 means there: gsm7, latin1, ascii
+	CodeMap         map[string]message.Reason // vendor codes and receipt errs to reasons, over the built-in table
+
+	EnquireLink     time.Duration // 0: 30 s
+	ResponseTimeout time.Duration // 0: 30 s
+	ReceiptGrace    time.Duration // 0: message.ReceiptGrace
+}
+
+// Route sends what matches it to a vendor.
+type Route struct {
+	ID            int64
+	Priority      int            // smaller first
+	DestPattern   *regexp.Regexp // on digits without +; nil: any
+	SourcePattern *regexp.Regexp // likewise
+	VendorID      message.ID
+	AccountID     message.ID   // zero: every account
+	MessageType   message.Kind // empty: both
+	RatePerMsg    message.Micros
+	Weight        int // 0: 1
+}
+
+// Endpoint is a place where an account wants its events.
+type Endpoint struct {
+	ID          message.ID
+	AccountID   message.ID
+	URL         string
+	FailoverURL string
+	EventTypes  []string // empty: all
+	Secret      string
+	OldSecret   string    // signs as well until OldUntil
+	OldUntil    time.Time // zero: no overlap runs
+	Format      string    // event, flat
+}

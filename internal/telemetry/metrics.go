@@ -1,0 +1,89 @@
+// Package telemetry holds the process's metrics and its logger.
+//
+// The rule not to break: no label holds a phone number, a message id or
+// anything else that grows with traffic.
+package telemetry
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are the gateway's own series. The names of the gateway architecture
+// are kept.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	MessageStatus   *prometheus.CounterVec   // status, code
+	AcceptDuration  *prometheus.HistogramVec // edge
+	TimeToSent      *prometheus.HistogramVec // message_class
+	SubmitDuration  *prometheus.HistogramVec // vendor_id
+	ClientSubmit    *prometheus.CounterVec   // vendor_id, status
+	Receipts        *prometheus.CounterVec   // vendor_id, dlr_status
+	WebhookAttempts *prometheus.HistogramVec // outcome
+	APIRequests     *prometheus.HistogramVec // operation, status
+	SentPerCustomer *prometheus.CounterVec   // customer_id
+	CostPerCustomer *prometheus.CounterVec   // customer_id
+	RateExceeded    *prometheus.CounterVec   // type
+	TenDLC          *prometheus.CounterVec   // customer_id, reason
+	Illegal         prometheus.Counter
+}
+
+// seconds are buckets from a millisecond to a minute: what the gateway itself
+// takes lies at the low end, what vendors and customers take at the high end.
+var seconds = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+
+// New makes the series and registers them.
+func New() *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: seconds}, labels)
+		m.registry.MustRegister(h)
+		return h
+	}
+	m.MessageStatus = counter("message_status_total", "Statuses that messages have reached, with the reason code of failures.", "status", "code")
+	m.AcceptDuration = histogram("message_accept_duration_seconds", "From the decoded request to its commit in the journal.", "edge")
+	m.TimeToSent = histogram("message_time_to_sent_seconds", "From acceptance to the vendor's answer for every part.", "message_class")
+	m.SubmitDuration = histogram("vendor_submit_duration_seconds", "From a part's submit to the vendor's answer.", "vendor_id")
+	m.ClientSubmit = counter("smpp_client_submit_sm_total", "Parts submitted to a vendor, by its answer.", "vendor_id", "status")
+	m.Receipts = counter("smpp_client_dlr_received_total", "Receipts committed, by the vendor and the receipt word.", "vendor_id", "dlr_status")
+	m.WebhookAttempts = histogram("webhook_attempt_duration_seconds", "Webhook tries, by what came of them.", "outcome")
+	m.APIRequests = histogram("api_request_duration_seconds", "Requests of the customer API.", "operation", "status")
+	m.SentPerCustomer = counter("sms_sent_per_customer", "Messages accepted for sending.", "customer_id")
+	m.CostPerCustomer = counter("sms_cost_per_customer", "Price of settled messages, in currency units.", "customer_id")
+	m.RateExceeded = counter("rate_limit_exceeded_total", "Requests or parts held back by a rate.", "type")
+	m.TenDLC = counter("sms_10dlc_violations", "Messages refused for want of an active campaign.", "customer_id", "reason")
+	m.Illegal = prometheus.NewCounter(prometheus.CounterOpts{Name: "illegal_transitions_total", Help: "Changes of status that the record refused."})
+	m.registry.MustRegister(m.Illegal, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Gauge adds a gauge that is read from the thing it describes at each scrape.
+func (m *Metrics) Gauge(name, help string, read func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+}
+
+// Collect adds a collector of series whose labels are known only at the scrape.
+func (m *Metrics) Collect(c prometheus.Collector) { m.registry.MustRegister(c) }
+
+// Handler serves the series to Prometheus.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second})
+}
+
+// Counted is a gauge read from the database at most once a few seconds: a
+// scrape must not become a load.
+func (m *Metrics) Counted(name, help string, count func(context.Context) (int, error)) {
+	c := &counted{count: count}
+	m.Gauge(name, help, c.read)
+}

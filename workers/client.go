@@ -1,0 +1,146 @@
+// Package workers joins the gateway to Temporal: the client with its payload
+// codec, one worker a queue with its options and registrations, and the calls
+// that start and tell workflows.
+//
+// The rule not to break: one client.Client for the whole process. A second one
+// never starts workflows eagerly, and says nothing about it.
+package workers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/postrider/postrider/activities/notify"
+	"github.com/postrider/postrider/edges/ingress"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/workflows"
+)
+
+// Starter starts and tells workflows; it is what ingress calls. Safe for
+// concurrent use.
+type Starter struct{ Client client.Client }
+
+var _ ingress.Temporal = Starter{}
+
+// Start starts a message's workflow, eagerly when this process has a free
+// slot. One that was started before counts as done.
+func (s Starter) Start(ctx context.Context, id message.ID, in workflows.OutboundInput, about ingress.About) (bool, error) {
+	attributes := []temporal.SearchAttributeUpdate{workflows.AttrAccount.ValueSet(about.AccountID.String())}
+	if about.Campaign != "" {
+		attributes = append(attributes, workflows.AttrCampaign.ValueSet(about.Campaign))
+	}
+	_, err := s.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       workflows.OutboundID(id),
+		TaskQueue:                                workflows.QueueMessages,
+		EnableEagerStart:                         true,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
+		StaticSummary:                            about.Summary,
+		StaticDetails:                            about.Details,
+		Priority:                                 temporal.Priority{PriorityKey: about.Priority, FairnessKey: about.AccountID.String()},
+	}, workflows.OutboundType, in)
+	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		return true, nil
+	}
+	return false, err
+}
+
+// updateTimeout is how long an update may wait for a worker before the signal,
+// which needs none, takes its place.
+const updateTimeout = 2 * time.Second
+
+// Decided tells a workflow that receipts have decided its message: by update
+// (one write), or by signal when the update is refused or times out.
+func (s Starter) Decided(ctx context.Context, id message.ID) error {
+	short, cancel := context.WithTimeout(ctx, updateTimeout)
+	_, err := s.Client.UpdateWorkflow(short, client.UpdateWorkflowOptions{
+		WorkflowID:   workflows.OutboundID(id),
+		UpdateName:   workflows.UpdateDecided,
+		WaitForStage: client.WorkflowUpdateStageAccepted,
+	})
+	cancel()
+	if err == nil {
+		return nil
+	}
+	if notRunning(err) {
+		return message.Because(message.ReasonNotFound, err, "the workflow has ended")
+	}
+	err = s.Client.SignalWorkflow(ctx, workflows.OutboundID(id), "", workflows.SignalDecided, nil)
+	if notRunning(err) {
+		return message.Because(message.ReasonNotFound, err, "the workflow has ended")
+	}
+	return err
+}
+
+// Cancel withdraws a message.
+func (s Starter) Cancel(ctx context.Context, id message.ID) error {
+	handle, err := s.Client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID:   workflows.OutboundID(id),
+		UpdateName:   workflows.UpdateCancel,
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err == nil {
+		err = handle.Get(ctx, nil)
+	}
+	var app *temporal.ApplicationError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &app) && app.Type() == string(message.ReasonConflict):
+		return message.Because(message.ReasonConflict, err, "it is too late to withdraw the message")
+	case notRunning(err):
+		return message.Because(message.ReasonNotFound, err, "the message's workflow is not running")
+	}
+	return err
+}
+
+func notRunning(err error) bool {
+	var gone *serviceerror.NotFound
+	return errors.As(err, &gone)
+}
+
+// deliveryTimeout bounds one try of a delivery that no workflow waits for.
+const deliveryTimeout = 25 * time.Second
+
+// PostWebhook starts the delivery of one notification as an activity of its
+// own. label tells in the UI where it came from.
+func (s Starter) PostWebhook(ctx context.Context, label string, delivery message.ID) error {
+	_, err := s.Client.ExecuteActivity(ctx, client.StartActivityOptions{
+		ID:                     "webhook-" + delivery.String(),
+		TaskQueue:              workflows.QueueNotify,
+		StartToCloseTimeout:    deliveryTimeout,
+		ScheduleToCloseTimeout: 73 * time.Hour,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 5 * time.Second, BackoffCoefficient: 2, MaximumInterval: 20 * time.Hour},
+		Summary:                "webhook, " + label,
+	}, "PostWebhook", notify.Input{DeliveryID: delivery})
+	var started *serviceerror.ActivityExecutionAlreadyStarted
+	if errors.As(err, &started) {
+		return nil
+	}
+	return err
+}
+
+// SetVendorRate tells the server how many parts a second the vendor's queue
+// hands out over all replicas; 0 takes the limit away.
+func SetVendorRate(ctx context.Context, c client.Client, namespace, vendor string, perSecond int) error {
+	_, err := c.WorkflowService().UpdateTaskQueueConfig(ctx, rateRequest(namespace, vendor, perSecond))
+	return err
+}
+
+func rateRequest(namespace, vendor string, perSecond int) *workflowservice.UpdateTaskQueueConfigRequest {
+	update := &workflowservice.UpdateTaskQueueConfigRequest_RateLimitUpdate{Reason: "the vendor's throughput"}
+	if perSecond > 0 {
+		update.RateLimit = &taskqueuepb.RateLimit{RequestsPerSecond: float32(perSecond)}
+	}
+	return &workflowservice.UpdateTaskQueueConfigRequest{Namespace: namespace, Identity: "postrider", TaskQueue: workflows.VendorQueue(vendor),
+		TaskQueueType: enumspb.TASK_QUEUE_TYPE_ACTIVITY, UpdateQueueRateLimit: update}
+}

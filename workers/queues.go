@@ -1,0 +1,78 @@
+package workers
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/postrider/postrider/activities/admit"
+	"github.com/postrider/postrider/activities/notify"
+	"github.com/postrider/postrider/activities/record"
+	"github.com/postrider/postrider/activities/route"
+	"github.com/postrider/postrider/activities/submit"
+	"github.com/postrider/postrider/workflows"
+)
+
+// Sizes of the workers.
+const (
+	// stopTimeout is how long a stopping worker lets tasks finish: above the
+	// usual answer of a vendor, below a pod's grace period.
+	stopTimeout = 15 * time.Second
+	// messageSlots bounds the messages worked on at once in a process. Each may
+	// hold a first webhook try of seconds, so it is well above what the CPU
+	// could do.
+	messageSlots = 512
+	// notifySlots bounds webhook retries at once.
+	notifySlots = 256
+	// stickyMessages is how many workflows stay in memory between their tasks:
+	// those whose receipt comes soon. The others are replayed from some twenty
+	// events.
+	stickyMessages = 10_000
+	// deadlockDetection is the time a workflow may compute without yielding.
+	// Machines that do everything at once need more than the usual second.
+	deadlockDetection = 5 * time.Second
+)
+
+// Steps are the activities of a message's life.
+type Steps struct {
+	Admit  *admit.Activities
+	Route  *route.Activities
+	Submit *submit.Activities
+	Record *record.Activities
+	Notify *notify.Activities
+}
+
+// Messages is the worker of workflows and their local activities.
+func Messages(c client.Client, s Steps) worker.Worker {
+	worker.SetStickyWorkflowCacheSize(stickyMessages)
+	w := worker.New(c, workflows.QueueMessages, worker.Options{
+		MaxConcurrentWorkflowTaskExecutionSize:  messageSlots,
+		MaxConcurrentLocalActivityExecutionSize: 2 * messageSlots,
+		WorkflowTaskPollerBehavior:              worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{InitialNumberOfPollers: 4, MinimumNumberOfPollers: 2, MaximumNumberOfPollers: 32}),
+		LocalActivityWorkerOnly:                 true,
+		WorkerStopTimeout:                       stopTimeout,
+		DeadlockDetectionTimeout:                deadlockDetection,
+	})
+	w.RegisterWorkflowWithOptions(workflows.Outbound, workflow.RegisterOptions{Name: workflows.OutboundType})
+	w.RegisterActivity(s.Admit)
+	w.RegisterActivity(s.Route)
+	w.RegisterActivity(s.Submit)
+	w.RegisterActivity(s.Record)
+	w.RegisterActivity(s.Notify)
+	return w
+}
+
+// Notify is the worker of webhook retries.
+func Notify(c client.Client, s Steps) worker.Worker {
+	w := worker.New(c, workflows.QueueNotify, worker.Options{
+		DisableWorkflowWorker:              true,
+		MaxConcurrentActivityExecutionSize: notifySlots,
+		ActivityTaskPollerBehavior:         worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{InitialNumberOfPollers: 2, MinimumNumberOfPollers: 1, MaximumNumberOfPollers: 16}),
+		WorkerStopTimeout:                  stopTimeout,
+	})
+	w.RegisterActivityWithOptions(s.Notify.PostWebhook, activity.RegisterOptions{Name: "PostWebhook"})
+	return w
+}

@@ -1,0 +1,49 @@
+// Package workflows holds the life of a message as Temporal runs it. Read
+// Outbound first: it goes top to bottom through the steps of a message.
+//
+// The rule not to break: a change of the order of steps breaks the messages
+// that are under way. Histories of every path are replayed by a test; a change
+// that it refuses goes behind workflow.GetVersion.
+package workflows
+
+import (
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+// Queues.
+const (
+	QueueMessages = "messages" // workflows and their local activities
+	QueueNotify   = "notify"   // webhook retries
+)
+
+// VendorQueue is the queue that only processes with a live bind to the vendor
+// poll.
+func VendorQueue(name string) string { return "vendor." + name }
+
+// OutboundType is the name under which Outbound is registered.
+const OutboundType = "Outbound"
+
+// OutboundID is the workflow id of a message.
+func OutboundID(id message.ID) string { return "mt-" + id.String() }
+
+// Names of updates, signals and queries of a message's workflow.
+const (
+	// UpdateDecided tells the workflow that receipts have decided the message.
+	UpdateDecided = "decided"
+	// SignalDecided is the same for when no update can be taken.
+	SignalDecided = "decided-signal"
+	// UpdateCancel withdraws the message; it fails when that is too late.
+	UpdateCancel = "cancel"
+	// QueryState answers with State.
+	QueryState = "state"
+)
+
+// Search attributes. They are not encrypted: no numbers, no text.
+var (
+	AttrAccount  = temporal.NewSearchAttributeKeyKeyword("Account")
+	AttrVendor   = temporal.NewSearchAttributeKeyKeyword("Vendor")
+	AttrCampaign = temporal.NewSearchAttributeKeyKeyword("Campaign")
+	AttrOutcome  = temporal.NewSearchAttributeKeyKeyword("Outcome")
+)

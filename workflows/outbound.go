@@ -1,0 +1,302 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/postrider/postrider/activities/admit"
+	"github.com/postrider/postrider/activities/notify"
+	"github.com/postrider/postrider/activities/record"
+	"github.com/postrider/postrider/activities/route"
+	"github.com/postrider/postrider/activities/submit"
+	"github.com/postrider/postrider/internal/message"
+)
+
+// Only for references to their methods.
+var (
+	admitting  *admit.Activities
+	routing    *route.Activities
+	submitting *submit.Activities
+	recording  *record.Activities
+	notifying  *notify.Activities
+)
+
+// OutboundInput starts the life of an accepted message. The text is not in it:
+// steps read the record.
+type OutboundInput struct {
+	MessageID message.ID    `json:"message_id"`
+	AccountID message.ID    `json:"account_id"`
+	Class     message.Class `json:"class"`
+	SendAt    time.Time     `json:"send_at,omitzero"` // zero: at once
+	ExpiresAt time.Time     `json:"expires_at"`
+}
+
+// OutboundResult is how it ended.
+type OutboundResult struct {
+	Status message.Status `json:"status"`
+	Reason message.Reason `json:"reason,omitempty"`
+}
+
+// State is what the workflow knows now: the answer of QueryState.
+type State struct {
+	Step     string         `json:"step"`
+	Status   message.Status `json:"status"`
+	Vendor   string         `json:"vendor,omitempty"`
+	Waiting  string         `json:"waiting,omitempty"` // what for
+	Until    time.Time      `json:"until,omitzero"`
+	Webhooks int            `json:"webhooks_pending"`
+}
+
+// Outbound carries one message from acceptance to its last webhook.
+func Outbound(ctx workflow.Context, in OutboundInput) (OutboundResult, error) {
+	o := &outbound{in: in, state: State{Step: "accepted", Status: message.StatusAccepted}}
+	if err := o.setup(ctx); err != nil {
+		return OutboundResult{}, err
+	}
+	if err := o.run(ctx); err != nil {
+		return OutboundResult{}, err
+	}
+	return OutboundResult{Status: o.state.Status, Reason: o.reason}, o.finish(ctx)
+}
+
+type outbound struct {
+	in    OutboundInput
+	state State
+
+	reason     message.Reason
+	candidates []route.Candidate
+	trail      []message.TrailEntry
+	decided    bool // receipts have decided the message
+	canceled   bool
+	giveUp     workflow.CancelFunc // ends the wait for a vendor when the message is withdrawn
+	grace      time.Duration
+	webhooks   int // being retried
+}
+
+// setup registers the handlers before anything can block: an update that
+// arrives before its handler is refused, and a signal left unread is lost.
+func (o *outbound) setup(ctx workflow.Context) error {
+	decided := func(ctx workflow.Context) error {
+		o.decided = true
+		return nil
+	}
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateDecided, decided, workflow.UpdateHandlerOptions{
+		Description: "Receipts have decided the message; the record holds them.",
+	}); err != nil {
+		return err
+	}
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateCancel, o.cancel, workflow.UpdateHandlerOptions{
+		Description: "Withdraw the message; refused once a submit is journalled.",
+	}); err != nil {
+		return err
+	}
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		ch := workflow.GetSignalChannel(ctx, SignalDecided)
+		for {
+			ch.Receive(ctx, nil)
+			o.decided = true
+		}
+	})
+	return workflow.SetQueryHandlerWithOptions(ctx, QueryState, func() (State, error) { return o.state, nil },
+		workflow.QueryHandlerOptions{Description: "Where the message is and what it waits for."})
+}
+
+// run goes through the steps. Each returns true when the message has ended.
+func (o *outbound) run(ctx workflow.Context) error {
+	for _, step := range []func(workflow.Context) (bool, error){o.schedule, o.admit, o.route, o.submit, o.await} {
+		ended, err := step(ctx)
+		if err != nil {
+			return err
+		}
+		if ended || o.canceled {
+			return nil
+		}
+	}
+	return nil
+}
+
+// enter notes where the message is, for the query and the UI.
+func (o *outbound) enter(ctx workflow.Context, step, waiting string, until time.Time) {
+	o.state.Step, o.state.Waiting, o.state.Until = step, waiting, until
+	details := fmt.Sprintf("**%s**", step)
+	if waiting != "" {
+		details += "\n\nwaiting for " + waiting
+	}
+	if !until.IsZero() {
+		details += " until " + until.UTC().Format(time.RFC3339)
+	}
+	workflow.SetCurrentDetails(ctx, details)
+}
+
+// schedule waits for the time the customer asked for.
+func (o *outbound) schedule(ctx workflow.Context) (bool, error) {
+	wait := o.in.SendAt.Sub(workflow.Now(ctx))
+	if o.in.SendAt.IsZero() || wait <= 0 {
+		return false, nil
+	}
+	if _, err := o.record(ctx, record.Input{To: message.StatusScheduled}, "note the schedule"); err != nil {
+		return false, err
+	}
+	o.enter(ctx, "scheduled", "its send time", o.in.SendAt)
+	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: wait,
+		TimerOptions: workflow.TimerOptions{Summary: "send at " + o.in.SendAt.UTC().Format(time.RFC3339)}}, func() bool { return o.canceled })
+	return false, err
+}
+
+// admit asks the policy, which has the last word.
+func (o *outbound) admit(ctx workflow.Context) (bool, error) {
+	o.enter(ctx, "admit", "", time.Time{})
+	var r admit.Result
+	err := workflow.ExecuteLocalActivity(recordOptions(ctx, "check the policy"), admitting.Admit, admit.Input{MessageID: o.in.MessageID}).Get(ctx, &r)
+	if err != nil {
+		return false, err
+	}
+	if !r.Allowed {
+		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
+	}
+	o.trail = r.Trail
+	return false, nil
+}
+
+// route lists the vendors to ask, best first.
+func (o *outbound) route(ctx workflow.Context) (bool, error) {
+	o.enter(ctx, "route", "", time.Time{})
+	var r route.Result
+	err := workflow.ExecuteLocalActivity(recordOptions(ctx, "choose the route"), routing.ChooseRoute,
+		route.Input{MessageID: o.in.MessageID, Trail: o.trail}).Get(ctx, &r)
+	if err != nil {
+		return false, err
+	}
+	if len(r.Candidates) == 0 {
+		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
+	}
+	o.candidates, o.state.Status = r.Candidates, message.StatusQueued
+	return false, nil
+}
+
+// ended notes that the record shows an end that a step has written.
+func (o *outbound) ended(ctx workflow.Context, status message.Status, reason message.Reason, tell []message.ID) error {
+	o.state.Status, o.reason = status, reason
+	return o.notify(ctx, tell)
+}
+
+// record writes a status and tells the customer.
+func (o *outbound) record(ctx workflow.Context, in record.Input, summary string) (record.Result, error) {
+	in.MessageID = o.in.MessageID
+	var r record.Result
+	if err := workflow.ExecuteLocalActivity(recordOptions(ctx, summary), recording.RecordOutcome, in).Get(ctx, &r); err != nil {
+		return r, err
+	}
+	o.state.Status = r.Status
+	if r.Changed {
+		o.reason = in.Reason
+	}
+	return r, o.notify(ctx, r.Notify)
+}
+
+// cancel handles UpdateCancel. The record decides the race with a submit: only
+// one of the two can move the status.
+func (o *outbound) cancel(ctx workflow.Context) error {
+	r, err := o.record(ctx, record.Input{To: message.StatusCanceled, Reason: message.ReasonCanceled}, "withdraw")
+	if err != nil {
+		return err
+	}
+	if r.Status != message.StatusCanceled {
+		return temporal.NewNonRetryableApplicationError("the message is "+string(r.Status), string(message.ReasonConflict), nil)
+	}
+	o.canceled = true
+	if o.giveUp != nil {
+		o.giveUp()
+	}
+	return nil
+}
+
+// await waits until receipts have decided every part, or the validity and the
+// vendor's grace are over.
+func (o *outbound) await(ctx workflow.Context) (bool, error) {
+	until := o.in.ExpiresAt.Add(o.grace)
+	o.enter(ctx, string(o.state.Status), "the delivery receipt", until)
+	for {
+		left := until.Sub(workflow.Now(ctx))
+		if !o.decided && left > 0 {
+			_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: left,
+				TimerOptions: workflow.TimerOptions{Summary: "wait for the receipt until " + until.UTC().Format("15:04:05")}}, func() bool { return o.decided })
+			if err != nil {
+				return false, err
+			}
+		}
+		if !o.decided {
+			break
+		}
+		o.decided = false
+		r, err := o.record(ctx, record.Input{}, "record the outcome")
+		if err != nil || !r.Open {
+			return true, err
+		}
+	}
+	reason := message.ReasonNoReceipt
+	if o.reason == message.ReasonSubmitInDoubt {
+		reason = message.ReasonSubmitInDoubt
+	}
+	_, err := o.record(ctx, record.Input{To: message.StatusUnconfirmed, Reason: reason}, "no receipt came")
+	return true, err
+}
+
+// notify sends what the customer is to be told: the first try of each at once,
+// in order, the rest in the background until finish.
+func (o *outbound) notify(ctx workflow.Context, deliveries []message.ID) error {
+	for _, id := range deliveries {
+		var done bool
+		err := workflow.ExecuteLocalActivity(firstTryOptions(ctx), notifying.TryWebhook, notify.Input{DeliveryID: id}).Get(ctx, &done)
+		if temporal.IsCanceledError(err) {
+			return err
+		}
+		if err == nil && done {
+			continue
+		}
+		o.webhooks++
+		o.state.Webhooks = o.webhooks
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			// What a retry ends with is in the record of the delivery; a failed
+			// one is listed there and can be replayed.
+			err := workflow.ExecuteActivity(retryOptions(ctx, o.in.AccountID), notifying.PostWebhook, notify.Input{DeliveryID: id}).Get(ctx, nil)
+			if err != nil {
+				workflow.GetLogger(ctx).Info("webhook given up", "delivery", id.String(), "error", err)
+			}
+			o.webhooks--
+			o.state.Webhooks = o.webhooks
+		})
+	}
+	return nil
+}
+
+// finish waits for the webhooks under way, tells the search index the outcome,
+// and lets no handler be cut off.
+func (o *outbound) finish(ctx workflow.Context) error {
+	if o.webhooks > 0 {
+		o.enter(ctx, string(o.state.Status), "the customer's webhook", time.Time{})
+	}
+	if err := workflow.Await(ctx, func() bool { return o.webhooks == 0 && workflow.AllHandlersFinished(ctx) }); err != nil {
+		return err
+	}
+	// A receipt may have settled the message while its webhooks were retried.
+	if o.decided && o.state.Status == message.StatusUnconfirmed {
+		o.decided = false
+		if _, err := o.record(ctx, record.Input{Late: true}, "record the late outcome"); err != nil {
+			return err
+		}
+		return o.finish(ctx)
+	}
+	o.enter(ctx, string(o.state.Status), "", time.Time{})
+	return workflow.UpsertTypedSearchAttributes(ctx, AttrOutcome.ValueSet(string(o.state.Status)))
+}
+
+// timedOutWaiting reports whether an activity was never taken from its queue.
+func timedOutWaiting(err error) bool {
+	var t *temporal.TimeoutError
+	return errors.As(err, &t) && t.TimeoutType().String() == "ScheduleToStart"
+}
