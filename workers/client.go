@@ -55,19 +55,14 @@ func (s Starter) Start(ctx context.Context, id message.ID, in workflows.Outbound
 }
 
 // updateTimeout is how long an update may wait for a worker before the signal,
-// which needs none, takes its place.
-const updateTimeout = 2 * time.Second
+// which needs none, takes its place: longer than the workflow task that answers
+// it takes, with the record and a customer's slow webhook in it.
+const updateTimeout = 5 * time.Second
 
 // Decided tells a workflow that receipts have decided its message: by update
 // (one write), or by signal when the update is refused or times out.
 func (s Starter) Decided(ctx context.Context, id message.ID) error {
-	short, cancel := context.WithTimeout(ctx, updateTimeout)
-	_, err := s.Client.UpdateWorkflow(short, client.UpdateWorkflowOptions{
-		WorkflowID:   workflows.OutboundID(id),
-		UpdateName:   workflows.UpdateDecided,
-		WaitForStage: client.WorkflowUpdateStageAccepted,
-	})
-	cancel()
+	err := s.update(ctx, id)
 	if err == nil {
 		return nil
 	}
@@ -79,6 +74,22 @@ func (s Starter) Decided(ctx context.Context, id message.ID) error {
 		return message.Because(message.ReasonNotFound, err, "the workflow has ended")
 	}
 	return err
+}
+
+// update waits for the handler's own answer: an update that the workflow has
+// refused comes back without an error otherwise.
+func (s Starter) update(ctx context.Context, id message.ID) error {
+	short, cancel := context.WithTimeout(ctx, updateTimeout)
+	defer cancel()
+	handle, err := s.Client.UpdateWorkflow(short, client.UpdateWorkflowOptions{
+		WorkflowID:   workflows.OutboundID(id),
+		UpdateName:   workflows.UpdateDecided,
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err != nil {
+		return err
+	}
+	return handle.Get(short, nil)
 }
 
 // Cancel withdraws a message.
@@ -109,7 +120,7 @@ func notRunning(err error) bool {
 }
 
 // deliveryTimeout bounds one try of a delivery that no workflow waits for.
-const deliveryTimeout = 25 * time.Second
+const deliveryTimeout = 45 * time.Second
 
 // PostWebhook starts the delivery of one notification as an activity of its
 // own. label tells in the UI where it came from.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -53,33 +54,48 @@ type State struct {
 
 // Outbound carries one message from acceptance to its last webhook.
 func Outbound(ctx workflow.Context, in OutboundInput) (OutboundResult, error) {
-	o := &outbound{in: in, state: State{Step: "accepted", Status: message.StatusAccepted}}
-	if err := o.setup(ctx); err != nil {
+	o := &outbound{in: in, told: make(map[message.ID]bool), state: State{Step: "accepted", Status: message.StatusAccepted}}
+	// Whoever cancels the workflow in the Temporal UI wants the message withdrawn,
+	// not its process cut off: the steps run on a context that stays.
+	live, _ := workflow.NewDisconnectedContext(ctx)
+	if err := o.setup(live, ctx.Done()); err != nil {
 		return OutboundResult{}, err
 	}
-	if err := o.run(ctx); err != nil {
+	failed := o.run(live)
+	if failed == nil && !o.state.Status.Final() {
+		failed = fmt.Errorf("the steps ended and the message is %s", o.state.Status)
+	}
+	if failed != nil {
+		workflow.GetLogger(ctx).Error("a step cannot go on, the message ends here", "error", failed)
+		if _, err := o.record(live, record.Input{To: message.StatusFailed, Reason: message.ReasonInternal}, "record the failure"); err != nil {
+			return OutboundResult{}, errors.Join(failed, err)
+		}
+	}
+	if err := o.finish(live); err != nil {
 		return OutboundResult{}, err
 	}
-	return OutboundResult{Status: o.state.Status, Reason: o.reason}, o.finish(ctx)
+	return OutboundResult{Status: o.state.Status, Reason: o.reason}, failed
 }
 
 type outbound struct {
 	in    OutboundInput
 	state State
 
-	reason     message.Reason
-	candidates []route.Candidate
-	trail      []message.TrailEntry
-	decided    bool // receipts have decided the message
-	canceled   bool
-	giveUp     workflow.CancelFunc // ends the wait for a vendor when the message is withdrawn
-	grace      time.Duration
-	webhooks   int // being retried
+	reason      message.Reason
+	candidates  []route.Candidate
+	trail       []message.TrailEntry
+	decided     bool // receipts have decided the message, and the record may not show it
+	canceled    bool
+	giveUp      workflow.CancelFunc // ends the wait for a vendor when the message is withdrawn
+	grace       time.Duration
+	told        map[message.ID]bool // deliveries that this run has taken on
+	webhooks    int                 // of those, being retried
+	withdrawing bool                // a cancellation of the workflow is being worked on
 }
 
 // setup registers the handlers before anything can block: an update that
 // arrives before its handler is refused, and a signal left unread is lost.
-func (o *outbound) setup(ctx workflow.Context) error {
+func (o *outbound) setup(ctx workflow.Context, canceled workflow.Channel) error {
 	decided := func(ctx workflow.Context) error {
 		o.decided = true
 		return nil
@@ -101,6 +117,14 @@ func (o *outbound) setup(ctx workflow.Context) error {
 			o.decided = true
 		}
 	})
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		canceled.Receive(ctx, nil)
+		o.withdrawing = true
+		if err := o.cancel(ctx); err != nil {
+			workflow.GetLogger(ctx).Info("the workflow's cancellation comes too late", "error", err)
+		}
+		o.withdrawing = false
+	})
 	return workflow.SetQueryHandlerWithOptions(ctx, QueryState, func() (State, error) { return o.state, nil },
 		workflow.QueryHandlerOptions{Description: "Where the message is and what it waits for."})
 }
@@ -117,6 +141,15 @@ func (o *outbound) run(ctx workflow.Context) error {
 		}
 	}
 	return nil
+}
+
+// shows notes what the record shows. An end stays: a step that was under way
+// when the message was withdrawn does not bring it back to life.
+func (o *outbound) shows(status message.Status, reason message.Reason) {
+	if status == "" || o.state.Status.Final() && !status.Final() {
+		return
+	}
+	o.state.Status, o.reason = status, reason
 }
 
 // enter notes where the message is, for the query and the UI.
@@ -138,11 +171,12 @@ func (o *outbound) schedule(ctx workflow.Context) (bool, error) {
 	if o.in.SendAt.IsZero() || wait <= 0 {
 		return false, nil
 	}
-	if _, err := o.record(ctx, record.Input{To: message.StatusScheduled}, "note the schedule"); err != nil {
-		return false, err
+	r, err := o.record(ctx, record.Input{To: message.StatusScheduled}, "note the schedule")
+	if err != nil || r.Status.Final() {
+		return true, err
 	}
 	o.enter(ctx, "scheduled", "its send time", o.in.SendAt)
-	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: wait,
+	_, err = workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: wait,
 		TimerOptions: workflow.TimerOptions{Summary: "send at " + o.in.SendAt.UTC().Format(time.RFC3339)}}, func() bool { return o.canceled })
 	return false, err
 }
@@ -174,34 +208,41 @@ func (o *outbound) route(ctx workflow.Context) (bool, error) {
 	if len(r.Candidates) == 0 {
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
 	}
-	o.candidates, o.state.Status = r.Candidates, message.StatusQueued
+	o.candidates = r.Candidates
+	o.shows(message.StatusQueued, "")
 	return false, nil
 }
 
 // ended notes that the record shows an end that a step has written.
 func (o *outbound) ended(ctx workflow.Context, status message.Status, reason message.Reason, tell []message.ID) error {
-	o.state.Status, o.reason = status, reason
+	o.shows(status, reason)
 	return o.notify(ctx, tell)
 }
 
 // record writes a status and tells the customer.
 func (o *outbound) record(ctx workflow.Context, in record.Input, summary string) (record.Result, error) {
-	in.MessageID = o.in.MessageID
-	var r record.Result
-	if err := workflow.ExecuteLocalActivity(recordOptions(ctx, summary), recording.RecordOutcome, in).Get(ctx, &r); err != nil {
+	r, err := o.write(ctx, in, summary)
+	if err != nil {
 		return r, err
 	}
-	o.state.Status = r.Status
-	if r.Changed {
-		o.reason = in.Reason
-	}
 	return r, o.notify(ctx, r.Notify)
+}
+
+func (o *outbound) write(ctx workflow.Context, in record.Input, summary string) (record.Result, error) {
+	in.MessageID = o.in.MessageID
+	var r record.Result
+	err := workflow.ExecuteLocalActivity(recordOptions(ctx, summary), recording.RecordOutcome, in).Get(ctx, &r)
+	if err == nil && !r.Open {
+		o.shows(r.Status, r.Reason)
+	}
+	return r, err
 }
 
 // cancel handles UpdateCancel. The record decides the race with a submit: only
 // one of the two can move the status.
 func (o *outbound) cancel(ctx workflow.Context) error {
-	r, err := o.record(ctx, record.Input{To: message.StatusCanceled, Reason: message.ReasonCanceled}, "withdraw")
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	r, err := o.write(ctx, record.Input{To: message.StatusCanceled, Reason: message.ReasonCanceled}, "withdraw")
 	if err != nil {
 		return err
 	}
@@ -212,7 +253,7 @@ func (o *outbound) cancel(ctx workflow.Context) error {
 	if o.giveUp != nil {
 		o.giveUp()
 	}
-	return nil
+	return o.notify(ctx, r.Notify)
 }
 
 // await waits until receipts have decided every part, or the validity and the
@@ -234,12 +275,12 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 		}
 		o.decided = false
 		r, err := o.record(ctx, record.Input{}, "record the outcome")
-		if err != nil || !r.Open {
+		if err != nil || r.Status.Final() {
 			return true, err
 		}
 	}
 	reason := message.ReasonNoReceipt
-	if o.reason == message.ReasonSubmitInDoubt {
+	if o.state.Status == message.StatusInDoubt {
 		reason = message.ReasonSubmitInDoubt
 	}
 	_, err := o.record(ctx, record.Input{To: message.StatusUnconfirmed, Reason: reason}, "no receipt came")
@@ -247,14 +288,16 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 }
 
 // notify sends what the customer is to be told: the first try of each at once,
-// in order, the rest in the background until finish.
+// in order, the rest in the background until finish. The record names what is
+// pending more than once; a run takes each on once.
 func (o *outbound) notify(ctx workflow.Context, deliveries []message.ID) error {
 	for _, id := range deliveries {
+		if o.told[id] {
+			continue
+		}
+		o.told[id] = true
 		var done bool
 		err := workflow.ExecuteLocalActivity(firstTryOptions(ctx), notifying.TryWebhook, notify.Input{DeliveryID: id}).Get(ctx, &done)
-		if temporal.IsCanceledError(err) {
-			return err
-		}
 		if err == nil && done {
 			continue
 		}
@@ -274,29 +317,40 @@ func (o *outbound) notify(ctx workflow.Context, deliveries []message.ID) error {
 	return nil
 }
 
-// finish waits for the webhooks under way, tells the search index the outcome,
-// and lets no handler be cut off.
+// finish waits for the webhooks under way, records what receipts say meanwhile,
+// tells the search index the outcome, and lets no handler be cut off.
 func (o *outbound) finish(ctx workflow.Context) error {
-	if o.webhooks > 0 {
-		o.enter(ctx, string(o.state.Status), "the customer's webhook", time.Time{})
-	}
-	if err := workflow.Await(ctx, func() bool { return o.webhooks == 0 && workflow.AllHandlersFinished(ctx) }); err != nil {
-		return err
-	}
-	// A receipt may have settled the message while its webhooks were retried.
-	if o.decided && o.state.Status == message.StatusUnconfirmed {
+	signals := workflow.GetSignalChannel(ctx, SignalDecided)
+	for {
+		if o.webhooks > 0 {
+			o.enter(ctx, string(o.state.Status), "the customer's webhook", time.Time{})
+		}
+		if err := workflow.Await(ctx, func() bool { return o.decided || o.quiet(ctx) }); err != nil {
+			return err
+		}
+		for signals.ReceiveAsync(nil) {
+			o.decided = true
+		}
+		if !o.decided {
+			break
+		}
 		o.decided = false
 		if _, err := o.record(ctx, record.Input{Late: true}, "record the late outcome"); err != nil {
 			return err
 		}
-		return o.finish(ctx)
 	}
+	// Nothing may block from here on: what came in between would be lost.
 	o.enter(ctx, string(o.state.Status), "", time.Time{})
 	return workflow.UpsertTypedSearchAttributes(ctx, AttrOutcome.ValueSet(string(o.state.Status)))
+}
+
+// quiet reports whether nothing is under way any more.
+func (o *outbound) quiet(ctx workflow.Context) bool {
+	return o.webhooks == 0 && !o.withdrawing && workflow.AllHandlersFinished(ctx)
 }
 
 // timedOutWaiting reports whether an activity was never taken from its queue.
 func timedOutWaiting(err error) bool {
 	var t *temporal.TimeoutError
-	return errors.As(err, &t) && t.TimeoutType().String() == "ScheduleToStart"
+	return errors.As(err, &t) && t.TimeoutType() == enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START
 }

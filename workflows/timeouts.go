@@ -14,11 +14,16 @@ import (
 const (
 	// recordTimeout bounds one try at a step that only talks to Postgres.
 	recordTimeout = 5 * time.Second
+	// recordFor is how long such a step is tried: for ever, as far as a message is
+	// concerned. It has to be said, for a local activity that names no end for
+	// its tries gets the time of one.
+	recordFor = 365 * 24 * time.Hour
 	// firstTryTimeout bounds the first webhook try, which holds the workflow
 	// task open.
 	firstTryTimeout = 4 * time.Second
-	// tryTimeout bounds a later try: the 15 s of the contract and the record.
-	tryTimeout = 25 * time.Second
+	// tryTimeout bounds a later try: the 15 s of the contract and a second's wait
+	// for the host, for the URL and then its failover, and the record.
+	tryTimeout = 45 * time.Second
 	// submitTimeout bounds one submit: the vendor's response timeout (30 s by
 	// default, 600 at most would outlive it and end in doubt) and the record.
 	submitTimeout = 2 * time.Minute
@@ -27,6 +32,8 @@ const (
 	// noBindTimeout is how long a part waits on a vendor's queue before the
 	// next vendor is asked, when there is one.
 	noBindTimeout = 30 * time.Second
+	// maxNoBind bounds that wait, which doubles each time nobody took the part.
+	maxNoBind = 10 * time.Minute
 	// webhookFor is how long a webhook is retried.
 	webhookFor = 73 * time.Hour
 )
@@ -36,9 +43,10 @@ const (
 // first tries the waiting is a server timer.
 func recordOptions(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
-		StartToCloseTimeout: recordTimeout,
-		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
-		Summary:             summary,
+		ScheduleToCloseTimeout: recordFor,
+		StartToCloseTimeout:    recordTimeout,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
+		Summary:                summary,
 	})
 }
 
@@ -52,14 +60,9 @@ func submitHereOptions(ctx workflow.Context, vendor string) workflow.Context {
 	})
 }
 
-// submitOptions are for a submit over the vendor's queue. The queue holds the
-// part while the link is down; alone says that no other vendor can be asked, so
-// that it may wait for its whole validity.
-func submitOptions(ctx workflow.Context, vendor string, class message.Class, account message.ID, left time.Duration, alone bool) workflow.Context {
-	wait := min(noBindTimeout, left)
-	if alone {
-		wait = left
-	}
+// submitOptions are for a submit over the vendor's queue, which holds the part
+// while the link is down, for as long as wait says.
+func submitOptions(ctx workflow.Context, vendor string, class message.Class, account message.ID, wait time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              VendorQueue(vendor),
 		ScheduleToStartTimeout: wait,

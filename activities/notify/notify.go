@@ -61,7 +61,7 @@ func (a *Activities) TryWebhook(ctx context.Context, in Input) (bool, error) {
 	}
 	short, cancel := context.WithTimeout(ctx, firstTry)
 	defer cancel()
-	t, err := a.try(short, n, n.URL)
+	t, err := a.try(short, n, n.URL, false)
 	return t.state != message.NotificationPending, activities.Fail(err)
 }
 
@@ -76,10 +76,14 @@ func (a *Activities) PostWebhook(ctx context.Context, in Input) error {
 	if state != message.NotificationPending {
 		return nil
 	}
-	t, err := a.try(ctx, n, n.URL)
-	if err == nil && t.made && t.state == message.NotificationPending && n.FailoverURL != "" && n.Attempts > 0 {
+	if early := a.untilSecond(n); early > 0 {
+		return later(early)
+	}
+	failover := n.FailoverURL != "" && n.Attempts > 0
+	t, err := a.try(ctx, n, n.URL, failover)
+	if err == nil && t.made && t.state == message.NotificationPending && failover {
 		n.Attempts++
-		t, err = a.try(ctx, n, n.FailoverURL)
+		t, err = a.try(ctx, n, n.FailoverURL, false)
 	}
 	if err != nil {
 		return activities.Fail(err)
@@ -87,10 +91,32 @@ func (a *Activities) PostWebhook(ctx context.Context, in Input) error {
 	if t.state != message.NotificationPending {
 		return nil
 	}
-	// The customer's endpoint being away is expected: no error of ours.
-	return temporal.NewApplicationErrorWithOptions("the endpoint did not take the event", "webhook_pending",
-		temporal.ApplicationErrorOptions{NextRetryDelay: t.next, Category: temporal.ApplicationErrorCategoryBenign})
+	return later(t.next)
 }
+
+// later asks for another run. The customer's endpoint being away is expected:
+// no error of ours.
+func later(d time.Duration) error {
+	return temporal.NewApplicationErrorWithOptions("the endpoint did not take the event", "webhook_pending",
+		temporal.ApplicationErrorOptions{NextRetryDelay: d, Category: temporal.ApplicationErrorCategoryBenign})
+}
+
+// untilSecond is how long the second try still has to wait: the first was made
+// inside the workflow, which hands over at once.
+func (a *Activities) untilSecond(n message.Notification) time.Duration {
+	if n.Attempts != 1 || n.FirstTry.IsZero() {
+		return 0
+	}
+	gap, _ := webhook.Next(1, 0, 0, rand.Float64())
+	wait := gap - a.Now().Sub(n.FirstTry)
+	if wait < atOnce {
+		return 0
+	}
+	return min(wait, gap) // clocks differ
+}
+
+// atOnce is a wait that is not worth a round trip.
+const atOnce = 250 * time.Millisecond
 
 // tried is what came of one try.
 type tried struct {
@@ -99,10 +125,14 @@ type tried struct {
 	next  time.Duration // until the next try, while pending
 }
 
-// try makes and records one try.
-func (a *Activities) try(ctx context.Context, n message.Notification, url string) (tried, error) {
+// try makes and records one try. another says that the round's second URL
+// follows, so that this one cannot be the last.
+func (a *Activities) try(ctx context.Context, n message.Notification, url string, another bool) (tried, error) {
 	secret, old := a.secrets(n)
 	if secret == "" {
+		if age(n, a.Now()) < configurationLag {
+			return tried{state: message.NotificationPending, next: configurationLag}, nil
+		}
 		return a.record(ctx, n, webhook.Result{Err: errors.New("the endpoint or account is gone")}, message.NotificationFailed, 0)
 	}
 	began := a.Now()
@@ -113,6 +143,9 @@ func (a *Activities) try(ctx context.Context, n message.Notification, url string
 	}
 	switch outcome {
 	case webhook.Busy:
+		if age(n, began) >= webhook.Window {
+			return a.record(ctx, n, result, message.NotificationFailed, 0)
+		}
 		return tried{state: message.NotificationPending, next: max(result.RetryAfter, time.Second)}, nil
 	case webhook.Delivered:
 		return a.record(ctx, n, result, message.NotificationDelivered, 0)
@@ -124,10 +157,22 @@ func (a *Activities) try(ctx context.Context, n message.Notification, url string
 		elapsed = began.Sub(n.FirstTry)
 	}
 	gap, more := webhook.Next(rounds(n), elapsed, result.RetryAfter, rand.Float64())
-	if !more {
+	if !more && !another {
 		return a.record(ctx, n, result, message.NotificationFailed, 0)
 	}
 	return a.record(ctx, n, result, message.NotificationPending, gap)
+}
+
+// configurationLag is how far a replica's configuration may lie behind the one
+// that made a delivery: until then an endpoint that is not known is not gone.
+const configurationLag = 30 * time.Second
+
+// age is how long ago the delivery was made: its id carries the time.
+func age(n message.Notification, now time.Time) time.Duration {
+	if n.ID.Version() != 7 {
+		return webhook.Window
+	}
+	return now.Sub(time.Unix(n.ID.Time().UnixTime()))
 }
 
 // rounds is how many rounds of the schedule the tries fill, with the one being

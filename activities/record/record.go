@@ -68,7 +68,7 @@ func (a *Activities) RecordOutcome(ctx context.Context, in Input) (Result, error
 		case err != nil:
 			return Result{}, activities.Fail(err)
 		case open && in.To == "":
-			return Result{Status: m.Status, Reason: message.ReasonOf(errorOf(m.Error)), Open: true}, nil
+			return Result{Status: m.Status, Reason: reasonOf(m.Error), Open: true}, nil
 		}
 	}
 	settlePrice(m, &c)
@@ -76,9 +76,9 @@ func (a *Activities) RecordOutcome(ctx context.Context, in Input) (Result, error
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}
-	r := Result{Status: told.Status, Reason: message.ReasonOf(errorOf(m.Error)), Changed: told.Changed, Notify: told.Notify}
+	r := Result{Status: told.Status, Reason: reasonOf(m.Error), Changed: told.Changed, Notify: told.Notify}
 	if told.Changed {
-		r.Reason = message.ReasonOf(errorOf(c.Error))
+		r.Reason = reasonOf(c.Error)
 		if a.Recorded != nil && c.To.Final() {
 			a.Recorded(m, c.To, r.Reason)
 		}
@@ -92,12 +92,11 @@ func (a *Activities) RecordOutcome(ctx context.Context, in Input) (Result, error
 	return r, nil
 }
 
-// errorOf keeps a nil *Error from becoming an error that is not nil.
-func errorOf(e *message.Error) error {
+func reasonOf(e *message.Error) message.Reason {
 	if e == nil {
-		return nil
+		return ""
 	}
-	return e
+	return e.Reason
 }
 
 func detailOf(in Input) string {

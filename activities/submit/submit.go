@@ -62,6 +62,7 @@ const (
 	InDoubt Outcome = "in_doubt" // for some part nobody knows
 	Busy    Outcome = "busy"     // the vendor may take it later
 	Ended   Outcome = "ended"    // the message ended otherwise; nothing was sent
+	Settled Outcome = "settled"  // receipts have decided it while parts still waited; nothing was sent
 )
 
 // Result says how the submit ended.
@@ -80,34 +81,37 @@ type Result struct {
 // Submit journals and sends every part that the vendor does not have yet. It may
 // run twice: parts with an answer are left alone, and a part journalled by an
 // earlier run without an answer is in doubt and goes again only if the
-// message's delivery policy says at_least_once.
+// message's delivery policy says at_least_once. Of two runs at the same time
+// one sends: the step from queued to sending is the gate.
 func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 	m, err := a.Journal.Message(ctx, in.MessageID)
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}
 	if m.Status.Final() {
-		return a.ended(ctx, m)
+		return a.ended(ctx, m.ID)
 	}
 	parts, err := a.Journal.Parts(ctx, m.ID, m.Segments)
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}
-	w := &work{a: a, m: m, in: in}
+	w := &work{a: a, m: m, in: in, expired: !a.Now().Before(m.ExpiresAt)}
 	if err := w.takeStock(ctx, parts); err != nil {
 		return Result{}, activities.Fail(err)
 	}
-	connector := a.Connector(in.Vendor.ID)
-	if connector == nil && len(w.todo) > 0 {
-		return Result{Outcome: Busy, Reason: message.ReasonVendorUnreachable, RetryAfter: noLinkDelay}, nil
-	}
 	if len(w.todo) > 0 {
-		ok, err := w.journal(ctx)
-		if err != nil {
-			return Result{}, activities.Fail(err)
+		if r, err := w.pointless(ctx, parts); r != nil || err != nil {
+			return orZero(r), activities.Fail(err)
 		}
-		if !ok {
-			return a.ended(ctx, m)
+		connector := a.Connector(in.Vendor.ID)
+		if connector == nil {
+			return Result{Outcome: Busy, Reason: message.ReasonVendorUnreachable, RetryAfter: noLinkDelay}, nil
+		}
+		if ended, err := w.journal(ctx); ended || err != nil {
+			if err != nil {
+				return Result{}, activities.Fail(err)
+			}
+			return a.ended(ctx, m.ID)
 		}
 		stop := beat(ctx)
 		w.send(ctx, connector)
@@ -115,9 +119,21 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 	}
 	// From here on the wire may have been written: the answers are recorded even if
 	// the caller has given up.
-	r, err := w.record(context.WithoutCancel(ctx))
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	r, err := w.record(late)
 	return r, activities.Fail(err)
 }
+
+func orZero(r *Result) Result {
+	if r == nil {
+		return Result{}
+	}
+	return *r
+}
+
+// recordTimeout bounds the recording of answers whose caller has gone.
+const recordTimeout = 30 * time.Second
 
 // beatEvery is how often a submit that waits for its vendor shows that it is
 // alive: well below the heartbeat timeout, and never for the usual submit, which
@@ -154,18 +170,22 @@ func beat(ctx context.Context) (stop func()) {
 // away between the poll and the submit.
 const noLinkDelay = time.Second
 
-func (a *Activities) ended(ctx context.Context, m *message.Message) (Result, error) {
-	now, err := a.Journal.Message(ctx, m.ID)
+func (a *Activities) ended(ctx context.Context, id message.ID) (Result, error) {
+	now, err := a.Journal.Message(ctx, id)
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}
-	pending, err := a.Journal.PendingNotifications(ctx, m.ID)
-	return Result{Outcome: Ended, Status: now.Status, Notify: pending}, activities.Fail(err)
+	r := Result{Outcome: Ended, Status: now.Status}
+	if now.Error != nil {
+		r.Reason = now.Error.Reason
+	}
+	r.Notify, err = a.Journal.PendingNotifications(ctx, id)
+	return r, activities.Fail(err)
 }
 
-// reference is the concatenation reference of a message: drawn from its
-// conversation and id, so that retries repeat it and neighbours differ (TS
-// 23.040 §9.2.3.24.1 asks for uniqueness per sender and recipient only).
+// reference is the concatenation reference of a message: drawn from its id, so
+// that retries repeat it and neighbours differ (TS 23.040 §9.2.3.24.1 asks for
+// uniqueness per sender and recipient only).
 func reference(m *message.Message) uint16 {
 	h := fnv.New32a()
 	h.Write(m.ID[:])

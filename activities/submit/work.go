@@ -3,6 +3,7 @@ package submit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/postrider/postrider/activities"
@@ -11,14 +12,16 @@ import (
 
 // work is one run of Submit.
 type work struct {
-	a  *Activities
-	m  *message.Message
-	in Input
+	a       *Activities
+	m       *message.Message
+	in      Input
+	expired bool // the validity is over: nothing more is sent
 
 	taken   int // parts that a vendor has
 	doubted int // parts that stay in doubt
 	todo    []message.Submission
-	resent  bool // a part in doubt is being sent again
+	lost    []message.Answer // journal rows that an earlier run left open
+	resent  bool             // a part in doubt is being sent again
 	answers []message.Answer
 	early   []string // normalised ids just learnt
 	refusal *message.SubmitError
@@ -32,7 +35,6 @@ func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
 	if err != nil {
 		return err
 	}
-	var lost []message.Answer
 	var events []message.Event
 	for i, p := range parts {
 		switch p.State {
@@ -41,11 +43,11 @@ func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
 			continue
 		case message.PartSending, message.PartInDoubt:
 			if p.State == message.PartSending {
-				lost = append(lost, message.Answer{Part: p.Number, Attempt: p.Attempt, State: message.PartInDoubt, Reason: message.ReasonSubmitInDoubt})
+				w.lost = append(w.lost, message.Answer{Part: p.Number, Attempt: p.Attempt, State: message.PartInDoubt, Reason: message.ReasonSubmitInDoubt})
 				events = append(events, message.Event{Type: message.EventSubmitUnknown,
 					Detail: map[string]any{"part": p.Number, "attempt": p.Attempt, "detail": "the process ended before the vendor's answer was recorded"}})
 			}
-			if w.m.Delivery != message.AtLeastOnce {
+			if w.m.Delivery != message.AtLeastOnce || w.expired {
 				w.doubted++
 				continue
 			}
@@ -54,39 +56,94 @@ func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
 		w.todo = append(w.todo, message.Submission{MessageID: w.m.ID, Part: p.Number, Parts: len(parts), Attempt: p.Attempt + 1,
 			From: w.m.From, To: w.m.To, Encoding: w.m.Encoding, Text: texts[i], Reference: reference(w.m), ExpiresAt: w.m.ExpiresAt, Class: w.m.Class})
 	}
-	if len(lost) == 0 {
+	if len(w.lost) == 0 {
 		return nil
 	}
-	_, err = w.a.Journal.Advance(ctx, message.Change{MessageID: w.m.ID, Answers: lost, Events: events})
+	c := message.Change{MessageID: w.m.ID, Answers: w.lost, Events: events}
+	if w.resent {
+		c.To = message.StatusInDoubt
+		c.Events = append(c.Events, message.Event{Type: message.StatusEvent(message.StatusInDoubt), Detail: map[string]any{"parts": len(w.lost)}})
+	}
+	changed, err := w.write(ctx, c)
+	if changed && w.resent {
+		w.m.Status = message.StatusInDoubt
+	}
 	return err
 }
 
-// journal writes a row for each part about to be sent. It reports false when
-// the message has ended: nothing may be sent then.
-func (w *work) journal(ctx context.Context) (bool, error) {
+// write records a change whose answers must not be lost: when the status does
+// not allow it, the rest of it is written under whatever status there is.
+func (w *work) write(ctx context.Context, c message.Change) (bool, error) {
+	adv, err := w.a.Journal.Advance(ctx, c)
+	if err != nil || adv.Changed || c.To == "" || len(c.Answers) == 0 {
+		return adv.Changed, err
+	}
+	_, err = w.a.Journal.Advance(ctx, message.Change{MessageID: c.MessageID, Answers: c.Answers})
+	return false, err
+}
+
+// pointless says how the submit ends when the parts that are left need not be
+// sent, and nil when they must be.
+func (w *work) pointless(ctx context.Context, parts []message.Part) (*Result, error) {
+	tried := false
+	var refused *message.Part
+	for i := range parts {
+		tried = tried || parts[i].Attempt > 0
+		if parts[i].State == message.PartRefused {
+			refused = &parts[i]
+		}
+	}
+	if tried {
+		p, err := w.a.Journal.Progress(ctx, w.m.ID)
+		if err != nil {
+			return nil, err
+		}
+		if p.Decided() {
+			return &Result{Outcome: Settled, Decided: true}, nil
+		}
+	}
+	if w.m.Status == message.StatusSending && len(w.lost) == 0 && refused != nil {
+		// An earlier run has recorded a partial submit and its caller never
+		// heard of it.
+		return &Result{Outcome: Partial, Reason: refused.Reason, VendorCode: refused.VendorCode}, nil
+	}
+	if w.expired {
+		return &Result{Outcome: Busy, Reason: message.ReasonExpired, Detail: "the validity ended before the submit"}, nil
+	}
+	return nil, nil
+}
+
+// errUnderWay says that another run of the submit, which may still live, has
+// journalled the parts: this one sends nothing. The next try sees what became
+// of it.
+var errUnderWay = errors.New("another run of this submit is under way")
+
+// journal writes a row for each part about to be sent. It reports true when the
+// message has ended: nothing may be sent then, and neither after an error.
+func (w *work) journal(ctx context.Context) (ended bool, err error) {
+	if w.m.Status == message.StatusInDoubt {
+		// From in doubt the way leads over queued.
+		if _, err := w.a.Journal.Advance(ctx, message.Change{MessageID: w.m.ID, To: message.StatusQueued, Events: []message.Event{queuedAgain()}}); err != nil {
+			return false, err
+		}
+	}
 	c := message.Change{MessageID: w.m.ID, To: message.StatusSending, Vendor: w.in.Vendor, MaybeDoubled: w.resent}
 	for _, s := range w.todo {
 		c.Attempts = append(c.Attempts, message.Attempt{Part: s.Part, Number: s.Attempt, Vendor: w.in.Vendor, Instance: w.a.Instance})
 		c.Events = append(c.Events, message.Event{Type: message.StatusEvent(message.StatusSending), Detail: map[string]any{"part": s.Part, "attempt": s.Attempt}})
 	}
-	if w.m.Status == message.StatusInDoubt {
-		// From in doubt the way leads over queued.
-		if _, err := w.a.Journal.Advance(ctx, message.Change{MessageID: w.m.ID, To: message.StatusQueued,
-			Events: []message.Event{{Type: message.StatusEvent(message.StatusQueued), Detail: map[string]any{"again": true}}}}); err != nil {
-			return false, err
-		}
-	}
 	adv, err := w.a.Journal.Advance(ctx, c)
-	if err != nil || adv.Changed {
-		return adv.Changed, err
+	switch {
+	case err != nil || adv.Changed:
+		return false, err
+	case adv.Was.Final():
+		return true, nil
 	}
-	if adv.Was != message.StatusSending && adv.Was != message.StatusSent {
-		return false, nil
-	}
-	// An earlier run has moved the status; the rows of this one are still due.
-	c.To = ""
-	adv, err = w.a.Journal.Advance(ctx, c)
-	return adv.Changed, err
+	return false, errUnderWay
+}
+
+func queuedAgain() message.Event {
+	return message.Event{Type: message.StatusEvent(message.StatusQueued), Detail: map[string]any{"again": true}}
 }
 
 // send submits all parts at once; the connector's window and rate hold them
@@ -101,7 +158,7 @@ func (w *work) send(ctx context.Context, connector Connector) {
 	for i, s := range w.todo {
 		wg.Go(func() {
 			start := w.a.Now()
-			got[i].result, got[i].err = connector.Submit(ctx, s)
+			got[i].result, got[i].err = guarded(ctx, connector, s)
 			if w.a.Observe != nil {
 				w.a.Observe(w.in.Vendor.ID, w.in.Vendor.Name, w.a.Now().Sub(start), got[i].err)
 			}
@@ -113,12 +170,25 @@ func (w *work) send(ctx context.Context, connector Connector) {
 	}
 }
 
+// guarded keeps a connector's panic from ending the process, and with it the
+// messages of everybody else.
+func guarded(ctx context.Context, connector Connector, s message.Submission) (r message.SubmitResult, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("connector panicked: %v", p)
+		}
+	}()
+	return connector.Submit(ctx, s)
+}
+
 // answer reads what became of one part.
 func (w *work) answer(s message.Submission, r message.SubmitResult, err error) message.Answer {
 	out := message.Answer{Part: s.Part, Attempt: s.Attempt}
 	if err == nil {
 		w.taken++
-		w.early = append(w.early, r.NormalizedID)
+		if r.NormalizedID != "" {
+			w.early = append(w.early, r.NormalizedID)
+		}
 		out.State, out.VendorMessageID, out.NormalizedID = message.PartSubmitted, r.VendorMessageID, r.NormalizedID
 		return out
 	}
@@ -172,7 +242,7 @@ func (w *work) sent(ctx context.Context) (Result, error) {
 	if err := w.keepAnswers(ctx, told.Changed); err != nil {
 		return Result{}, err
 	}
-	decided, err := w.decided(ctx)
+	decided, err := w.letIn(ctx)
 	return Result{Outcome: Sent, Notify: told.Notify, Decided: decided}, err
 }
 
@@ -186,9 +256,9 @@ func (w *work) keepAnswers(ctx context.Context, changed bool) error {
 	return err
 }
 
-// decided lets receipts in that came before the vendor's ids were stored, and
+// letIn applies receipts that came before the vendor's ids were stored, and
 // reports whether the message is decided by now.
-func (w *work) decided(ctx context.Context) (bool, error) {
+func (w *work) letIn(ctx context.Context) (bool, error) {
 	came := false
 	if len(w.early) > 0 {
 		var err error
@@ -205,6 +275,7 @@ func (w *work) decided(ctx context.Context) (bool, error) {
 
 func (w *work) inDoubt(ctx context.Context) (Result, error) {
 	c := w.change(message.StatusInDoubt)
+	c.Events = w.remarks()
 	told, err := activities.Tell(ctx, w.a.Journal, w.a.Snapshot(), *w.m, c, map[string]any{"parts": w.doubted}, w.a.Now(), false)
 	if err != nil {
 		return Result{}, err
@@ -212,7 +283,7 @@ func (w *work) inDoubt(ctx context.Context) (Result, error) {
 	if err := w.keepAnswers(ctx, told.Changed); err != nil {
 		return Result{}, err
 	}
-	decided, err := w.decided(ctx)
+	decided, err := w.letIn(ctx)
 	return Result{Outcome: InDoubt, Reason: message.ReasonSubmitInDoubt, Notify: told.Notify, Decided: decided}, err
 }
 
@@ -221,30 +292,38 @@ func (w *work) inDoubt(ctx context.Context) (Result, error) {
 func (w *work) refused(ctx context.Context, outcome Outcome, no *message.SubmitError) (Result, error) {
 	c := w.change(message.StatusQueued)
 	c.VendorCode = no.VendorCode
-	c.Events = w.refusals()
-	if _, err := w.a.Journal.Advance(ctx, c); err != nil {
+	c.Events = append(w.remarks(), queuedAgain())
+	if _, err := w.write(ctx, c); err != nil {
 		return Result{}, err
 	}
+	decided, err := w.letIn(ctx)
 	return Result{Outcome: outcome, Reason: no.Reason, Detail: no.Detail, VendorCode: no.VendorCode,
-		RetryAfter: no.RetryAfter(), Throttled: no.Reason == message.ReasonVendorThrottled}, nil
+		RetryAfter: no.RetryAfter(), Throttled: no.Reason == message.ReasonVendorThrottled, Decided: decided}, err
 }
 
 func (w *work) partial(ctx context.Context) (Result, error) {
 	c := w.change("")
 	c.VendorCode = w.refusal.VendorCode
-	c.Events = w.refusals()
+	c.Events = w.remarks()
 	if _, err := w.a.Journal.Advance(ctx, c); err != nil {
 		return Result{}, err
 	}
-	return Result{Outcome: Partial, Reason: w.refusal.Reason, Detail: w.refusal.Detail, VendorCode: w.refusal.VendorCode}, nil
+	_, err := w.letIn(ctx)
+	return Result{Outcome: Partial, Reason: w.refusal.Reason, Detail: w.refusal.Detail, VendorCode: w.refusal.VendorCode}, err
 }
 
-func (w *work) refusals() []message.Event {
+// remarks are the timeline's lines for parts that were not simply taken.
+func (w *work) remarks() []message.Event {
 	var events []message.Event
 	for _, a := range w.answers {
-		if a.State == message.PartRefused {
-			events = append(events, message.Event{Type: message.EventSubmitRefused,
-				Detail: map[string]any{"part": a.Part, "attempt": a.Attempt, "code": a.Reason}})
+		detail := map[string]any{"part": a.Part, "attempt": a.Attempt}
+		switch a.State {
+		case message.PartRefused:
+			detail["code"] = a.Reason
+			events = append(events, message.Event{Type: message.EventSubmitRefused, Detail: detail})
+		case message.PartInDoubt:
+			detail["detail"] = "the vendor did not answer"
+			events = append(events, message.Event{Type: message.EventSubmitUnknown, Detail: detail})
 		}
 	}
 	return events

@@ -42,6 +42,9 @@ func run(args []string) error {
 
 // serve runs the simulator until ctx ends, then unbinds its peers.
 func serve(ctx context.Context, o options) error {
+	if o.ReadyFile != "" {
+		_ = os.Remove(o.ReadyFile) // of one that was killed
+	}
 	sim, err := start(o)
 	if err != nil {
 		return err

@@ -17,6 +17,9 @@ type duration time.Duration
 // MarshalText is time.Duration's form.
 func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
+// String is time.Duration's form.
+func (d duration) String() string { return time.Duration(d).String() }
+
 // UnmarshalText takes time.Duration's form, not below 0.
 func (d *duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))

@@ -134,12 +134,12 @@ func TestUnknownKeyAndWrongSecretLookAlike(t *testing.T) {
 	answers := map[string]string{}
 	checks := map[string]int{}
 	for name, auth := range map[string][2]string{"unknown": {"keyX", "x"}, "wrong": {"keyA", "x"}, "other's": {"keyA", "secretB"}, "empty": {"keyA", ""}} {
-		before := b.secrets.checks
+		before := b.secrets.count()
 		r := b.do("GET", "/v1/messages", "", func(r *http.Request) { r.SetBasicAuth(auth[0], auth[1]) })
 		p := wantProblem(t, r, 401, message.ReasonUnauthenticated)
 		delete(p, "request_id")
 		answers[fmt.Sprint(p)] = name
-		checks[name] = b.secrets.checks - before
+		checks[name] = b.secrets.count() - before
 	}
 	if len(answers) != 1 {
 		t.Errorf("answers differ: %v", answers)

@@ -117,7 +117,7 @@ func (f *fakeIngress) make(r ingress.Request) *message.Message {
 	return m
 }
 
-// FirstAnswer is the journal's side of the same store.
+// first is the journal's side of the same store.
 func (f *fakeIngress) first(k message.Idempotency) (*message.Idempotency, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -222,6 +222,12 @@ func (f *fakeSecrets) CheckSecret(secret string, hash []byte) bool {
 	defer f.mu.Unlock()
 	f.checks++
 	return len(hash) > 0 && "hash of "+secret == string(hash)
+}
+
+func (f *fakeSecrets) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.checks
 }
 
 // clock is set by hand.
@@ -442,4 +448,20 @@ func prefixes(s ...string) []netip.Prefix {
 		list = append(list, netip.MustParsePrefix(p))
 	}
 	return list
+}
+
+// leakyJournal forgets to ask whose message it is.
+type leakyJournal struct{ *fakeJournal }
+
+func (j *leakyJournal) AccountMessage(ctx context.Context, _, id message.ID) (*message.Message, error) {
+	return j.fakeJournal.AccountMessage(ctx, accountA, id)
+}
+
+func uuidOf(t testing.TB, s string) message.ID {
+	t.Helper()
+	id, err := message.ParseID(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
 }

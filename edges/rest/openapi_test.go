@@ -202,8 +202,9 @@ func (s spec) valid(schema map[string]any, v any, where string) error {
 	case string:
 		return validText(schema, v, where)
 	case []any:
+		items, _ := schema["items"].(map[string]any)
 		for i, e := range v {
-			if err := s.valid(schema["items"].(map[string]any), e, fmt.Sprintf("%s[%d]", where, i)); err != nil {
+			if err := s.valid(items, e, fmt.Sprintf("%s[%d]", where, i)); err != nil {
 				return err
 			}
 		}

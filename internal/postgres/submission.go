@@ -42,15 +42,18 @@ func (db *DB) Progress(ctx context.Context, id message.ID) (message.Progress, er
 	return p, nil
 }
 
+// selectUnstarted has its limit in its text: of a parameter the planner would
+// assume a tenth of the table and read every message there is. Callers have few
+// limits, so there are few such statements.
 const selectUnstarted = `
 select s.message_id, m.account_id, s.priority, m.created_at, m.send_at, m.expires_at, m.segments, m.campaign_id,
   m.from_addr, m.to_addr, m.message_class, m.kind, m.edge
 from (
   select message_id, priority
   from starts
-  where created_at < now() - $1::interval and not message_id = any($3::uuid[])
+  where created_at < now() - $1::interval and not message_id = any($2::uuid[])
   order by priority, message_id
-  limit $2
+  limit %d
 ) s
 join messages m on m.id = s.message_id
 order by s.priority, s.message_id`
@@ -61,7 +64,7 @@ func (db *DB) Unstarted(ctx context.Context, age time.Duration, limit int, under
 	if underway == nil {
 		underway = []message.ID{}
 	}
-	rows, err := db.pool.Query(ctx, selectUnstarted, age, limit, underway)
+	rows, err := db.pool.Query(ctx, fmt.Sprintf(selectUnstarted, limit), age, underway)
 	if err != nil {
 		return nil, fmt.Errorf("list unstarted messages: %w", err)
 	}

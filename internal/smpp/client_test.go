@@ -384,18 +384,20 @@ func TestUnbindGivesUpWithItsContext(t *testing.T) {
 }
 
 func TestBothUnbindAtOnce(t *testing.T) {
-	s, p := esme(t, DialConfig{})
-	unbound := make(chan error, 1)
-	go func() { unbound <- s.Unbind(context.Background()) }()
-	q := p.want(IDUnbind, StatusOK, 2)
-	p.send(StatusOK, 7, &Unbind{})
-	p.want(IDUnbindResp, StatusOK, 7)
-	p.send(StatusOK, q.Sequence, &UnbindResp{})
-	p.wantEOF()
-	_ = p.c.Close()
-	if err := <-unbound; err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s, p := esmeOver(t, DialConfig{}, pipePair)
+		unbound := make(chan error, 1)
+		start := time.Now()
+		go func() { unbound <- s.Unbind(context.Background()) }()
+		q := p.want(IDUnbind, StatusOK, 2)
+		p.send(StatusOK, 7, &Unbind{})
+		p.want(IDUnbindResp, StatusOK, 7)
+		p.send(StatusOK, q.Sequence, &UnbindResp{})
+		p.wantEOF()
+		if err := <-unbound; err != nil || time.Since(start) != 0 {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
 }
 
 func TestESMEStates(t *testing.T) {

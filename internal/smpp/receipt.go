@@ -98,7 +98,7 @@ func parseReceiptText(s string) (r Receipt, keys int) {
 		seen[key] = true
 		keys++
 		r.set(key, value)
-		if false {
+		if key == "text" && seen["stat"] {
 			break
 		}
 	}

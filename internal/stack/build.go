@@ -53,28 +53,46 @@ func RepoRoot() (string, error) {
 	return "", fmt.Errorf("no checkout of %s here: run this inside one", modulePath)
 }
 
+// BuildPrograms builds the gateway and the simulator into the folder and links the embedded Temporal
+// server there, so that everything stands under its plain name. out is told what takes long.
+func BuildPrograms(ctx context.Context, repoRoot, dir string, out io.Writer) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{"postrider", "smscsim"} {
+		if _, err := buildCommand(ctx, repoRoot, dir, name, out); err != nil {
+			return err
+		}
+	}
+	server, err := BuildTemporald(ctx, repoRoot, out)
+	if err != nil {
+		return err
+	}
+	link := filepath.Join(dir, "temporald")
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Symlink(server, link)
+}
+
 // BuildPostrider builds the gateway into the folder and returns the program's path.
 func BuildPostrider(ctx context.Context, repoRoot, dir string) (string, error) {
-	return buildCommand(ctx, repoRoot, dir, "postrider")
+	return buildCommand(ctx, repoRoot, dir, "postrider", io.Discard)
 }
 
 // BuildSMSCSim builds the simulator into the folder and returns the program's path.
 func BuildSMSCSim(ctx context.Context, repoRoot, dir string) (string, error) {
-	return buildCommand(ctx, repoRoot, dir, "smscsim")
+	return buildCommand(ctx, repoRoot, dir, "smscsim", io.Discard)
 }
 
 // buildCommand leaves caching to the go command, whose second build takes a second.
-func buildCommand(ctx context.Context, repoRoot, dir, name string) (string, error) {
+func buildCommand(ctx context.Context, repoRoot, dir, name string, out io.Writer) (string, error) {
 	path, err := filepath.Abs(filepath.Join(dir, name))
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/"+name)
-	cmd.Dir = repoRoot
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build %s: %w\n%s", name, err, bytes.TrimSpace(out))
-	}
-	return path, nil
+	build := goBuild{name: name, out: out, path: path, pkg: "./cmd/" + name, source: repoRoot}
+	return path, build.run(ctx)
 }
 
 // BuildTemporald returns the path of the embedded Temporal server, building it unless the cache has it
@@ -105,9 +123,11 @@ func buildCached(ctx context.Context, source, cache, name string, out io.Writer)
 		return path, nil
 	}
 	fmt.Fprintf(out, "building the embedded Temporal server (%s); this takes some minutes the first time\n", name)
+	// Symbols and debug information are half of the file, and stack traces do not need them.
+	build := goBuild{flags: []string{"-ldflags=-s -w"}, name: name, out: out, path: path + ".new", pkg: ".", source: source}
 	began := time.Now()
-	if err := build(ctx, source, path+".new", out); err != nil {
-		return "", fmt.Errorf("build %s: %w", name, err)
+	if err := build.run(ctx); err != nil {
+		return "", err
 	}
 	if err := os.Rename(path+".new", path); err != nil {
 		return "", fmt.Errorf("build %s: %w", name, err)
@@ -122,16 +142,26 @@ func isBuilt(path string) bool {
 	return os.Chtimes(path, now, now) == nil
 }
 
-// build runs the go command and reports its progress. Symbols and debug information are left out: half
-// of the file, and stack traces do not need them.
-func build(ctx context.Context, source, path string, out io.Writer) error {
+// goBuild is one run of `go build`.
+type goBuild struct {
+	flags     []string
+	name      string    // for messages
+	out       io.Writer // told every 10 s how far it is
+	path, pkg string    // what to build, and as which file
+	source    string    // the module's folder
+}
+
+// run fails with the compiler's words. The version control's state is left out of the program: asking
+// for it fails where the checkout belongs to another user, as under sudo.
+func (b goBuild) run(ctx context.Context) error {
 	progress := &buildProgress{}
-	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-ldflags=-s -w", "-o", path, ".")
-	cmd.Dir = source
+	args := append([]string{"build", "-v", "-buildvcs=false"}, b.flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "-o", b.path, b.pkg)...)
+	cmd.Dir = b.source
 	cmd.Stdout, cmd.Stderr = progress, progress
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
-		return err
+		return fmt.Errorf("build %s: %w", b.name, err)
 	}
 	finished := make(chan struct{})
 	var reporter sync.WaitGroup
@@ -143,7 +173,7 @@ func build(ctx context.Context, source, path string, out io.Writer) error {
 			case <-finished:
 				return
 			case <-ticker.C:
-				fmt.Fprintf(out, "  %s: %d packages compiled\n", time.Since(began).Round(time.Second), progress.count())
+				fmt.Fprintf(b.out, "  %s: %s so far, %s\n", b.name, time.Since(began).Round(time.Second), progress)
 			}
 		}
 	})
@@ -151,22 +181,32 @@ func build(ctx context.Context, source, path string, out io.Writer) error {
 	close(finished)
 	reporter.Wait()
 	if err != nil {
-		return errors.Join(fmt.Errorf("%w\n%s", err, progress.tail()), ctx.Err())
+		return errors.Join(fmt.Errorf("build %s: %w\n%s", b.name, err, progress.tail()), ctx.Err())
 	}
 	return nil
 }
 
-// buildProgress counts the lines of `go build -v`, one per package, and keeps the last ones.
+// buildProgress counts the lines of `go build -v`, one per package and one per module that is fetched,
+// and keeps the last ones.
 type buildProgress struct {
-	mu    sync.Mutex
-	lines int
-	last  []byte
+	mu                sync.Mutex
+	fetched, compiled int
+	last              []byte // at most buildTail bytes
+	rest              []byte // of an unfinished line, at most as much as one write
 }
 
 func (b *buildProgress) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.lines += bytes.Count(p, []byte("\n"))
+	lines := bytes.Split(append(b.rest, p...), []byte("\n"))
+	for _, line := range lines[:len(lines)-1] {
+		if bytes.HasPrefix(line, []byte("go: downloading ")) {
+			b.fetched++
+		} else {
+			b.compiled++
+		}
+	}
+	b.rest = lines[len(lines)-1]
 	b.last = append(b.last, p...)
 	if excess := len(b.last) - buildTail; excess > 0 {
 		b.last = append(b.last[:0], b.last[excess:]...)
@@ -174,10 +214,10 @@ func (b *buildProgress) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (b *buildProgress) count() int {
+func (b *buildProgress) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.lines
+	return fmt.Sprintf("%d modules fetched, %d packages compiled", b.fetched, b.compiled)
 }
 
 func (b *buildProgress) tail() string {

@@ -21,6 +21,7 @@ import (
 
 const (
 	loopback = "127.0.0.1"
+	lockFile = "postmaster.pid" // Postgres's own, in the data folder
 	// superuser owns the cluster and everything in it.
 	superuser = "postgres"
 	// readyPoll is how often a start looks whether its part is ready; both parts say so in a file.
@@ -305,7 +306,7 @@ func (p *Postgres) launch(ctx context.Context) error {
 // announcedReady reads postmaster.pid, in which Postgres keeps its state: the first line is the
 // process id, the eighth "ready" once connections are accepted (src/include/utils/pidfile.h).
 func (p *Postgres) announcedReady(pid int) bool {
-	body, err := os.ReadFile(filepath.Join(p.data(), "postmaster.pid"))
+	body, err := os.ReadFile(filepath.Join(p.data(), lockFile))
 	if err != nil {
 		return false
 	}
@@ -317,19 +318,17 @@ func (p *Postgres) announcedReady(pid int) bool {
 // id was given to somebody else since, as happens after a reboot and in containers. A postmaster that
 // is really there may be on its way out, because its parent was killed; start waits for that.
 func (p *Postgres) clearStale(ctx context.Context) error {
-	path := filepath.Join(p.data(), "postmaster.pid")
+	path := filepath.Join(p.data(), lockFile)
 	deadline := time.Now().Add(leavePatience)
 	for tries := 0; ; tries++ {
-		body, err := os.ReadFile(path)
+		pid, err := lockedBy(p.data())
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("postgres: %w", err)
 		}
-		first, _, _ := strings.Cut(string(body), "\n")
-		pid, err := strconv.Atoi(strings.TrimSpace(first))
-		if err != nil || pid <= 0 || !isPostmaster(pid, p.data()) {
+		if !isPostmaster(pid, p.data()) {
 			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("postgres: %w", err)
 			}
@@ -342,6 +341,20 @@ func (p *Postgres) clearStale(ctx context.Context) error {
 			return fmt.Errorf("postgres: another one (process %d) runs on %s: stop what started it first", pid, p.cfg.Dir)
 		}
 	}
+}
+
+// lockedBy is the process id in the data folder's lock file, 0 if the file has none.
+func lockedBy(data string) (int, error) {
+	body, err := os.ReadFile(filepath.Join(data, lockFile))
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(body), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil || pid < 0 { // negative: a single-user server, which nothing here starts
+		return 0, nil
+	}
+	return pid, nil
 }
 
 // pause waits, and returns ctx's error if that ends first.

@@ -115,7 +115,8 @@ func canEnter(dir string, runAs *account) bool {
 	return cmd.Run() == nil
 }
 
-// RemovePostgres removes what StartPostgres made for dir, wherever it is. The cluster must be stopped.
+// RemovePostgres removes what StartPostgres made for dir, wherever it is. It refuses while the cluster
+// runs. Removing what is not there is no error.
 func RemovePostgres(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -126,12 +127,20 @@ func RemovePostgres(dir string) error {
 		return err
 	}
 	// The pointer is a file like any other: only what looks like ours is removed.
+	homes := []string{dir}
 	if home := strings.TrimSpace(string(pointer)); filepath.Dir(home) == elsewhere && strings.HasPrefix(filepath.Base(home), "postrider-") {
+		homes = []string{home, dir}
+	}
+	for _, home := range homes {
+		data := filepath.Join(home, "data")
+		if pid, err := lockedBy(data); err == nil && isPostmaster(pid, data) {
+			return fmt.Errorf("postgres runs on %s (process %d): stop what started it first", dir, pid)
+		}
 		if err := os.RemoveAll(home); err != nil {
 			return err
 		}
 	}
-	return os.RemoveAll(dir)
+	return nil
 }
 
 // create makes the cluster. initdb works in a folder of another name, so that an interrupted one

@@ -130,11 +130,14 @@ func clusterMajor(data string) (int, error) {
 	return major, nil
 }
 
-// isPostmaster reports whether that process is a Postgres server on that folder. Where /proc cannot be
-// asked, a process that exists might be one, and Postgres's own check has the last word.
+// isPostmaster reports whether that process is a Postgres server on that folder.
 func isPostmaster(pid int, data string) bool {
-	if runtime.GOOS != "linux" {
+	if pid == 0 {
 		return false
+	}
+	if runtime.GOOS != "linux" { // launch names the folder in the command line
+		out, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
+		return err == nil && strings.Contains(string(out), "postgres") && strings.Contains(string(out), " -D "+data+" ")
 	}
 	process := filepath.Join("/proc", strconv.Itoa(pid))
 	program, err1 := os.Readlink(filepath.Join(process, "exe"))

@@ -97,6 +97,9 @@ func TestPostgresKeepsItsState(t *testing.T) {
 	if got := value(t, again.SocketDSN("kept"), "select coalesce(inet_server_addr()::text, 'socket')"); got != "socket" {
 		t.Errorf("SocketDSN led to %s", got)
 	}
+	if err := stack.RemovePostgres(dir); err == nil || !strings.Contains(err.Error(), "stop what started it") {
+		t.Errorf("removing a running one: %v", err)
+	}
 	if err := again.Stop(ctx); err != nil {
 		t.Fatal(err)
 	}

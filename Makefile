@@ -1,0 +1,98 @@
+# `make help` lists what there is. Nothing here needs more than Go, git, make and a POSIX shell;
+# deploy/install.sh brings the rest.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+RUN := .run
+TOOL := go run ./internal/stack/make
+STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+WORKFLOWCHECK := go run go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
+# Beyond this the go command ends a test that hangs; it measures nothing.
+TEST_TIMEOUT := 20m
+# The end-to-end tests run the built programs, which the race detector does not see from outside; their
+# packages are tested under it by everything else.
+UNIT := $$(go list ./... | grep -v '/internal/e2e')
+FUZZTIME ?= 20s
+BEGAN := $(shell date +%s)
+
+# In recipes: $(call step,words) says what comes; it is what one reads while waiting.
+step = @printf '\n== %s\n' "$(1)"
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+.PHONY: run
+run: ## start everything on this machine and send demo messages through it; Ctrl-C stops it
+	@sh deploy/install.sh
+	@$(TOOL) build $(RUN)/bin
+	@exec $(RUN)/bin/postrider dev
+
+.PHONY: build
+build: ## build the gateway, the simulator and the embedded Temporal server into .run/bin
+	@$(TOOL) build $(RUN)/bin
+
+.PHONY: installed
+installed:
+	@sh deploy/install.sh test
+
+.PHONY: test
+test: installed verify ## everything that CI runs: verify, all tests under the race detector, the end-to-end tests
+	$(call step,the embedded Temporal server)
+	@$(TOOL) temporald
+	$(call step,tests under the race detector)
+	@go test -race -timeout $(TEST_TIMEOUT) $(UNIT)
+	$(call step,end-to-end tests)
+	@go test -count=1 -timeout $(TEST_TIMEOUT) ./internal/e2e/...
+	$(call step,tests of the embedded Temporal server)
+	@cd deploy/temporal && go test -timeout $(TEST_TIMEOUT) ./...
+	@printf '\nmake test: everything passed in %d s\n' $$(($$(date +%s) - $(BEGAN)))
+
+.PHONY: test-race
+test-race: installed ## all tests but the end-to-end ones under the race detector, none from the cache
+	@$(TOOL) temporald
+	@go test -race -count=1 -timeout $(TEST_TIMEOUT) $(UNIT)
+
+.PHONY: bench
+bench: ## put load on a running `make run` and report what it carried; BENCH_FLAGS=-h lists the choices
+	@go run ./internal/bench $(BENCH_FLAGS)
+
+.PHONY: fuzz
+fuzz: ## fuzz every decoder for FUZZTIME (20s) each
+	@grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
+		sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file" | while read -r name; do \
+			printf '\n== %s in %s\n' "$$name" "$${file%/*}"; \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null || exit 1; \
+		done || exit 1; \
+	done
+
+.PHONY: verify
+verify: lint workflowcheck ## what can be said without running tests: lint, workflowcheck, tidy modules
+	$(call step,go mod tidy)
+	@go mod tidy -diff
+	@cd deploy/temporal && go mod tidy -diff
+
+.PHONY: lint
+lint: ## gofmt, go vet and staticcheck
+	$(call step,gofmt)
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+	$(call step,go vet)
+	@go vet ./...
+	@cd deploy/temporal && go vet ./...
+	$(call step,staticcheck)
+	@$(STATICCHECK) ./...
+
+.PHONY: workflowcheck
+workflowcheck: ## find what would make a workflow's replay differ
+	$(call step,workflowcheck)
+	@$(WORKFLOWCHECK) ./workflows/...
+
+.PHONY: replay
+replay: ## replay the stored histories against today's workflows
+	@go test -count=1 -run Replay -v ./workflows/...
+
+.PHONY: clean
+clean: ## remove .run with all state of `make run`
+	@$(TOOL) clean $(RUN)

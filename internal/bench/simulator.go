@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// simulator is smscsim's HTTP side: what the vendor saw.
+type simulator struct {
+	base  string
+	begin int // rows of GET /destinations that are older than this run
+}
+
+// rowsPerPage of GET /destinations; smscsim allows 100,000.
+const rowsPerPage = 20_000
+
+// openSimulator notes what the simulator saw before this run.
+func openSimulator(ctx context.Context, statsURL string) (*simulator, error) {
+	base, ok := strings.CutSuffix(statsURL, "/stats")
+	if !ok {
+		return nil, fmt.Errorf("POSTRIDER_SMSC_STATS is %q; want http://host:port/stats", statsURL)
+	}
+	var stats struct {
+		Destinations int `json:"destinations"`
+		Overflow     int `json:"overflow"`
+	}
+	if err := callJSON(ctx, http.MethodGet, statsURL, nil, &stats); err != nil {
+		return nil, fmt.Errorf("ask the simulator: %w", err)
+	}
+	if stats.Overflow > 0 {
+		return nil, errors.New("the simulator has seen more messages than it can tell apart: start it anew")
+	}
+	return &simulator{base: base, begin: stats.Destinations}, nil
+}
+
+// submits are the complete messages that the simulator took, by their number in
+// this run. It is asked once, at the end: a late second submit must count.
+func (s *simulator) submits(ctx context.Context, of numbers) (map[int]int, error) {
+	counts := map[int]int{}
+	for since := s.begin; ; {
+		var rows []struct {
+			Number      int    `json:"number"`
+			Destination string `json:"destination"`
+			Count       int    `json:"count"`
+		}
+		address := fmt.Sprintf("%s/destinations?since=%d&limit=%d", s.base, since, rowsPerPage)
+		if err := callJSON(ctx, http.MethodGet, address, nil, &rows); err != nil {
+			return nil, fmt.Errorf("ask the simulator: %w", err)
+		}
+		for _, row := range rows {
+			since = max(since, row.Number)
+			if i, ok := of.index(row.Destination); ok {
+				counts[i] += row.Count
+			}
+		}
+		if len(rows) < rowsPerPage {
+			return counts, nil
+		}
+	}
+}
+
+// fates tells of a span's messages how many were accepted and never submitted,
+// how many submits there were beyond one of each, and how many were submitted
+// without a 202 (its answer was lost on the way).
+func (s span) fates(submits map[int]int) (lost, doubled, unasked int) {
+	for i := s.first; i < s.last; i++ {
+		n, accepted := submits[i], s.records.list[i].answered.Load() != 0
+		switch {
+		case n == 0 && accepted:
+			lost++
+		case n > 0 && !accepted:
+			unasked++
+		}
+		doubled += max(n-1, 0)
+	}
+	return lost, doubled, unasked
+}

@@ -1,0 +1,237 @@
+package postgres
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+func TestMessagesFilters(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	batch := message.NewID()
+	start := time.Now().UTC().Truncate(time.Millisecond).Add(-time.Hour)
+	var all []*message.Message
+	for i := range 6 {
+		m := b.draft()
+		m.CreatedAt = start.Add(time.Duration(i) * time.Minute)
+		m.ClientReference = fmt.Sprintf("ref-%d", i%2)
+		m.To = message.Address(fmt.Sprintf("+1310555011%d", i%3))
+		switch i {
+		case 0:
+			m.From, m.Kind = "+12025550100", message.MMS
+		case 1:
+			m.Class, m.CampaignID = message.ClassBulk, "OTHER"
+		case 2:
+			m.Status, m.Error = message.StatusRejected, message.Refuse(message.ReasonNoRoute, "no")
+		}
+		b.store(m)
+		all = append(all, m)
+	}
+	b.exec("update messages set batch_id = $1 where id = $2", batch, all[3].ID)
+	b.exec("update messages set direction = 'inbound', status = 'delivered' where id = $1", all[4].ID)
+	foreign := b.draft()
+	foreign.AccountID = message.NewID()
+	b.store(foreign)
+
+	for _, c := range []struct {
+		name string
+		f    message.Filter
+		want string
+	}{
+		{"all", message.Filter{}, "5 4 3 2 1 0"},
+		{"direction", message.Filter{Direction: message.Inbound}, "4"},
+		{"status", message.Filter{Statuses: []message.Status{message.StatusRejected}}, "2"},
+		{"statuses", message.Filter{Statuses: []message.Status{message.StatusRejected, message.StatusDelivered}}, "4 2"},
+		{"kind", message.Filter{Kind: message.MMS}, "0"},
+		{"from", message.Filter{From: "+12025550100"}, "0"},
+		{"to", message.Filter{To: "+13105550111"}, "4 1"},
+		{"reference", message.Filter{ClientReference: "ref-1"}, "5 3 1"},
+		{"batch", message.Filter{BatchID: batch}, "3"},
+		{"campaign", message.Filter{CampaignID: "OTHER"}, "1"},
+		{"reason", message.Filter{Reason: message.ReasonNoRoute}, "2"},
+		{"class", message.Filter{Class: message.ClassBulk}, "1"},
+		{"after", message.Filter{CreatedAfter: start.Add(3 * time.Minute)}, "5 4"},
+		{"before", message.Filter{CreatedBefore: start.Add(2 * time.Minute)}, "1 0"},
+		{"between, to", message.Filter{CreatedAfter: start, CreatedBefore: start.Add(5 * time.Minute), To: "+13105550111"}, "4 1"},
+		{"nothing", message.Filter{ClientReference: "ref-7"}, ""},
+	} {
+		for _, limit := range []int{2, 100} {
+			var got []string
+			before := message.ID{}
+			for { // page by page
+				page, err := b.Messages(b.ctx, b.owner, c.f, before, limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, m := range page {
+					for i := range all {
+						if all[i].ID == m.ID {
+							got = append(got, fmt.Sprint(i))
+						}
+					}
+					if len(m.Parts) != 1 || m.Body != "Your parcel is on its way" {
+						t.Errorf("%s: a message without its parts or text", c.name)
+					}
+					before = m.ID
+				}
+				if len(page) < limit {
+					break
+				}
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("%s, %d a page: %v, want %s", c.name, limit, got, c.want)
+			}
+		}
+	}
+	if page, err := b.Messages(b.ctx, message.NewID(), message.Filter{}, message.ID{}, 10); err != nil || len(page) != 0 {
+		t.Errorf("an account without messages sees %d, %v", len(page), err)
+	}
+	if _, err := b.AccountMessage(b.ctx, b.owner, foreign.ID); message.ReasonOf(err) != message.ReasonNotFound {
+		t.Errorf("another account's message: %v", err)
+	}
+}
+
+func TestRedacted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := b.accepted(1)
+	b.exec("update messages set body = null where id = $1", m.ID)
+	if got, err := b.Message(b.ctx, m.ID); err != nil || !got.Redacted || got.Body != "" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// A text moved to another row does not open there.
+	other := b.accepted(1)
+	b.exec("update messages set body = (select body from messages where id = $1) where id = $2", b.accepted(1).ID, other.ID)
+	if _, err := b.Message(b.ctx, other.ID); err == nil {
+		t.Error("a text was read that belongs to another message")
+	}
+}
+
+// fill makes a journal of a size at which the planner has a choice: 30,000
+// messages of 30 accounts, with everything about them.
+func (b *bundle) fill() {
+	b.tb.Helper()
+	for _, sql := range []string{
+		`create table ids as
+		 select ('00000000-' || lpad(to_hex(n), 4, '0') || '-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid as id, n,
+		   ('00000000-0000-7000-9000-' || lpad(to_hex(n % 30), 12, '0'))::uuid as account from generate_series(1, 30000) n`,
+		`insert into messages (id, account_id, direction, kind, status, from_addr, to_addr, body, encoding, segments, message_class, delivery, client_reference, edge, expires_at, created_at, updated_at)
+		 select id, account, 'outbound', 'sms', 'sent', '+12025550143', '+1310' || lpad((n % 5000)::text, 7, '0'), 'x', 'gsm7', 1, 'bulk', 'at_most_once', 'r' || n, 'rest',
+		   now() + interval '1 hour', now() - n * interval '1 second', now() from ids`,
+		`insert into segments (message_id, part, attempt, vendor_id, vendor_name, instance, state, normalized_id)
+		 select id, 1, 1, account, 'v', 'i', case when n % 1000 = 0 then 'in_doubt' else 'submitted' end, case when n % 1000 = 0 then null else to_hex(n) end from ids`,
+		`insert into message_events (message_id, sequence, at, type) select id, s, now(), 'sent' from ids, generate_series(1, 5) s`,
+		`insert into receipts (id, vendor_id, normalized_id, state, message_id, part) select id, account, to_hex(n), 'DELIVRD', case when n % 100 <> 0 then id end, 1 from ids`,
+		`insert into webhook_deliveries (id, event_id, account_id, message_id, type, url, payload, state) select id, id, account, id, 't', 'u', 'p', 'delivered' from ids`,
+		`insert into webhooks_due (delivery_id, due_at) select id, now() + n * interval '1 second' from ids`,
+		`insert into idempotency_keys (account_id, operation, key, body_hash, http_status, response) select account, 'op', n::text, '', 202, '' from ids`,
+		`insert into starts (message_id, priority) select id, 1 + n % 5 from ids`,
+		`insert into settlements_due (message_id) select id from ids`,
+		`drop table ids`, `analyze`,
+	} {
+		b.exec(sql)
+	}
+}
+
+// Every query that lists or looks up something goes by an index, with the plan
+// that the gateway's own sessions get.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.fill()
+	id, account := message.NewID(), message.NewID()
+	list := func(f message.Filter, before message.ID) (string, []any) { return listQuery(account, f, before, 50) }
+	type query struct {
+		name, sql string
+		args      []any
+		scan      string // a table that may be read from end to end
+	}
+	queries := []query{
+		{"FirstAnswer", selectKey, []any{account, "op", "k"}, ""},
+		{"Message", selectMessage, []any{id}, ""},
+		{"Parts", selectParts, []any{[]message.ID{id, account}}, ""},
+		{"Events", selectEvents, []any{id, 0, 50}, ""},
+		{"Progress", selectOutcome, []any{id}, ""},
+		{"Status", selectStatus, []any{id}, ""},
+		{"Unstarted", fmt.Sprintf(selectUnstarted, 256), []any{time.Second, []message.ID{id}}, ""},
+		{"EarlyReceipts", selectEarly, []any{account, []string{"a1"}}, ""},
+		{"Unmatched", selectUnmatched, []any{time.Second, 256}, ""},
+		{"Doubtful", selectDoubtful, []any{account, "1", "2", time.Now()}, ""},
+		{"LockStranger", lockStranger, []any{account, "a", "DELIVRD"}, ""},
+		{"Deciding", selectDeciding, []any{id}, ""},
+		{"Pending", selectPending, []any{id}, ""},
+		{"Notification", selectNotification, []any{id}, ""},
+		{"Overdue", selectOverdue, []any{time.Second, 256}, ""},
+		{"Started", deleteStarts, []any{[]message.ID{id}}, ""},
+		{"Postpone", postpone, []any{account, "a", "DELIVRD"}, ""},
+		{"NameDoubtful", nameDoubtful, []any{id, 1, 1, "a", account}, ""},
+		{"DropSettlement", dropDue, []any{id}, ""},
+		{"Defer", deferOverdue, []any{[]message.ID{id}, time.Hour}, ""},
+		{"Advance", advance, advanceArgs(message.Change{MessageID: id, To: message.StatusSent}), ""},
+		{"Receipt", storeReceipt, append(matchArgs(b.receipt("a1", message.ReceiptDelivered)), id, "a", "b", "c"), ""},
+		{"Rematch", rematchReceipt, matchArgs(b.receipt("a1", message.ReceiptDelivered)), ""},
+		{"RecordAttempt", recordAttempt, []any{id, 1, "pending", 0, "", "", 5, "{}"}, ""},
+		// The oldest come first and the table holds what is late only.
+		{"SettlementsDue", selectDue, []any{time.Second, 256}, "settlements_due"},
+	}
+	for name, f := range map[string]message.Filter{
+		"none": {}, "status": {Statuses: []message.Status{message.StatusFailed}}, "to": {To: "+13100000001"}, "reference": {ClientReference: "r7"},
+		"from": {From: "+12025550143"}, "direction": {Direction: message.Inbound}, "kind": {Kind: message.MMS}, "batch": {BatchID: id},
+		"campaign": {CampaignID: "C"}, "reason": {Reason: message.ReasonExpired}, "class": {Class: message.ClassOTP},
+		"after": {CreatedAfter: time.Now()}, "before": {CreatedBefore: time.Now()},
+		"many": {To: "+13100000001", Statuses: []message.Status{message.StatusFailed}, CreatedAfter: time.Now(), Class: message.ClassBulk},
+	} {
+		for _, before := range []message.ID{{}, id} {
+			sql, args := list(f, before)
+			queries = append(queries, query{"Messages by " + name, sql, args, ""})
+		}
+	}
+	for _, q := range queries {
+		plan := b.explain(q.sql, len(q.args))
+		for _, l := range strings.Split(plan, "\n") {
+			scanned := strings.Contains(l, "Seq Scan on ") && (q.scan == "" || !strings.Contains(l, "Seq Scan on "+q.scan))
+			if scanned {
+				t.Errorf("%s reads a table from end to end:\n%s", q.name, plan)
+				break
+			}
+		}
+		for need, index := range map[string]string{"Messages by to": "messages_to", "Messages by reference": "messages_reference",
+			"Unstarted": "starts_order", "Unmatched": "receipts_unmatched", "Overdue": "webhooks_due_at", "Doubtful": "segments_in_doubt"} {
+			if q.name == need && !strings.Contains(plan, index) {
+				t.Errorf("%s does not use %s:\n%s", q.name, index, plan)
+			}
+		}
+	}
+}
+
+// explain gives the plan of a statement as this process's sessions run it: a
+// generic one, made without regard to the parameters.
+func (b *bundle) explain(sql string, params int) string {
+	b.tb.Helper()
+	conn, err := b.pool.Acquire(b.ctx)
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(b.ctx, "prepare explained as "+sql); err != nil {
+		b.tb.Fatalf("%v\n%s", err, sql)
+	}
+	rows, err := conn.Query(b.ctx, "explain (costs off) execute explained"+strings.Replace("("+strings.Repeat(", null", params)+")", "(, ", "(", 1))
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		b.tb.Fatalf("%v\n%s", err, sql)
+	}
+	if _, err := conn.Exec(b.ctx, "deallocate explained"); err != nil {
+		b.tb.Fatal(err)
+	}
+	return strings.Join(plan, "\n")
+}
