@@ -21,23 +21,24 @@ import (
 
 // sample is one message of the demo.
 type sample struct {
-	name string
-	to   string
-	body string
+	name  string
+	to    string
+	body  string
+	class message.Class // empty: the account's
 }
 
 // samples are texts at the edges of what an SMS can hold.
 func samples() []sample {
 	return []sample{
-		{"160 characters of GSM 7", "+13105550101", strings.Repeat("0123456789", 16)},
-		{"161 characters of GSM 7", "+13105550102", strings.Repeat("0123456789", 16) + "!"},
-		{"extension characters", "+13105550103", "Braces {} [] pipe | tilde ~ caret ^ backslash \\ and 5 €"},
-		{"extension character at the edge", "+13105550104", strings.Repeat("a", 152) + "{" + strings.Repeat("b", 40)},
-		{"Arabic", "+13105550105", "مرحبا، طلبك في الطريق إليك وسيصل غدا"},
-		{"Chinese", "+13105550106", "您的包裹已发出，预计明天送达。"},
-		{"emoji at a surrogate edge", "+13105550107", strings.Repeat("ü", 66) + "😀 is whole, ж too"},
-		{"ten parts", "+13105550108", strings.Repeat("A long text in ten parts. ", 57)},
-		{"one-time password", "+13105550109", "Your code is 482913. It is valid for ten minutes."},
+		{"160 characters of GSM 7", "+13105550101", strings.Repeat("0123456789", 16), ""},
+		{"161 characters of GSM 7", "+13105550102", strings.Repeat("0123456789", 16) + "!", ""},
+		{"extension characters", "+13105550103", "Braces {} [] pipe | tilde ~ caret ^ backslash \\ and 5 €", ""},
+		{"extension character at the edge", "+13105550104", strings.Repeat("a", 152) + "{" + strings.Repeat("b", 40), ""},
+		{"Arabic", "+13105550105", "مرحبا، طلبك في الطريق إليك وسيصل غدا", ""},
+		{"Chinese", "+13105550106", "您的包裹已发出，预计明天送达。", ""},
+		{"emoji at a surrogate edge", "+13105550107", strings.Repeat("ü", 66) + "😀 is whole, ж too", ""},
+		{"ten parts", "+13105550108", strings.Repeat("A long text in ten parts. ", 57), ""},
+		{"one-time password", "+13105550109", "Your code is 482913. It is valid for ten minutes.", message.ClassOTP},
 	}
 }
 
@@ -92,7 +93,11 @@ type createdMessage struct {
 }
 
 func (d *dev) send(ctx context.Context, s sample) (*sent, error) {
-	body, err := json.Marshal(map[string]any{"from": d.demo.From, "to": s.to, "body": s.body, "webhook_url": d.hooks.url(), "client_reference": "demo"})
+	fields := map[string]any{"from": d.demo.From, "to": s.to, "body": s.body, "webhook_url": d.hooks.url(), "client_reference": "demo"}
+	if s.class != "" {
+		fields["message_class"] = s.class
+	}
+	body, err := json.Marshal(fields)
 	if err != nil {
 		return nil, err
 	}

@@ -150,7 +150,7 @@ func (s *simulator) delivered(d *delivery, session *smpp.Session, err error) {
 func temporary(e *smpp.StatusError) bool {
 	switch e.Status {
 	case smpp.StatusTempAppError, smpp.StatusSystemError, smpp.StatusMsgQueueFull, smpp.StatusThrottled:
-		return false
+		return !e.Nack
 	}
 	return false
 }

@@ -9,6 +9,7 @@ package ingress
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -73,6 +74,12 @@ type Ingress struct {
 	Currency string // ISO 4217 of the routes' rates
 	Metrics  Metrics
 
+	// NoStarts is for a process without a worker for workflows: it takes receipts
+	// in and sweeps, and leaves its messages in the outbox for those who start
+	// them eagerly.
+	NoStarts bool
+
+	once    sync.Once // for ready
 	starter starter
 	sweeper sweeper
 }
@@ -94,13 +101,26 @@ const (
 	pastSchedule = 60 * time.Second
 )
 
-// Start runs the starters and the sweeper until Stop.
+// Start runs the starters and the sweeper until Stop. Messages and receipts may
+// come in before and after: they wait in their tables.
 func (in *Ingress) Start(ctx context.Context) {
-	in.starter.start(ctx, in)
-	in.sweeper.start(ctx, in)
+	in.ready()
+	if !in.NoStarts {
+		in.starter.start(ctx)
+	}
+	in.sweeper.start(ctx)
 }
 
-// Stop ends them. Messages whose start was under way stay in the outbox.
+// ready makes what every caller may touch, whether or not Start was called.
+func (in *Ingress) ready() {
+	in.once.Do(func() {
+		in.starter.make(in)
+		in.sweeper.make(in)
+	})
+}
+
+// Stop ends them. Messages whose start was under way stay in the outbox. Calling
+// it again is harmless.
 func (in *Ingress) Stop() {
 	in.sweeper.stop()
 	in.starter.stop()
@@ -111,6 +131,7 @@ func (in *Ingress) Stop() {
 // without when nothing was stored. After a nil error the message is on disk and
 // will reach a final status.
 func (in *Ingress) Accept(ctx context.Context, r Request) (Outcome, error) {
+	in.ready()
 	began := in.Now()
 	s := in.Snapshot()
 	m, err := in.read(s, r, began)
@@ -142,7 +163,7 @@ func (in *Ingress) Accept(ctx context.Context, r Request) (Outcome, error) {
 	case accepted.Replay != nil:
 		return Outcome{Replay: accepted.Replay}, nil
 	}
-	if d.Error == nil {
+	if d.Error == nil && !in.NoStarts {
 		in.starter.offer(startOf(m))
 	}
 	if in.Metrics.Accepted != nil {
@@ -196,15 +217,20 @@ func (in *Ingress) read(s *snapshot.Snapshot, r Request, now time.Time) (*messag
 	if err := setTimes(r, m, now); err != nil {
 		return nil, err
 	}
-	for where, url := range map[string]string{"body.webhook_url": r.WebhookURL, "body.webhook_failover_url": r.WebhookFailover} {
-		if url == "" || in.CheckURL == nil {
-			continue
-		}
-		if err := in.CheckURL(url); err != nil {
-			return nil, field(err, where)
-		}
+	if err := in.checkURL(r.WebhookURL, "body.webhook_url"); err != nil {
+		return nil, err
 	}
-	return m, nil
+	return m, in.checkURL(r.WebhookFailover, "body.webhook_failover_url")
+}
+
+func (in *Ingress) checkURL(url, where string) error {
+	if url == "" || in.CheckURL == nil {
+		return nil
+	}
+	if err := in.CheckURL(url); err != nil {
+		return field(err, where)
+	}
+	return nil
 }
 
 // field names the field that an error is about.

@@ -12,6 +12,7 @@ import (
 // workflow in the background: a nil error means that the vendor may be
 // answered. It is what vendor links call.
 func (in *Ingress) Receipt(ctx context.Context, r message.Receipt) error {
+	in.ready()
 	matched, err := in.Journal.Receipt(ctx, r)
 	if err != nil {
 		return err

@@ -19,30 +19,42 @@ const (
 	offered = 256
 	// startTimeout bounds one start.
 	startTimeout = 5 * time.Second
+	// failPause is how long a starter rests after a start that failed: Temporal is
+	// away, and the outbox will still be there.
+	failPause = time.Second
+	// maxStarted bounds the outbox rows that are remembered as to be cleared. Those
+	// forgotten are started again, which does nothing.
+	maxStarted = 20_000
 )
 
 // starter starts the workflows of accepted messages, a bounded number at once.
 // It holds no only copy: every message that it knows of has a row in the
-// outbox until its workflow has written to the record.
+// outbox until its workflow runs.
 type starter struct {
 	in     *Ingress
 	queue  chan message.Start // never closed; what is in it at the end is in the outbox
+	hungry chan struct{}      // never closed; a poke for the sweeper: a message was left in the outbox
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
 	underway map[message.ID]bool // waiting in the queue or being started
-	hungry   chan struct{}       // a poke for the sweeper: the queue has run dry, or rows were left in the outbox
+	started  []message.ID        // by us, and their outbox rows may still be there
+	leftAt   time.Time           // when a message was last left in the outbox
+	failed   int                 // starts since the last report
+	failure  error               // the newest
 }
 
-func (s *starter) start(ctx context.Context, in *Ingress) {
+func (s *starter) make(in *Ingress) {
 	s.in = in
 	s.queue = make(chan message.Start, offered)
+	s.hungry = make(chan struct{}, 1)
 	s.underway = make(map[message.ID]bool)
-	s.hungry = make(chan struct{}, 1)
-	s.hungry = make(chan struct{}, 1)
+}
+
+func (s *starter) start(ctx context.Context) {
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	n := in.Starters
+	n := s.in.Starters
 	if n <= 0 {
 		n = DefaultStarters
 	}
@@ -61,14 +73,22 @@ func (s *starter) stop() {
 // offer hands a message to the starters if they have room for it. It never
 // waits: without room the message stays in the outbox.
 func (s *starter) offer(m message.Start) {
-	if s.queue == nil || !s.claim(m.MessageID) {
+	if !s.claim(m.MessageID) {
 		return
 	}
 	select {
 	case s.queue <- m:
+		return
 	default:
-		s.release(m.MessageID)
-		s.poke()
+	}
+	now := s.in.Now()
+	s.mu.Lock()
+	delete(s.underway, m.MessageID)
+	s.leftAt = now
+	s.mu.Unlock()
+	select {
+	case s.hungry <- struct{}{}:
+	default:
 	}
 }
 
@@ -100,6 +120,17 @@ func (s *starter) release(id message.ID) {
 	s.mu.Unlock()
 }
 
+// begun moves a message whose workflow exists from those under way to those
+// whose row may go.
+func (s *starter) begun(id message.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.underway, id)
+	if len(s.started) < maxStarted {
+		s.started = append(s.started, id)
+	}
+}
+
 func (s *starter) claimed() []message.ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,10 +141,43 @@ func (s *starter) claimed() []message.ID {
 	return ids
 }
 
-func (s *starter) poke() {
-	select {
-	case s.hungry <- struct{}{}:
-	default:
+// leftSince reports whether a message was left in the outbox after t.
+func (s *starter) leftSince(t time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leftAt.After(t)
+}
+
+// clear takes the rows of started workflows out of the outbox. Most are gone:
+// the first step of a workflow takes its own. But a backlog's workflows may run
+// long after they were started, and a row that is read again is work for
+// nothing.
+func (s *starter) clear(ctx context.Context) error {
+	s.mu.Lock()
+	ids := s.started
+	s.started = nil
+	s.mu.Unlock()
+	if len(ids) == 0 {
+		return nil
+	}
+	err := s.in.Journal.Started(ctx, ids)
+	if err != nil {
+		s.mu.Lock()
+		s.started = append(ids, s.started...)
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// report says how many starts have failed since the last report: one line for
+// all of them.
+func (s *starter) report() {
+	s.mu.Lock()
+	n, err := s.failed, s.failure
+	s.failed, s.failure = 0, nil
+	s.mu.Unlock()
+	if n > 0 {
+		s.in.Log.Warn("workflows could not be started, their messages wait in the outbox", "count", n, "error", err)
 	}
 }
 
@@ -123,28 +187,38 @@ func (s *starter) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case m := <-s.queue:
-			s.one(ctx, m)
+			if err := s.one(ctx, m); err == nil {
+				s.begun(m.MessageID)
+				continue
+			} else if ctx.Err() == nil {
+				s.mu.Lock()
+				s.failed++
+				s.failure = err
+				s.mu.Unlock()
+				rest(ctx, failPause)
+			}
 			s.release(m.MessageID)
 		}
 	}
 }
 
-func (s *starter) one(ctx context.Context, m message.Start) {
+// rest waits for d or the end of ctx.
+func rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// one starts one workflow. Being started before counts as done.
+func (s *starter) one(ctx context.Context, m message.Start) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	already, err := s.in.Temporal.Start(ctx, m.MessageID, workflows.OutboundInput{MessageID: m.MessageID, AccountID: m.AccountID,
+	_, err := s.in.Temporal.Start(ctx, m.MessageID, workflows.OutboundInput{MessageID: m.MessageID, AccountID: m.AccountID,
 		Class: m.Class, SendAt: m.SendAt, ExpiresAt: m.ExpiresAt}, describe(m))
-	if err != nil {
-		// It waits in the outbox; one line a sweep says so, not one a message.
-		s.in.Log.Debug("workflow not started, the message waits", "message_id", m.MessageID, "error", err)
-		return
-	}
-	if !already {
-		return // its first step takes the row out of the outbox
-	}
-	if err := s.in.Journal.Started(ctx, []message.ID{m.MessageID}); err != nil {
-		s.in.Log.Debug("outbox row stays for the next sweep", "message_id", m.MessageID, "error", err)
-	}
+	return err
 }
 
 // describe is what support staff read in the Temporal UI before they open

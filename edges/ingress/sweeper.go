@@ -13,10 +13,11 @@ const (
 	// sweepEvery is how often the work tables are looked at when nothing pokes.
 	sweepEvery = 2 * time.Second
 	// startAge is how old an outbox row must be before a sweep takes it: younger
-	// ones are on their way through the starters.
+	// ones are on their way through the starters of the process that accepted them.
 	startAge = 5 * time.Second
-	// hungryAge is the same while the starters have room and rows are known to
-	// wait: only long enough to let a start that is under way clear its row.
+	// hungryAge is the same while this process itself leaves rows in the outbox:
+	// the next second brings their turn, not the next sweep. Rows that this process
+	// has under way are left out by name, whatever their age.
 	hungryAge = time.Second
 	// settleAge is how long a decided message may wait for its workflow before it
 	// is told again, unmatchedAge how long a receipt may wait for the submit it
@@ -24,15 +25,22 @@ const (
 	settleAge    = 10 * time.Second
 	unmatchedAge = 10 * time.Second
 	overdueAge   = time.Minute
-	// sweepBatch bounds what one look takes.
-	sweepBatch = 256
-	// settlers is how many workflows are told of their receipts at once.
-	settlers = 16
+	// startBatch bounds what one look at the outbox takes, which is then fed to the
+	// starters at their speed; sweepBatch what one look at the other tables does.
+	// What stays in those although it was worked on (a workflow that waits for its
+	// vendor, a receipt of nobody's) is worked on less and less often, so the
+	// batch is large enough to see what lies behind it.
+	startBatch = 256
+	sweepBatch = 2048
+	// settlers is how many workflows are told of their receipts at once. Each waits
+	// while the workflow records and makes its first webhook try, so there are
+	// enough of them that slow customers do not hold up the others.
+	settlers = 128
 	// settleWaiting is how many decided messages may wait in memory for a
 	// settler. They are hints: each has a row in settlements_due.
-	settleWaiting = 1024
-	// settleTimeout bounds telling one workflow.
-	settleTimeout = 5 * time.Second
+	settleWaiting = 4096
+	// settleTimeout bounds telling one workflow: the update, and then the signal.
+	settleTimeout = 10 * time.Second
 )
 
 // sweeper finishes what was interrupted: messages without a workflow, decided
@@ -43,16 +51,24 @@ type sweeper struct {
 	queue  chan message.ID // decided messages; never closed
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+
+	settled turns // decided messages whose workflows were told again
+	matched turns // receipts that were tried again
 }
 
-func (s *sweeper) start(ctx context.Context, in *Ingress) {
+func (s *sweeper) make(in *Ingress) {
 	s.in = in
 	s.queue = make(chan message.ID, settleWaiting)
+}
+
+func (s *sweeper) start(ctx context.Context) {
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for range settlers {
 		s.wg.Go(func() { s.runSettler(ctx) })
 	}
-	s.wg.Go(func() { s.runStarts(ctx) })
+	if !s.in.NoStarts {
+		s.wg.Go(func() { s.runStarts(ctx) })
+	}
 	s.wg.Go(func() { s.runRest(ctx) })
 }
 
@@ -79,6 +95,7 @@ func (s *sweeper) runSettler(ctx context.Context) {
 		case id := <-s.queue:
 			one, cancel := context.WithTimeout(ctx, settleTimeout)
 			if err := s.in.settle(one, id); err != nil && ctx.Err() == nil {
+				s.settled.again(id)
 				s.in.Log.Debug("workflow not told of its receipt, the sweep will", "message_id", id, "error", err)
 			}
 			cancel()
@@ -86,42 +103,65 @@ func (s *sweeper) runSettler(ctx context.Context) {
 	}
 }
 
-// runStarts feeds the starters from the outbox: at once while rows wait and
-// there is room, else every sweep.
+// runStarts feeds the starters from the outbox: without a pause while there is a
+// batch to feed, within a second while accepted messages find no room at the
+// starters, else every sweep.
 func (s *sweeper) runStarts(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
 	age := startAge
+	timer := time.NewTimer(0) // the first look is at what an earlier process left
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
 		case <-s.in.starter.hungry:
-			age = hungryAge
+			if age == startAge {
+				// What was left is not old enough yet.
+				age = hungryAge
+				timer.Reset(hungryAge)
+			}
+			continue
+		case <-timer.C:
 		}
-		n, err := s.feed(ctx, age)
-		if err != nil && ctx.Err() == nil {
-			s.in.Log.Warn("outbox could not be read", "error", err)
-		}
-		if n == sweepBatch {
+		began := s.in.Now()
+		full, err := s.feed(ctx, age)
+		switch {
+		case err != nil:
+			if ctx.Err() == nil {
+				s.in.Log.Warn("outbox could not be read", "error", err)
+			}
+			timer.Reset(sweepEvery)
+		case full:
 			age = hungryAge
-			s.in.starter.poke() // there is more
-		} else {
+			timer.Reset(0)
+		case s.in.starter.leftSince(began.Add(-hungryAge)):
+			// It was too young for this look.
+			age = hungryAge
+			timer.Reset(hungryAge)
+		default:
 			age = startAge
+			timer.Reset(sweepEvery)
 		}
+		s.in.starter.report()
 	}
 }
 
-func (s *sweeper) feed(ctx context.Context, age time.Duration) (int, error) {
-	rows, err := s.in.Journal.Unstarted(ctx, age, sweepBatch, s.in.starter.claimed())
+// feed hands the starters a batch and reports whether it was a full one.
+func (s *sweeper) feed(ctx context.Context, age time.Duration) (bool, error) {
+	// First the names, then the rows: a start that ends in between is either
+	// named or has had its row cleared.
+	underway := s.in.starter.claimed()
+	if err := s.in.starter.clear(ctx); err != nil {
+		return false, err
+	}
+	rows, err := s.in.Journal.Unstarted(ctx, age, startBatch, underway)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	for _, r := range rows {
 		s.in.starter.wait(ctx, r)
 	}
-	return len(rows), nil
+	return len(rows) == startBatch, nil
 }
 
 func (s *sweeper) runRest(ctx context.Context) {
@@ -133,11 +173,12 @@ func (s *sweeper) runRest(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for name, sweep := range map[string]func(context.Context) error{
-			"settlements": s.settlements, "receipts": s.receipts, "webhooks": s.webhooks,
-		} {
-			if err := sweep(ctx); err != nil && ctx.Err() == nil {
-				s.in.Log.Warn("sweep interrupted, it will be repeated", "sweep", name, "error", err)
+		for _, sweep := range []struct {
+			name string
+			run  func(context.Context) error
+		}{{"settlements", s.settlements}, {"receipts", s.receipts}, {"webhooks", s.webhooks}} {
+			if err := sweep.run(ctx); err != nil && ctx.Err() == nil {
+				s.in.Log.Warn("sweep interrupted, it will be repeated", "sweep", sweep.name, "error", err)
 			}
 		}
 	}
@@ -148,7 +189,7 @@ func (s *sweeper) settlements(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range due {
+	for _, id := range s.settled.due(due, s.in.Now()) {
 		select {
 		case s.queue <- id:
 		case <-ctx.Done():
@@ -163,9 +204,16 @@ func (s *sweeper) receipts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range waiting {
-		matched, err := s.in.Journal.SettleDoubt(ctx, r)
+	ids := make([]message.ID, len(waiting))
+	byID := make(map[message.ID]message.Receipt, len(waiting))
+	for i, r := range waiting {
+		ids[i], byID[r.ID] = r.ID, r
+	}
+	due := s.matched.due(ids, s.in.Now())
+	for i, id := range due {
+		matched, err := s.in.Journal.SettleDoubt(ctx, byID[id])
 		if err != nil {
+			s.matched.again(due[i:]...)
 			return err
 		}
 		if matched.Applied && matched.Progress.Decided() {
@@ -176,7 +224,7 @@ func (s *sweeper) receipts(ctx context.Context) error {
 }
 
 func (s *sweeper) webhooks(ctx context.Context) error {
-	overdue, err := s.in.Journal.OverdueNotifications(ctx, overdueAge, sweepBatch)
+	overdue, err := s.in.Journal.OverdueNotifications(ctx, overdueAge, startBatch)
 	if err != nil || len(overdue) == 0 {
 		return err
 	}

@@ -25,8 +25,8 @@ type setting struct {
 	Cores    int       `json:"cores"`
 	Memory   int64     `json:"memory_bytes"`
 	Disk     string    `json:"filesystem"`
-	Sync     float64   `json:"fsync_ms"`  // of 8 kB, the median
-	Postgres string    `json:"postgres"`  // what it promises when it commits
+	Sync     float64   `json:"fsync_ms"` // of 8 kB, the median
+	Postgres string    `json:"postgres"` // what it promises when it commits
 }
 
 func describe(ctx context.Context, t *target, args []string) setting {

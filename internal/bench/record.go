@@ -121,6 +121,17 @@ func (s span) count() sums {
 	return c
 }
 
+// unended is how many have not ended, whether they were accepted or not.
+func (s span) unended() int {
+	n := 0
+	for i := s.first; i < s.last; i++ {
+		if s.records.list[i].ended.Load() == 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // waiting is how many accepted messages have not ended.
 func (s span) waiting() int {
 	c := s.count()
@@ -173,11 +184,11 @@ func (s span) ends() []time.Duration {
 	})
 }
 
-// lastAnswer is when the last 202 was there.
-func (s span) lastAnswer() time.Duration {
-	last := int64(0)
+// sinceBegin is how long after began, a time of the run, the last 202 was there.
+func (s span) sinceBegin(began int64) time.Duration {
+	last := began
 	for i := s.first; i < s.last; i++ {
 		last = max(last, s.records.list[i].answered.Load())
 	}
-	return time.Duration(last)
+	return time.Duration(last - began)
 }

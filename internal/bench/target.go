@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -161,6 +162,21 @@ func (t *target) complete() error {
 	return nil
 }
 
+// webhookSecret is what the demo account's events are signed with.
+func (t *target) webhookSecret() (string, error) {
+	body, err := os.ReadFile(filepath.Join(t.dir, "demo.json"))
+	if err != nil {
+		return "", err
+	}
+	var demo struct {
+		WebhookSecret string `json:"webhook_secret"`
+	}
+	if err := json.Unmarshal(body, &demo); err != nil || demo.WebhookSecret == "" {
+		return "", errors.New("demo.json has no webhook_secret")
+	}
+	return demo.WebhookSecret, nil
+}
+
 // stop ends a stack that the bench started, and no other.
 func (t *target) stop() error {
 	if t.own == nil {
@@ -179,8 +195,8 @@ func (t *target) ended() <-chan struct{} {
 	return t.own.Done()
 }
 
-// parseEnv reads shell assignments: name='value', where a quote in the value is
-// written as '\\''.
+// parseEnv reads shell assignments, name='value'. A quotation mark in a value is
+// closed, escaped and opened again.
 func parseEnv(body []byte) map[string]string {
 	env := map[string]string{}
 	for line := range strings.Lines(string(body)) {

@@ -85,9 +85,9 @@ func (m meter) resident() map[string]int64 {
 // usage is what a phase took.
 type usage struct {
 	Seconds float64            `json:"seconds"`
-	CPU     map[string]float64 `json:"cpu_seconds"`     // by part; empty: not known
+	CPU     map[string]float64 `json:"cpu_seconds"`      // by part; empty: not known
 	Others  float64            `json:"others_cpu_cores"` // cores that other programs kept busy
-	Memory  map[string]int64   `json:"memory_bytes"`    // the most of each part
+	Memory  map[string]int64   `json:"memory_bytes"`     // the most of each part
 }
 
 // difference is the use between two readings, either of which may be nil.

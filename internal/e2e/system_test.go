@@ -137,7 +137,7 @@ func (s *system) seed(ctx context.Context, keys *secret.Keyring) {
 		s.db.CreateNumber(ctx, actor, snapshot.Number{Number: from, AccountID: s.account, Type: snapshot.LongCode, SMSEnabled: true, Campaign: campaign}),
 		s.db.CreateCredential(ctx, actor, snapshot.Credential{ID: message.NewID(), AccountID: s.account, Key: s.key, SecretHash: keys.Hasher().HashSecret(s.apiSecret),
 			Scopes: []string{"messages:write", "messages:read"}}),
-		s.db.CreateVendor(ctx, actor, snapshot.Vendor{ID: s.vendor, Name: "sim", Host: host, Port: port, Username: "postrider", Password: "test", Active: true, Window: 100, SupportsUnicode: true}),
+		s.db.CreateVendor(ctx, actor, snapshot.Vendor{ID: s.vendor, Name: "sim", Host: host, Port: port, Username: "postrider", Password: "test", Active: true, Window: 100, SupportsUnicode: true, ResponseTimeout: 3 * time.Second}),
 	} {
 		if err != nil {
 			s.tb.Fatal(err)

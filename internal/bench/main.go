@@ -1,0 +1,277 @@
+// Command bench measures the running, real stack: it sends messages over REST,
+// takes their webhooks, and asks the simulator what the vendor saw. `make bench`
+// runs it; docs/performance.md holds its figures.
+//
+// Load is open-loop: messages are sent on a schedule made beforehand, and
+// latency runs from the scheduled time, so that a gateway that stalls cannot
+// hide it by stalling its load as well. Only the floods (capacity, burst) send
+// as fast as answers come.
+//
+// The bench shares the machine with what it measures, so the figures are those
+// of a machine that also bears its load; its own share is in the report. It
+// changes nothing of the stack: no setting is made for a measurement.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options say what is measured.
+type options struct {
+	Env  string // demo.env of a running stack; empty: start one
+	Dir  string // of an own stack
+	Keep bool   // leave its folder
+
+	WarmUp      time.Duration
+	WarmUpRate  float64
+	Idle        time.Duration
+	Rates       rateList
+	SteadyFor   time.Duration
+	Even        bool
+	Seed        uint64
+	Connections int
+	Capacity    int
+	Burst       int
+	BurstConns  int
+	Patience    time.Duration
+
+	Auth     string
+	Verify   bool
+	JSON     string
+	Markdown string
+}
+
+// rateList is a flag: messages a second, with commas between them.
+type rateList []float64
+
+func (r *rateList) String() string {
+	var list []string
+	for _, rate := range *r {
+		list = append(list, strconv.FormatFloat(rate, 'g', -1, 64))
+	}
+	return strings.Join(list, ",")
+}
+
+// Set reads the list; "" is an empty one.
+func (r *rateList) Set(s string) error {
+	*r = nil
+	for _, word := range strings.FieldsFunc(s, func(c rune) bool { return c == ',' || c == ' ' }) {
+		rate, err := strconv.ParseFloat(word, 64)
+		if err != nil || !(rate > 0 && rate <= 100_000) {
+			return fmt.Errorf("%q is no rate; want messages a second, up to 100000", word)
+		}
+		*r = append(*r, rate)
+	}
+	return nil
+}
+
+func readOptions(args []string, help io.Writer) (options, error) {
+	o := options{Rates: rateList{50, 100, 150}}
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.SetOutput(help)
+	fs.StringVar(&o.Env, "env", "", "demo.env of a stack that runs; without it the bench starts its own, and stops it")
+	fs.StringVar(&o.Dir, "dir", filepath.Join(".run", "bench"), "folder of its own stack, on the disk to be measured")
+	fs.BoolVar(&o.Keep, "keep", false, "do not remove that folder at the end")
+	fs.DurationVar(&o.WarmUp, "warm-up", 8*time.Second, "load before anything is measured")
+	fs.Float64Var(&o.WarmUpRate, "warm-up-rate", 50, "its rate, messages a second")
+	fs.DurationVar(&o.Idle, "idle", 5*time.Second, "how long the unused stack is measured; 0: not")
+	fs.Var(&o.Rates, "rates", "steady rates, messages a second; empty: none. A rate that is not held ends the list")
+	fs.DurationVar(&o.SteadyFor, "steady", 20*time.Second, "how long each steady rate is offered")
+	fs.BoolVar(&o.Even, "even", false, "evenly spaced arrivals instead of random ones")
+	fs.Uint64Var(&o.Seed, "seed", 1, "of the random arrivals")
+	fs.IntVar(&o.Connections, "connections", 256, "connections at steady rates, at most")
+	fs.IntVar(&o.Capacity, "capacity", 5000, "messages of the capacity phase; 0: none")
+	fs.IntVar(&o.Burst, "burst", 20_000, "messages of the burst; 0: none")
+	fs.IntVar(&o.BurstConns, "burst-connections", 64, "connections of the burst and the capacity phase")
+	fs.DurationVar(&o.Patience, "patience", 30*time.Second, "a backlog of which nothing ends for so long is given up")
+	fs.StringVar(&o.Auth, "auth", "token", "token or basic")
+	fs.BoolVar(&o.Verify, "verify", false, "check the webhooks' signatures, which costs the bench CPU")
+	fs.StringVar(&o.JSON, "json", "", "write the report to this file as JSON")
+	fs.StringVar(&o.Markdown, "markdown", "", "write the report to this file as Markdown")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	return o, o.validate(fs.Args())
+}
+
+func (o *options) validate(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("%q is no flag", rest[0])
+	case o.Connections < 1 || o.BurstConns < 1 || o.Connections > 10_000 || o.BurstConns > 10_000:
+		return errors.New("connections are 1 to 10000")
+	case o.WarmUp < 0 || o.Idle < 0 || o.SteadyFor <= 0 || o.Patience <= 0:
+		return errors.New("a duration is negative, or --steady or --patience is 0")
+	case !(o.WarmUpRate > 0 && o.WarmUpRate <= 100_000):
+		return errors.New("--warm-up-rate is 1 to 100000")
+	case o.Capacity < 0 || o.Burst < 0:
+		return errors.New("--capacity and --burst are 0 or more")
+	case o.Auth != "token" && o.Auth != "basic":
+		return fmt.Errorf("--auth is %q; want token or basic", o.Auth)
+	case o.messages() > maxMessages:
+		return fmt.Errorf("that makes %d messages; want %d at most", o.messages(), maxMessages)
+	}
+	return nil
+}
+
+// maxMessages bounds the memory of a run, some 70 octets a message, and stays
+// within what the simulator tells apart.
+const maxMessages = 1_000_000
+
+func (o *options) messages() int {
+	n := arrivals(o.WarmUpRate, o.WarmUp) + o.Capacity + o.Burst
+	for _, rate := range o.Rates {
+		n += arrivals(rate, o.SteadyFor)
+	}
+	return n
+}
+
+// arrivals is how many messages a rate makes in a while.
+func arrivals(rate float64, d time.Duration) int { return int(rate * d.Seconds()) }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the bench at once
+	o, err := readOptions(os.Args[1:], os.Stderr)
+	if err == nil {
+		err = bench(ctx, o, os.Args[1:])
+	}
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// bench opens or starts a stack, measures it, and stops what it started.
+func bench(ctx context.Context, o options, args []string) (err error) {
+	var t *target
+	if o.Env != "" {
+		t, err = openTarget(o.Env)
+	} else {
+		t, err = startTarget(ctx, o.Dir, os.Stderr)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if stopErr := t.stop(); stopErr != nil {
+			err = errors.Join(err, stopErr)
+		}
+		// What went wrong is in the logs.
+		if t.own != nil && !o.Keep && (err == nil || errors.Is(err, context.Canceled)) {
+			err = errors.Join(err, remove(t.dir))
+		}
+	}()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() { // ends with the bench, or with the stack
+		select {
+		case <-t.ended():
+			cancel(errors.New("the stack ended while it was measured; its logs are in " + t.dir))
+		case <-ctx.Done():
+		}
+	}()
+	return measure(ctx, o, t, args)
+}
+
+// measure goes through all phases and reports, also of those that an interrupt
+// leaves.
+func measure(ctx context.Context, o options, t *target, args []string) error {
+	report := &report{Setting: describe(ctx, t, args)}
+	of := numbers{from: rand.Uint64N(planSize())}
+	records := newRecords(o.messages(), strconv.FormatUint(rand.Uint64N(1<<32), 36))
+	sim, err := openSimulator(ctx, t.env["POSTRIDER_SMSC_STATS"])
+	if err != nil {
+		return err
+	}
+	hooks, err := openConsumer(o, t, records)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = hooks.stop() }()
+	api, err := openAPI(ctx, o, t, hooks.url())
+	if err != nil {
+		return err
+	}
+	load := newLoad(api, of, records, max(o.Connections, o.BurstConns))
+	defer load.close()
+	r := &runner{load: load, records: records, meter: meter{proc: "/proc", root: t.pid, self: os.Getpid()},
+		counter: temporalCounter(t.dir), patience: o.Patience, out: os.Stderr}
+	report.Skipped = phases(ctx, o, r)
+	// An interrupted run is told of too: what was measured was measured.
+	quiet, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	defer cancel()
+	submits, err := sim.submits(quiet, of)
+	if err == nil {
+		r.settle(submits)
+	}
+	report.Phases, report.Forged = r.results, int(hooks.forged.Load())
+	return errors.Join(report.write(os.Stdout, o), err, context.Cause(ctx), report.verdict())
+}
+
+// phases runs them all and names the rates that were left out.
+func phases(ctx context.Context, o options, r *runner) (skipped []float64) {
+	draw := func(rate float64, d time.Duration) schedule {
+		if o.Even {
+			return evenly(arrivals(rate, d), rate)
+		}
+		return randomly(arrivals(rate, d), rate, o.Seed)
+	}
+	if due := draw(o.WarmUpRate, o.WarmUp); len(due) > 0 {
+		r.steady(ctx, warmUp, o.WarmUpRate, due, o.Connections)
+	}
+	if o.Idle > 0 && ctx.Err() == nil {
+		r.idle(ctx, o.Idle)
+	}
+	for i, rate := range o.Rates {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if x := r.steady(ctx, fmt.Sprintf("steady %g/s", rate), rate, draw(rate, o.SteadyFor), o.Connections); !x.Held {
+			skipped = o.Rates[i+1:]
+			break
+		}
+	}
+	if o.Capacity > 0 && ctx.Err() == nil {
+		r.flood(ctx, capacity, o.Capacity, o.BurstConns)
+	}
+	if o.Burst > 0 && ctx.Err() == nil {
+		r.flood(ctx, burst, o.Burst, o.BurstConns)
+	}
+	return skipped
+}
+
+func openConsumer(o options, t *target, r *records) (*consumer, error) {
+	secret := ""
+	if o.Verify {
+		var err error
+		if secret, err = t.webhookSecret(); err != nil {
+			return nil, err
+		}
+	}
+	return startConsumer(r, secret)
+}
+
+func openAPI(ctx context.Context, o options, t *target, hook string) (*api, error) {
+	base, key, secret := t.env["POSTRIDER_URL"], t.env["POSTRIDER_API_KEY"], t.env["POSTRIDER_API_SECRET"]
+	authorization := basic(key, secret)
+	if o.Auth == "token" {
+		var err error
+		if authorization, err = bearer(ctx, base, key, secret); err != nil {
+			return nil, err
+		}
+	}
+	return newAPI(base, authorization, t.env["POSTRIDER_FROM"], hook)
+}

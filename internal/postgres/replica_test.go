@@ -1,0 +1,125 @@
+package postgres
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+// Two replicas write about the same messages in every order at once: all calls
+// succeed, and the record adds up. Deadlocks between their groups are the
+// expected thing here.
+func TestReplicasOverTheSameMessages(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	replicas := []*DB{b.DB, b.replica()}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	const messages, segments = 12, 4
+	var all []*message.Message
+	var notes []message.Notification
+	var work []func(*DB) error
+	for i := range messages {
+		var ids []string
+		for p := range segments {
+			ids = append(ids, fmt.Sprintf("m%d-%d", i, p))
+		}
+		m := b.sending(segments)
+		note := b.notification(m, "message.sending")
+		b.must(message.Change{MessageID: m.ID, Notifications: []message.Notification{note}})
+		all, notes = append(all, m), append(notes, note)
+		b.must(b.answered(m, ids...))
+		for p, id := range ids {
+			for range 3 {
+				work = append(work,
+					func(db *DB) error { _, err := db.Receipt(b.ctx, b.receipt(id, message.ReceiptDelivered)); return err },
+					func(db *DB) error { _, err := db.Receipt(b.ctx, b.receipt(id, message.ReceiptEnroute)); return err },
+					func(db *DB) error { _, err := db.EarlyReceipts(b.ctx, b.vendor.ID, ids); return err },
+					func(db *DB) error {
+						_, err := db.Advance(b.ctx, message.Change{MessageID: m.ID, Events: []message.Event{{Type: message.EventRead}}, Settled: p%2 == 0})
+						return err
+					},
+					func(db *DB) error {
+						return db.RecordAttempt(b.ctx, message.NotificationAttempt{DeliveryID: note.ID, MessageID: m.ID, Number: p + 1, State: message.NotificationPending})
+					})
+			}
+		}
+		work = append(work, func(db *DB) error { _, err := db.Advance(b.ctx, b.answered(m, ids...)); return err })
+	}
+	r := rand.New(rand.NewPCG(seed, 0))
+	r.Shuffle(len(work), func(i, j int) { work[i], work[j] = work[j], work[i] })
+	var wg sync.WaitGroup
+	const callers = 64
+	for c := range callers {
+		wg.Go(func() {
+			for i := c; i < len(work); i += callers {
+				if err := work[i](replicas[i%2]); err != nil {
+					t.Errorf("call %d: %v", i, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i, m := range all {
+		if p := b.progress(m); p.Settled != segments || p.Failed != 0 || p.Status != message.StatusSent {
+			t.Errorf("message %d: %+v", i, p)
+		}
+		events := map[message.EventType]int{}
+		for _, e := range b.timeline(m) {
+			events[e.Type]++
+		}
+		if events[message.EventRead] != 3*segments || events[message.EventWebhookAttempt] < 1 || events[message.EventWebhookAttempt] > segments ||
+			events[message.EventReceipt] < segments || events[message.EventReceipt] > 2*segments {
+			t.Errorf("message %d: %v", i, events)
+		}
+		if n, _, err := b.Notification(b.ctx, notes[i].ID); err != nil || n.Attempts != segments {
+			t.Errorf("message %d: %d tries, %v", i, n.Attempts, err)
+		}
+	}
+}
+
+// Two transactions that hold what the other needs: the server ends one, and its
+// statement is repeated.
+func TestDeadlockIsRepeated(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	one, two := b.accepted(1), b.accepted(1)
+	b.exec("alter database " + b.cfg.Database + " set deadlock_timeout = '50ms'")
+	db := b.replica()
+	tx, err := b.pool.Begin(b.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(b.ctx) }()
+	// An hour: the other one is to be ended.
+	for _, sql := range []string{"set local deadlock_timeout = '1h'", "update messages set edge = edge where id = '" + two.ID.String() + "'"} {
+		if _, err := tx.Exec(b.ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	queued := func(id message.ID) *statement {
+		return &statement{sql: advance, args: advanceArgs(message.Change{MessageID: id, To: message.StatusQueued, Events: line(message.StatusQueued)}), read: none, done: make(chan error, 1)}
+	}
+	group := []*statement{queued(one.ID), queued(two.ID)}
+	go db.groups.commit(group)
+	b.blocked()
+	if _, err := tx.Exec(b.ctx, "update messages set edge = edge where id = $1", one.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(b.ctx); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range group {
+		if err := <-s.done; err != nil {
+			t.Errorf("statement %d: %v", i, err)
+		}
+	}
+	for _, m := range []*message.Message{one, two} {
+		if n := len(b.timeline(m)); n != 2 {
+			t.Errorf("%d events", n)
+		}
+	}
+}
