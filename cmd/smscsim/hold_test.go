@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
@@ -33,7 +34,7 @@ func TestReceiptsWaitForAReceiver(t *testing.T) {
 
 // A receipt that was sent and not answered goes to the next bind.
 func TestReceiptsSurviveALostSession(t *testing.T) {
-	s := simulate(t, nil)
+	s := configured(t, func(c *config) { c.ReceiptRetry = duration(time.Hour) })
 	mute := connect(t, s.ready().SMPP, smpp.ModeTransceiver, func(*smpp.Request) {})
 	sent := map[string]bool{}
 	for range 20 {
@@ -169,6 +170,7 @@ func TestInbound(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			s := simulate(t, nil)
 			e := dial(t, s)
+			e.settle() // the bind is answered a moment before it counts as a receiver
 			var q queued
 			s.call(t, "POST", "/mo", row.body, 202, &q)
 			if q.Parts != row.parts || q.SystemID != "acme" || q.Held {
@@ -255,5 +257,29 @@ func TestOldPeersGetNoTLVs(t *testing.T) {
 	d := &delivery{receipt: &receipt{answerID: "1", receiptID: "1", state: message.ReceiptDelivered}}
 	if m := d.pdu(receiptTLV, 0x33); len(m.TLVs) != 0 || len(m.ShortMessage) == 0 {
 		t.Errorf("%+v", m)
+	}
+}
+
+// What was on its way goes before what waits, and memory of what is gone is
+// given up.
+func TestQueueOrder(t *testing.T) {
+	a := newAccount("acme")
+	waiting := make([]*delivery, 5000)
+	for i := range waiting {
+		waiting[i] = new(delivery)
+		a.push(waiting[i])
+	}
+	first := new(delivery)
+	a.pushFirst(first)
+	if a.next(nil) != first {
+		t.Error("pushFirst did not go first")
+	}
+	for i, want := range waiting {
+		if a.next(nil) != want {
+			t.Fatalf("delivery %d is out of order", i)
+		}
+		if a.head > 2500+1024 {
+			t.Fatalf("%d places of the queue are kept for nothing", a.head)
+		}
 	}
 }

@@ -153,7 +153,7 @@ func (s *simulator) welcome(conn net.Conn) {
 			Handler: smpp.HandlerFunc(p.handle), Log: s.log,
 			// The simulator bounds by itself: what it leaves unanswered on purpose
 			// must not stop the reading.
-			Inbound: 1,
+			Inbound:         1 << 30,
 			ResponseTimeout: time.Duration(s.options.ResponseTimeout), UnbindTimeout: unbindTimeout,
 		},
 		SystemID: ourSystemID,
