@@ -9,6 +9,7 @@ import "time"
 type Change struct {
 	MessageID ID
 	To        Status  // the new status; empty: only what is below, whatever the status
+	Via       Status  // a status that the message passes through in the same step; empty: none
 	Events    []Event // Type and Detail; sequence and time are given when written
 
 	Vendor       VendorRef // set when a vendor takes over; zero: unchanged
@@ -25,6 +26,22 @@ type Change struct {
 	Notifications []Notification // to be delivered to the customer
 	Settled       bool           // the record shows what its receipts decided
 	Started       bool           // the workflow runs: the outbox row may go
+}
+
+// From lists the statuses in which the change may be made: those that may become
+// To or, when the message passes through Via, those that may become Via on the
+// way on, and Via itself. A message does not pass through Via on its way back.
+func (c Change) From() []Status {
+	if c.Via == "" {
+		return Before(c.To)
+	}
+	from := []Status{c.Via}
+	for _, s := range Before(c.Via) {
+		if !c.To.CanBecome(s) && s != c.To && s != StatusInDoubt {
+			from = append(from, s)
+		}
+	}
+	return from
 }
 
 // VendorRef names a vendor.
@@ -55,7 +72,7 @@ type Answer struct {
 // Advanced says what a Change did.
 type Advanced struct {
 	Changed  bool   // false: the status did not allow it, nothing was written
-	Was      Status // the status before
+	Was      Status // the status that did not allow it; empty when Changed
 	Sequence int    // of the last event written
 }
 

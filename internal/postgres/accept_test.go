@@ -31,12 +31,12 @@ func (b *bundle) hold(table string) (release func()) {
 	if _, err := tx.Exec(b.ctx, "lock table "+table+" in exclusive mode"); err != nil {
 		b.tb.Fatal(err)
 	}
-	return sync.OnceFunc(func() {
-		if err := tx.Rollback(b.ctx); err != nil {
-			b.tb.Error(err)
-		}
+	release = sync.OnceFunc(func() {
+		_ = tx.Rollback(b.ctx) // the server may be gone, and the lock with it
 		conn.Release()
 	})
+	b.tb.Cleanup(release) // before the DB is closed, which waits for its connections
+	return release
 }
 
 // until waits for something that another goroutine is about to bring about.
@@ -95,7 +95,6 @@ func TestAcceptGroups(t *testing.T) {
 	b := setup(t)
 	const callers = 200
 	release := b.hold("messages")
-	defer release()
 	first := b.accepting(b.ctx, message.Acceptance{Message: b.draft()})
 	b.blocked()
 	var waiting []<-chan acceptResult
@@ -249,7 +248,6 @@ func TestIdempotencyWithinGroup(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	release := b.hold("messages")
-	defer release()
 	head := b.accepting(b.ctx, message.Acceptance{Message: b.draft()})
 	b.blocked()
 	one, two := b.draft(), b.draft()
@@ -361,8 +359,7 @@ func TestAcceptPoison(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			release := b.hold("messages")
-			defer release()
-			head := b.accepting(b.ctx, message.Acceptance{Message: b.draft()})
+					head := b.accepting(b.ctx, message.Acceptance{Message: b.draft()})
 			b.blocked()
 			bad := b.draft()
 			spoil(bad)
@@ -400,7 +397,6 @@ func TestAcceptCallerLeaves(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	release := b.hold("messages")
-	defer release()
 	ctx, cancel := context.WithCancel(b.ctx)
 	impatient := b.accepting(ctx, message.Acceptance{Message: b.draft()})
 	b.blocked()
@@ -425,7 +421,6 @@ func TestAcceptClose(t *testing.T) {
 	b := setup(t)
 	db := b.replica()
 	release := b.hold("messages")
-	defer release()
 	first := make(chan error, 1)
 	go func() {
 		_, err := db.Accept(b.ctx, message.Acceptance{Message: b.draft()})

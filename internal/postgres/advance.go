@@ -3,98 +3,197 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/postrider/postrider/internal/message"
 )
 
-// advance writes one Change. Everything hangs on the update of the message: if
-// the status does not allow the change, nothing at all is written. The same
-// holds for answers that bring no new status and were written before, so that
-// their lines do not come into the timeline twice.
+// advanceStatement writes one Change. Everything hangs on the update of the
+// message: if the status does not allow the change, nothing at all is written.
+// The same holds for answers that bring no new status and were written before,
+// so that their lines do not come into the timeline twice.
 //
-// A row of the submit journal that this process wrote already is left alone.
-// One of another process is a duplicate key, on purpose: the statement fails
-// and the caller must not send.
-const advance = `
-with was as (
-  select status, event_seq
-  from messages
-  where id = $1
-), moved as (
-  update messages
-  set status = coalesce($3, status),
-      event_seq = event_seq + cardinality($4::text[]),
-      updated_at = now(),
-      vendor_id = coalesce($6, vendor_id),
-      vendor_name = coalesce($7, vendor_name),
-      reason = case when $3 = 'delivered' then '' else coalesce($8, reason) end,
-      reason_detail = case when $3 = 'delivered' then '' else coalesce($9, reason_detail) end,
-      vendor_code = case when $3 = 'delivered' then '' else coalesce($10, vendor_code) end,
-      price_micros = coalesce($11, price_micros),
-      price_final = price_final or $11::bigint is not null,
-      receipt_stat = coalesce($12, receipt_stat),
-      receipt_err = coalesce($13, receipt_err),
-      receipt_at = coalesce($14, receipt_at),
-      possible_duplicate = possible_duplicate or $15,
-      submitted_at = case when $16 then coalesce(submitted_at, now()) else submitted_at end,
-      delivered_at = case when $17 then coalesce(delivered_at, now()) else delivered_at end
-  where id = $1 and status = any($2::text[])
-    and ($3::text is not null or cardinality($23::int[]) = 0 or exists (
-      select
-      from unnest($23::int[], $24::int[], $25::text[]) as a (part, attempt, state)
-      join segments s on s.message_id = $1 and s.part = a.part and s.attempt = a.attempt
-      where s.state in ('sending', 'in_doubt') and s.state <> a.state))
-  returning id, event_seq, account_id
-), event as (
-  insert into message_events (message_id, sequence, at, type, detail)
-  select m.id, m.event_seq - cardinality($4::text[]) + e.ord, clock_timestamp(), e.type, e.detail
-  from moved m, unnest($4::text[], $5::jsonb[]) with ordinality as e (type, detail, ord)
-), attempt as (
-  insert into segments (message_id, part, attempt, vendor_id, vendor_name, instance, state)
+// The statement has a clause only for what the Change holds: there are a few
+// dozen shapes, each prepared once a connection, and the usual ones are several
+// times cheaper than one statement that has room for everything.
+func advanceStatement(c message.Change) (string, []any) {
+	w := &writer{}
+	w.moved(c)
+	w.events(c)
+	w.attempts(c)
+	w.answers(c)
+	w.notifications(c)
+	if c.Settled {
+		w.clause("settled", "delete from settlements_due d\n  using moved m\n  where d.message_id = m.id")
+	}
+	if c.Started {
+		w.clause("started", "delete from starts s\n  using moved m\n  where s.message_id = m.id")
+	}
+	w.sql.WriteString("\nselect event_seq\nfrom moved")
+	return w.sql.String(), w.args
+}
+
+// writer puts a statement together from clauses and numbers its parameters.
+type writer struct {
+	sql  strings.Builder
+	args []any
+}
+
+// arg adds a parameter of the given type and returns its place.
+func (w *writer) arg(v any, kind string) string {
+	w.args = append(w.args, v)
+	return "$" + strconv.Itoa(len(w.args)) + "::" + kind
+}
+
+func (w *writer) clause(name, body string) {
+	start := ", "
+	if w.sql.Len() == 0 {
+		start = "with "
+	}
+	w.sql.WriteString(start + name + " as (\n  " + body + "\n)")
+}
+
+// moved updates the message itself.
+func (w *writer) moved(c message.Change) {
+	id := w.arg(c.MessageID, "uuid")
+	set := []string{"updated_at = now()"}
+	if c.To != "" {
+		set = append(set, "status = "+w.arg(string(c.To), "text"))
+	}
+	if len(c.Events) > 0 {
+		set = append(set, "event_seq = event_seq + "+w.arg(len(c.Events), "int"))
+	}
+	if c.Vendor.ID != (message.ID{}) {
+		set = append(set, "vendor_id = "+w.arg(c.Vendor.ID, "uuid"), "vendor_name = "+w.arg(c.Vendor.Name, "text"))
+	}
+	switch {
+	case c.To == message.StatusDelivered: // what a former vendor said of it is no longer true
+		set = append(set, "reason = ''", "reason_detail = ''", "vendor_code = ''")
+	default:
+		if c.Error != nil {
+			set = append(set, "reason = "+w.arg(string(c.Error.Reason), "text"), "reason_detail = "+w.arg(storable(c.Error.Detail), "text"))
+		}
+		if c.VendorCode != "" {
+			set = append(set, "vendor_code = "+w.arg(storable(c.VendorCode), "text"))
+		}
+	}
+	if c.Price != nil {
+		set = append(set, "price_micros = "+w.arg(int64(c.Price.Amount), "bigint"), "price_final = true")
+	}
+	if c.Receipt != nil {
+		set = append(set, "receipt_stat = "+w.arg(storable(c.Receipt.Stat), "text"), "receipt_err = "+w.arg(storable(c.Receipt.Err), "text"),
+			"receipt_at = coalesce("+w.arg(timeOrNull(c.Receipt.At), "timestamptz")+", receipt_at)")
+	}
+	if c.MaybeDoubled {
+		set = append(set, "possible_duplicate = true")
+	}
+	if c.Submitted {
+		set = append(set, "submitted_at = coalesce(submitted_at, now())")
+	}
+	if c.Delivered {
+		set = append(set, "delivered_at = coalesce(delivered_at, now())")
+	}
+	where := "id = " + id
+	switch {
+	case c.To != "":
+		where += " and status = any(" + w.arg(statusesBefore(c), "text[]") + ")"
+	case len(c.Answers) > 0:
+		where += ` and exists (
+    select
+    from unnest(` + w.arg(pick(c.Answers, func(a message.Answer) int32 { return int32(a.Part) }), "int[]") + ", " +
+			w.arg(pick(c.Answers, func(a message.Answer) int32 { return int32(a.Attempt) }), "int[]") + ", " +
+			w.arg(pick(c.Answers, func(a message.Answer) string { return string(a.State) }), "text[]") + `) as a (part, attempt, state)
+    join segments s on s.message_id = ` + id + ` and s.part = a.part and s.attempt = a.attempt
+    where s.state in ('sending', 'in_doubt') and s.state <> a.state)`
+	}
+	w.clause("moved", "update messages\n  set "+strings.Join(set, ",\n      ")+"\n  where "+where+"\n  returning id, event_seq, account_id")
+}
+
+func (w *writer) events(c message.Change) {
+	if len(c.Events) == 0 {
+		return
+	}
+	types := w.arg(pick(c.Events, func(e message.Event) string { return string(e.Type) }), "text[]")
+	details := w.arg(pick(c.Events, func(e message.Event) *string { return detailJSON(e.Detail) }), "jsonb[]")
+	w.clause("event", `insert into message_events (message_id, sequence, at, type, detail)
+  select m.id, m.event_seq - cardinality(`+types+`) + e.ord, clock_timestamp(), e.type, e.detail
+  from moved m, unnest(`+types+", "+details+`) with ordinality as e (type, detail, ord)`)
+}
+
+// attempts adds the rows of the submit journal. One that this process wrote
+// already is left alone; one of another process is a duplicate key, on purpose:
+// the statement fails and the caller must not send.
+func (w *writer) attempts(c message.Change) {
+	if len(c.Attempts) == 0 {
+		return
+	}
+	w.clause("attempt", `insert into segments (message_id, part, attempt, vendor_id, vendor_name, instance, state)
   select m.id, a.part, a.attempt, a.vendor_id, a.vendor_name, a.instance, 'sending'
-  from moved m, unnest($18::int[], $19::int[], $20::uuid[], $21::text[], $22::text[]) as a (part, attempt, vendor_id, vendor_name, instance)
+  from moved m, unnest(`+
+		w.arg(pick(c.Attempts, func(a message.Attempt) int32 { return int32(a.Part) }), "int[]")+", "+
+		w.arg(pick(c.Attempts, func(a message.Attempt) int32 { return int32(a.Number) }), "int[]")+", "+
+		w.arg(pick(c.Attempts, func(a message.Attempt) message.ID { return a.Vendor.ID }), "uuid[]")+", "+
+		w.arg(pick(c.Attempts, func(a message.Attempt) string { return a.Vendor.Name }), "text[]")+", "+
+		w.arg(pick(c.Attempts, func(a message.Attempt) string { return a.Instance }), "text[]")+`) as a (part, attempt, vendor_id, vendor_name, instance)
   where not exists (
     select
     from segments s
-    where s.message_id = m.id and s.part = a.part and s.attempt = a.attempt and s.instance = a.instance)
-), answer as (
-  update segments s
+    where s.message_id = m.id and s.part = a.part and s.attempt = a.attempt and s.instance = a.instance)`)
+}
+
+func (w *writer) answers(c message.Change) {
+	if len(c.Answers) == 0 {
+		return
+	}
+	texts := func(of func(message.Answer) string) string { return w.arg(pick(c.Answers, of), "text[]") }
+	w.clause("answer", `update segments s
   set state = a.state,
       vendor_message_id = a.vendor_message_id,
       normalized_id = coalesce(nullif(a.normalized_id, ''), s.normalized_id),
       vendor_code = a.vendor_code,
       reason = a.reason,
       answered_at = now()
-  from moved m, unnest($23::int[], $24::int[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[])
+  from moved m, unnest(`+
+		w.arg(pick(c.Answers, func(a message.Answer) int32 { return int32(a.Part) }), "int[]")+", "+
+		w.arg(pick(c.Answers, func(a message.Answer) int32 { return int32(a.Attempt) }), "int[]")+", "+
+		texts(func(a message.Answer) string { return string(a.State) })+", "+
+		texts(func(a message.Answer) string { return storable(a.VendorMessageID) })+", "+
+		texts(func(a message.Answer) string { return storable(a.NormalizedID) })+", "+
+		texts(func(a message.Answer) string { return storable(a.VendorCode) })+", "+
+		texts(func(a message.Answer) string { return string(a.Reason) })+`)
     as a (part, attempt, state, vendor_message_id, normalized_id, vendor_code, reason)
-  where s.message_id = m.id and s.part = a.part and s.attempt = a.attempt and s.state in ('sending', 'in_doubt')
-), notification as (
-  insert into webhook_deliveries (id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload)
+  where s.message_id = m.id and s.part = a.part and s.attempt = a.attempt and s.state in ('sending', 'in_doubt')`)
+}
+
+func (w *writer) notifications(c message.Change) {
+	if len(c.Notifications) == 0 {
+		return
+	}
+	texts := func(of func(message.Notification) string) string { return w.arg(pick(c.Notifications, of), "text[]") }
+	ids := w.arg(pick(c.Notifications, func(n message.Notification) message.ID { return n.ID }), "uuid[]")
+	w.clause("notification", `insert into webhook_deliveries (id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload)
   select n.id, n.event_id, m.account_id, n.endpoint_id, m.id, n.type, n.url, n.failover_url,
     replace(n.payload, '"sequence":-1', '"sequence":' || m.event_seq)
-  from moved m, unnest($30::uuid[], $31::uuid[], $32::uuid[], $33::text[], $34::text[], $35::text[], $36::text[])
+  from moved m, unnest(`+ids+", "+
+		w.arg(pick(c.Notifications, func(n message.Notification) message.ID { return n.EventID }), "uuid[]")+", "+
+		w.arg(pick(c.Notifications, func(n message.Notification) *message.ID { return idOrNull(n.EndpointID) }), "uuid[]")+", "+
+		texts(func(n message.Notification) string { return n.Type })+", "+
+		texts(func(n message.Notification) string { return n.URL })+", "+
+		texts(func(n message.Notification) string { return n.FailoverURL })+", "+
+		texts(func(n message.Notification) string { return n.Payload })+`)
     as n (id, event_id, endpoint_id, type, url, failover_url, payload)
-  on conflict do nothing
-), due as (
-  insert into webhooks_due (delivery_id, due_at)
+  on conflict do nothing`)
+	w.clause("due", `insert into webhooks_due (delivery_id, due_at)
   select n.id, now() + interval '60 seconds'
-  from moved m, unnest($30::uuid[]) as n (id)
-  on conflict do nothing
-), settled as (
-  delete from settlements_due d
-  using moved m
-  where d.message_id = m.id and $37
-), started as (
-  delete from starts s
-  using moved m
-  where s.message_id = m.id and $38
-)
-select w.status, coalesce(m.event_seq, w.event_seq), m.id is not null
-from was w
-left join moved m on true`
+  from moved m, unnest(`+ids+`) as n (id)
+  on conflict do nothing`)
+}
 
 // Advance writes a Change in one transaction, shared with others, and returns
 // after the commit. A message that is not there is ReasonNotFound. When the
@@ -107,14 +206,18 @@ func (db *DB) Advance(ctx context.Context, c message.Change) (message.Advanced, 
 		if err != nil || out.Changed {
 			return out, err
 		}
-		// Another process may have moved the message while the statement waited
-		// for the row: Was is then older than what refused the change.
+		// The status is read after the refusal: if it allows the change by now,
+		// another process moved it in between.
 		was := ""
-		if err := db.pool.QueryRow(ctx, selectStatus, c.MessageID).Scan(&was, &out.Sequence); err != nil {
+		err = db.pool.QueryRow(ctx, selectStatus, c.MessageID).Scan(&was, &out.Sequence)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return message.Advanced{}, message.Refuse(message.ReasonNotFound, "no message %s", c.MessageID)
+		}
+		if err != nil {
 			return message.Advanced{}, fmt.Errorf("advance %s to %q: %w", c.MessageID, c.To, err)
 		}
 		out.Was = message.Status(was)
-		if c.To == "" || !out.Was.CanBecome(c.To) {
+		if c.To == "" || !slices.Contains(c.From(), out.Was) {
 			return out, nil
 		}
 	}
@@ -128,40 +231,29 @@ where id = $1`
 
 func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanced, error) {
 	var out message.Advanced
-	found := false
-	err := db.one(ctx, c.MessageID, advance, func(rows pgx.Rows) error {
-		found = false
+	sql, args := advanceStatement(c)
+	err := db.one(ctx, c.MessageID, sql, func(rows pgx.Rows) error {
+		out = message.Advanced{}
 		for rows.Next() {
-			found = true
-			if err := rows.Scan(&out.Was, &out.Sequence, &out.Changed); err != nil {
+			out.Changed = true
+			if err := rows.Scan(&out.Sequence); err != nil {
 				return err
 			}
 		}
 		return rows.Err()
-	}, advanceArgs(c)...)
+	}, args...)
 	if sqlState(err) == uniqueViolation {
 		err = fmt.Errorf("another process has journalled an attempt of the same number: %w", err)
 	}
 	if err != nil {
 		return message.Advanced{}, fmt.Errorf("advance %s to %q: %w", c.MessageID, c.To, err)
 	}
-	if !found {
-		return message.Advanced{}, message.Refuse(message.ReasonNotFound, "no message %s", c.MessageID)
-	}
 	return out, nil
 }
 
 // statusesBefore gives the statuses that allow the change.
-func statusesBefore(to message.Status) []string {
-	from := message.Statuses()
-	if to != "" {
-		from = message.Before(to)
-	}
-	out := make([]string, len(from))
-	for i, s := range from {
-		out[i] = string(s)
-	}
-	return out
+func statusesBefore(c message.Change) []string {
+	return pick(c.From(), func(s message.Status) string { return string(s) })
 }
 
 func pick[T, V any](list []T, of func(T) V) []V {
@@ -170,54 +262,6 @@ func pick[T, V any](list []T, of func(T) V) []V {
 		out[i] = of(v)
 	}
 	return out
-}
-
-func advanceArgs(c message.Change) []any {
-	var reason, detail, code, stat, rerr *string
-	if c.Error != nil {
-		r, d := string(c.Error.Reason), storable(c.Error.Detail)
-		reason, detail = &r, &d
-	}
-	code = orNull(storable(c.VendorCode))
-	args := []any{c.MessageID, statusesBefore(c.To), orNull(string(c.To)),
-		pick(c.Events, func(e message.Event) string { return string(e.Type) }),
-		pick(c.Events, func(e message.Event) *string { return detailJSON(e.Detail) }),
-		idOrNull(c.Vendor.ID), orNull(c.Vendor.Name), reason, detail, code}
-	var price *int64
-	if c.Price != nil {
-		p := int64(c.Price.Amount)
-		price = &p
-	}
-	args = append(args, price)
-	if c.Receipt != nil {
-		s, e := storable(c.Receipt.Stat), storable(c.Receipt.Err)
-		stat, rerr = &s, &e
-		args = append(args, stat, rerr, timeOrNull(c.Receipt.At))
-	} else {
-		args = append(args, stat, rerr, nil)
-	}
-	args = append(args, c.MaybeDoubled, c.Submitted, c.Delivered,
-		pick(c.Attempts, func(a message.Attempt) int32 { return int32(a.Part) }),
-		pick(c.Attempts, func(a message.Attempt) int32 { return int32(a.Number) }),
-		pick(c.Attempts, func(a message.Attempt) message.ID { return a.Vendor.ID }),
-		pick(c.Attempts, func(a message.Attempt) string { return a.Vendor.Name }),
-		pick(c.Attempts, func(a message.Attempt) string { return a.Instance }),
-		pick(c.Answers, func(a message.Answer) int32 { return int32(a.Part) }),
-		pick(c.Answers, func(a message.Answer) int32 { return int32(a.Attempt) }),
-		pick(c.Answers, func(a message.Answer) string { return string(a.State) }),
-		pick(c.Answers, func(a message.Answer) string { return storable(a.VendorMessageID) }),
-		pick(c.Answers, func(a message.Answer) string { return storable(a.NormalizedID) }),
-		pick(c.Answers, func(a message.Answer) string { return storable(a.VendorCode) }),
-		pick(c.Answers, func(a message.Answer) string { return string(a.Reason) }),
-		pick(c.Notifications, func(n message.Notification) message.ID { return n.ID }),
-		pick(c.Notifications, func(n message.Notification) message.ID { return n.EventID }),
-		pick(c.Notifications, func(n message.Notification) *message.ID { return idOrNull(n.EndpointID) }),
-		pick(c.Notifications, func(n message.Notification) string { return n.Type }),
-		pick(c.Notifications, func(n message.Notification) string { return n.URL }),
-		pick(c.Notifications, func(n message.Notification) string { return n.FailoverURL }),
-		pick(c.Notifications, func(n message.Notification) string { return n.Payload }),
-		c.Settled, c.Started)
-	return args
 }
 
 func detailJSON(detail map[string]any) *string {

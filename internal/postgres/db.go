@@ -68,6 +68,9 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	// The journal's statements are wide and their plans never depend on the
 	// values: planning them anew each time would cost more than running them.
 	cc.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	// A plan made while a table was young would read it from end to end, and be
+	// kept when it has grown: every statement of the journal has its index.
+	cc.RuntimeParams["enable_seqscan"] = "off"
 	if c.Schema != "" {
 		cc.RuntimeParams["search_path"] = c.Schema
 	}

@@ -173,12 +173,20 @@ func TestPlans(t *testing.T) {
 		{"NameDoubtful", nameDoubtful, []any{id, 1, 1, "a", account}, ""},
 		{"DropSettlement", dropDue, []any{id}, ""},
 		{"Defer", deferOverdue, []any{[]message.ID{id}, time.Hour}, ""},
-		{"Advance", advance, advanceArgs(message.Change{MessageID: id, To: message.StatusSent}), ""},
 		{"Receipt", storeReceipt, append(matchArgs(b.receipt("a1", message.ReceiptDelivered)), id, "a", "b", "c"), ""},
 		{"Rematch", rematchReceipt, matchArgs(b.receipt("a1", message.ReceiptDelivered)), ""},
 		{"RecordAttempt", recordAttempt, []any{id, 1, "pending", 0, "", "", 5, "{}"}, ""},
 		// The oldest come first and the table holds what is late only.
 		{"SettlementsDue", selectDue, []any{time.Second, 256}, "settlements_due"},
+	}
+	for name, c := range map[string]message.Change{
+		"status": {To: message.StatusSent}, "attempts": {To: message.StatusSending, Attempts: []message.Attempt{{Part: 1, Number: 1, Vendor: b.vendor, Instance: "a"}}},
+		"answers": {Answers: []message.Answer{{Part: 1, Attempt: 1, State: message.PartSubmitted}}}, "settled": {To: message.StatusDelivered, Settled: true, Started: true},
+		"told": {To: message.StatusSent, Events: line(message.StatusSent), Notifications: []message.Notification{b.notification(&message.Message{ID: id}, "message.sent")}},
+	} {
+		c.MessageID = id
+		sql, args := advanceStatement(c)
+		queries = append(queries, query{"Advance with " + name, sql, args, ""})
 	}
 	for name, f := range map[string]message.Filter{
 		"none": {}, "status": {Statuses: []message.Status{message.StatusFailed}}, "to": {To: "+13100000001"}, "reference": {ClientReference: "r7"},

@@ -101,7 +101,8 @@ func TestDeadlockIsRepeated(t *testing.T) {
 		}
 	}
 	queued := func(id message.ID) *statement {
-		return &statement{sql: advance, args: advanceArgs(message.Change{MessageID: id, To: message.StatusQueued, Events: line(message.StatusQueued)}), read: none, done: make(chan error, 1)}
+		sql, args := advanceStatement(message.Change{MessageID: id, To: message.StatusQueued, Events: line(message.StatusQueued)})
+		return &statement{sql: sql, args: args, read: none, done: make(chan error, 1)}
 	}
 	group := []*statement{queued(one.ID), queued(two.ID)}
 	go db.groups.commit(group)

@@ -12,13 +12,13 @@ import (
 // lockPoll is how often a waiting lock looks again. flock has no wait that a context could end.
 const lockPoll = 100 * time.Millisecond
 
-// errLocked says that another process holds the lock.
-var errLocked = errors.New("locked by another process")
+// ErrLocked says that another process holds the lock.
+var ErrLocked = errors.New("locked by another process")
 
-// tryLock takes the file's lock, or returns errLocked. The lock is advisory, is held until the
-// returned file is closed, and the kernel drops it when the process dies. The file itself stays:
-// removing it would let two processes hold locks on two files of one name.
-func tryLock(path string) (*os.File, error) {
+// TryLock takes the file's lock, making the file and its folder if need be, or returns ErrLocked. The
+// lock is advisory, is held until the returned file is closed, and the kernel drops it when the process
+// dies. The file itself stays: removing it would let two processes hold locks on two files of one name.
+func TryLock(path string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func tryLock(path string) (*os.File, error) {
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = file.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errLocked
+			return nil, ErrLocked
 		}
 		return nil, &os.PathError{Op: "flock", Path: path, Err: err}
 	}
@@ -39,8 +39,8 @@ func tryLock(path string) (*os.File, error) {
 // waitLock takes the file's lock, waiting as long as ctx allows. It calls waiting once before it
 // waits, and not at all when the lock is free.
 func waitLock(ctx context.Context, path string, waiting func()) (*os.File, error) {
-	file, err := tryLock(path)
-	if !errors.Is(err, errLocked) {
+	file, err := TryLock(path)
+	if !errors.Is(err, ErrLocked) {
 		return file, err
 	}
 	waiting()
@@ -52,7 +52,7 @@ func waitLock(ctx context.Context, path string, waiting func()) (*os.File, error
 			return nil, ctx.Err()
 		case <-ticker.C:
 		}
-		if file, err = tryLock(path); !errors.Is(err, errLocked) {
+		if file, err = TryLock(path); !errors.Is(err, ErrLocked) {
 			return file, err
 		}
 	}

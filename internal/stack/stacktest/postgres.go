@@ -25,7 +25,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -137,16 +136,7 @@ func removeAbandoned() {
 	}
 }
 
-func lock(dir string) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return file, nil
-}
+func lock(dir string) (*os.File, error) { return stack.TryLock(filepath.Join(dir, lockName)) }
 
 // Context ends with the test, or after two minutes so that a start that hangs is reported.
 func Context(tb testing.TB) context.Context {
