@@ -34,6 +34,9 @@ const usedEvery = time.Minute
 
 // authenticate finds out who makes the request.
 func (s *Server) authenticate(x *exchange, now time.Time) (caller, error) {
+	if s.Snapshot() == nil {
+		return caller{}, message.Because(message.ReasonUnavailable, errNoSnapshot, "the gateway is starting; repeat the request")
+	}
 	scheme, rest, _ := strings.Cut(x.request.Header.Get("Authorization"), " ")
 	switch {
 	case strings.EqualFold(scheme, "Bearer"):

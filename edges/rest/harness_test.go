@@ -211,7 +211,7 @@ func (j *fakeJournal) FirstAnswer(_ context.Context, k message.Idempotency) (*me
 	return j.ingress.first(k)
 }
 
-// fakeSecrets compares in the clear and counts.
+// fakeSecrets compares in the clear and counts what would cost time.
 type fakeSecrets struct {
 	mu     sync.Mutex
 	checks int
@@ -220,7 +220,9 @@ type fakeSecrets struct {
 func (f *fakeSecrets) CheckSecret(secret string, hash []byte) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.checks++
+	if len(hash) > 0 { // without one there is nothing to compute
+		f.checks++
+	}
 	return len(hash) > 0 && "hash of "+secret == string(hash)
 }
 

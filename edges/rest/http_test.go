@@ -225,6 +225,12 @@ func TestHealth(t *testing.T) {
 	if r := b.do("GET", "/readyz", ""); r.StatusCode != 503 || !strings.Contains(string(r.body), `"configuration":"failing"`) {
 		t.Errorf("without configuration: %d %s", r.StatusCode, r.body)
 	}
+	wantProblem(t, b.do("POST", "/v1/messages", parcel, as("keyA")), 503, message.ReasonUnavailable)
+	wantProblem(t, b.do("GET", "/v1/messages", "", bearer("x")), 503, message.ReasonUnavailable)
+	wantProblem(t, b.do("POST", "/v1/auth/token", "", as("keyA")), 503, message.ReasonUnavailable)
+	if r := b.do("GET", "/.well-known/jwks.json", ""); string(r.body) != `{"keys":[]}` {
+		t.Errorf("keys without configuration: %s", r.body)
+	}
 }
 
 // Shutdown answers what it has begun and takes nothing more.

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,18 +23,23 @@ import (
 
 var update = flag.Bool("update", false, "write openapi.json anew")
 
+// generated is the document, made once for all tests.
 func generated(t testing.TB) []byte {
 	t.Helper()
-	api := humachi.New(chi.NewRouter(), humaConfig())
-	s := &Server{}
-	s.register(api)
-	finish(api.OpenAPI())
-	doc, err := documentJSON(api.OpenAPI())
+	doc, err := generate()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return doc
 }
+
+var generate = sync.OnceValues(func() ([]byte, error) {
+	api := humachi.New(chi.NewRouter(), humaConfig())
+	s := &Server{}
+	s.register(api)
+	finish(api.OpenAPI())
+	return documentJSON(api.OpenAPI())
+})
 
 // The document is part of the interface: a change of it must be seen in review.
 func TestDocumentIsTheStoredOne(t *testing.T) {
@@ -131,12 +137,20 @@ type spec struct {
 
 func document(t testing.TB) spec {
 	t.Helper()
-	var root map[string]any
-	if err := json.Unmarshal(generated(t), &root); err != nil {
+	root, err := parseDocument()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return spec{t, root}
 }
+
+var parseDocument = sync.OnceValues(func() (root map[string]any, err error) {
+	doc, err := generate()
+	if err == nil {
+		err = json.Unmarshal(doc, &root)
+	}
+	return root, err
+})
 
 func (s spec) at(path ...string) any {
 	s.t.Helper()

@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -82,7 +83,25 @@ func (s *Server) sendMessage(ctx context.Context, in *rawInput) (*rawOutput, err
 		request.Key = key
 	}
 	outcome, err := s.Ingress.Accept(ctx, request)
+	if err != nil && outcome.Message == nil && lasting(err) {
+		// Ingress may refuse a request before it looks at its key: what was
+		// accepted with it is still its answer.
+		if first, err := s.firstAnswer(ctx, x, key); err != nil || first != nil {
+			return first, err
+		}
+	}
 	return a.of(ctx, outcome, err)
+}
+
+// lasting reports whether err is a refusal of what the request says, and not of
+// its key, its rate or the moment.
+func lasting(err error) bool {
+	switch e := message.ReasonOf(err).Entry(); e.Reason {
+	case message.ReasonIdempotencyInProgress, message.ReasonIdempotencyMismatch:
+		return false
+	default:
+		return e.HTTP/100 == 4 && e.HTTP != http.StatusTooManyRequests
+	}
 }
 
 // idempotencyKey reads the Idempotency-Key header; nil if there is none.
@@ -99,8 +118,8 @@ func (s *Server) idempotencyKey(x *exchange, body []byte) (*ingress.Key, error) 
 	}
 	// The length keeps body and query apart.
 	h := sha256.New()
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(body))))
 	h.Write(body)
-	h.Write([]byte{'?'})
 	h.Write([]byte(x.request.URL.RawQuery))
 	k := &ingress.Key{Operation: sendOperation, Value: value}
 	h.Sum(k.BodyHash[:0])

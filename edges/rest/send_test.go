@@ -1,10 +1,13 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -208,6 +211,27 @@ func TestSlowJournalIsAnswered(t *testing.T) {
 	}
 }
 
+// A client that hangs up does not end the acceptance of its message.
+func TestAcceptanceDoesNotHangOnTheClient(t *testing.T) {
+	b := setup(t, func(b *bundle) {
+		b.ingress.hold = make(chan struct{})
+		b.ingress.entered = make(chan struct{}, 1)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := httptest.NewRequestWithContext(ctx, "POST", "/v1/messages", strings.NewReader(parcel))
+	as("keyA")(r)
+	w := httptest.NewRecorder()
+	var wg sync.WaitGroup
+	wg.Go(func() { b.server.Handler().ServeHTTP(w, r) })
+	<-b.ingress.entered
+	close(b.ingress.hold)
+	wg.Wait()
+	if _, stored := b.ingress.count(); stored != 1 || w.Code != 202 {
+		t.Errorf("%d, %d messages are stored", w.Code, stored)
+	}
+}
+
 func TestIdempotentSend(t *testing.T) {
 	var refusal error
 	b := setup(t, func(b *bundle) {
@@ -256,6 +280,36 @@ func TestReplayOutlivesItsSendTime(t *testing.T) {
 		t.Errorf("%d %s", again.StatusCode, again.body)
 	}
 	wantProblem(t, b.do("POST", "/v1/messages", body, as("keyA"), header("Idempotency-Key", "fresh")), 422, message.ReasonInvalidSchedule)
+}
+
+// Ingress may refuse before it looks at the key, as when the account has lost
+// its only number.
+func TestReplayOutlivesItsSender(t *testing.T) {
+	var refusal error
+	b := setup(t, func(b *bundle) { b.server.Ingress = &hastyIngress{b.ingress, &refusal} })
+	first := b.do("POST", "/v1/messages", parcel, as("keyA"), header("Idempotency-Key", "k"))
+	refusal = message.Refuse(message.ReasonInvalidRequest, "from is required")
+	again := b.do("POST", "/v1/messages", parcel, as("keyA"), header("Idempotency-Key", "k"))
+	if again.StatusCode != 202 || string(again.body) != string(first.body) {
+		t.Errorf("%d %s", again.StatusCode, again.body)
+	}
+	wantProblem(t, b.do("POST", "/v1/messages", parcel+" ", as("keyA"), header("Idempotency-Key", "k")), 422, message.ReasonIdempotencyMismatch)
+	wantProblem(t, b.do("POST", "/v1/messages", parcel, as("keyA"), header("Idempotency-Key", "fresh")), 422, message.ReasonInvalidRequest)
+	refusal = message.Refuse(message.ReasonUnavailable, "no journal")
+	wantProblem(t, b.do("POST", "/v1/messages", parcel, as("keyA"), header("Idempotency-Key", "k")), 503, message.ReasonUnavailable)
+}
+
+// hastyIngress refuses before anything else.
+type hastyIngress struct {
+	Ingress
+	refusal *error
+}
+
+func (h *hastyIngress) Accept(ctx context.Context, r ingress.Request) (ingress.Outcome, error) {
+	if *h.refusal != nil {
+		return ingress.Outcome{}, *h.refusal
+	}
+	return h.Ingress.Accept(ctx, r)
 }
 
 func TestIdempotencyKeyMustBeReadable(t *testing.T) {

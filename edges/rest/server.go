@@ -44,9 +44,10 @@ type Server struct {
 	AnswerTimeout time.Duration
 	// Audience is the aud claim of access tokens. Empty: the issuer.
 	Audience string
-	// CheckURL says whether a customer may name the URL of a webhook; what its
-	// error says is shown to the customer. Nil: https on port 443 or 8443, and
-	// no address written out that is not public.
+	// CheckURL says whether a customer may name the URL of a webhook, which is an
+	// absolute URL without user name; what its error says is shown to the
+	// customer. Nil: https on port 443 or 8443, and no address written out that
+	// is not public.
 	CheckURL func(*url.URL) error
 	// CredentialUsed is told, at most once a minute for each, that a credential
 	// was used. It must not block. Nil: nobody wants to know.

@@ -61,6 +61,9 @@ func (s *Server) issueToken(ctx context.Context, in *rawInput) (*output[tokenRes
 		p.OAuth = oauth
 		return nil, p
 	}
+	if s.Snapshot() == nil {
+		return refuse(oauthUnavailable, message.Because(message.ReasonUnavailable, errNoSnapshot, "the gateway is starting; repeat the request"), 0)
+	}
 	ask, oauth, err := credentials(x.request, in.RawBody)
 	if err == nil {
 		err = s.countSignOn(x, ask.APIKey, now)

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -208,7 +209,7 @@ func (s *Server) jwks(w http.ResponseWriter, r *http.Request) {
 		Keys []jwk `json:"keys"`
 	}{Keys: []jwk{}}
 	now := s.now()
-	snap := s.Snapshot()
+	snap := cmp.Or(s.Snapshot(), &snapshot.Snapshot{})
 	for _, k := range snap.SigningKeys {
 		if _, ok := verifyingKey(snap, k.KID, now); !ok || k.Algorithm != jwt.SigningMethodEdDSA.Alg() {
 			continue
