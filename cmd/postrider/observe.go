@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -91,7 +92,42 @@ func (c linkCollector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// noteHealth writes what the links look like into their rows, for staff.
+// healthEvery is how often the links' health is compared with their rows.
+const healthEvery = 5 * time.Second
+
+// healthWatch writes what the links look like into the vendors' rows, for
+// staff.
+type healthWatch struct {
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+func (h *healthWatch) start(g *Gateway) {
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel = cancel
+	h.running.Go(func() {
+		tick := time.NewTicker(healthEvery)
+		defer tick.Stop()
+		seen := map[message.ID]string{}
+		for {
+			g.noteHealth(ctx, seen)
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+func (h *healthWatch) stop() {
+	if h.cancel != nil {
+		h.cancel()
+	}
+	h.running.Wait()
+}
+
+// noteHealth writes what has changed since seen.
 func (g *Gateway) noteHealth(ctx context.Context, seen map[message.ID]string) {
 	for v, s := range g.fleet.Status() {
 		health := "unhealthy"

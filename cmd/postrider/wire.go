@@ -50,7 +50,8 @@ type Gateway struct {
 	rest     restEdge
 	ops      *opsServer
 
-	ready readiness
+	ready  readiness
+	health healthWatch
 }
 
 // Times of the shutdown, in its order.
@@ -103,7 +104,7 @@ func (g *Gateway) open(ctx context.Context) error {
 			EncodeCommonAttributes: true, DataConverter: codec.DataConverter()}),
 		Logger: temporallog.NewStructuredLogger(g.Log.With("part", "temporal")),
 	}); err != nil {
-		return fmt.Errorf("Temporal client: %w", err)
+		return fmt.Errorf("make the client of Temporal: %w", err)
 	}
 	g.sender = webhook.NewSender(webhook.Config{Policy: g.webhookPolicy()})
 	g.joinIngress()
@@ -164,6 +165,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	g.fleet.Start(ctx)
 	if g.Roles["vendors"] {
 		g.config.OnChange(g.fleet.Apply)
+		g.health.start(g)
 	}
 	if err := g.config.Start(ctx); err != nil {
 		return err
@@ -214,6 +216,7 @@ func (g *Gateway) shutdown() {
 	if g.Roles["messages"] {
 		g.ingress.Stop()
 	}
+	g.health.stop()
 	g.fleet.StopWorkers()
 	for _, k := range g.keepers {
 		k.Stop()

@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -79,9 +80,10 @@ type Ingress struct {
 	// them eagerly.
 	NoStarts bool
 
-	once    sync.Once // for ready
-	starter starter
-	sweeper sweeper
+	once      sync.Once    // for ready
+	accepting atomic.Int64 // acceptances under way
+	starter   starter
+	sweeper   sweeper
 }
 
 // Metrics are called when something happened; nil fields are not called.
@@ -132,6 +134,8 @@ func (in *Ingress) Stop() {
 // will reach a final status.
 func (in *Ingress) Accept(ctx context.Context, r Request) (Outcome, error) {
 	in.ready()
+	in.accepting.Add(1)
+	defer in.accepting.Add(-1)
 	began := in.Now()
 	s := in.Snapshot()
 	m, err := in.read(s, r, began)

@@ -19,6 +19,15 @@ const (
 	offered = 256
 	// startTimeout bounds one start.
 	startTimeout = 5 * time.Second
+	// crowd is how many acceptances may be under way before starts make room for
+	// them: acceptance costs a hundredth of what a workflow does, and a customer
+	// waits for it. At a steady load a few are under way at most.
+	crowd = 8
+	// holdBack is the longest that a start makes room, so that a flood that does
+	// not end slows the messages down and never stops them.
+	holdBack = time.Second
+	// holdLook is how often a start that makes room looks whether it still must.
+	holdLook = 20 * time.Millisecond
 	// failPause is how long a starter rests after a start that failed: Temporal is
 	// away, and the outbox will still be there.
 	failPause = time.Second
@@ -187,6 +196,7 @@ func (s *starter) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case m := <-s.queue:
+			s.makeRoom(ctx)
 			if err := s.one(ctx, m); err == nil {
 				s.begun(m.MessageID)
 				continue
@@ -213,6 +223,26 @@ func rest(ctx context.Context, d time.Duration) {
 }
 
 // one starts one workflow. Being started before counts as done.
+// makeRoom waits while many customers wait for their answers, up to holdBack.
+func (s *starter) makeRoom(ctx context.Context) {
+	if s.in.accepting.Load() <= crowd {
+		return
+	}
+	until := time.NewTimer(holdBack)
+	defer until.Stop()
+	look := time.NewTicker(holdLook)
+	defer look.Stop()
+	for s.in.accepting.Load() > crowd {
+		select {
+		case <-look.C:
+		case <-until.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func (s *starter) one(ctx context.Context, m message.Start) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

@@ -98,8 +98,18 @@ func draw(id message.ID, r *snapshot.Route) float64 {
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], uint64(r.ID))
 	h.Write(b[:])
-	// FNV's low bits mix better than its high ones; a multiplication by an odd
-	// constant spreads them over the word.
-	u := (float64((h.Sum64()*0x9E3779B97F4A7C15)>>11) + 0.5) / (1 << 53)
+	u := (float64(mix(h.Sum64())>>11) + 0.5) / (1 << 53)
 	return -math.Log(u) / float64(max(1, r.Weight))
+}
+
+// mix makes every bit depend on every bit. FNV alone leaves the numbers of two
+// routes for one message a fixed distance apart, and draws that hang together
+// do not follow the weights. The steps are a bijection: xorshifts and odd
+// multipliers, as in the finish of MurmurHash3.
+func mix(x uint64) uint64 {
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	x ^= x >> 33
+	x *= 0xc4ceb9fe1a85ec53
+	return x ^ x>>33
 }

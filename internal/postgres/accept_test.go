@@ -359,7 +359,7 @@ func TestAcceptPoison(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			release := b.hold("messages")
-					head := b.accepting(b.ctx, message.Acceptance{Message: b.draft()})
+			head := b.accepting(b.ctx, message.Acceptance{Message: b.draft()})
 			b.blocked()
 			bad := b.draft()
 			spoil(bad)
