@@ -71,6 +71,7 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	// A plan made while a table was young would read it from end to end, and be
 	// kept when it has grown: every statement of the journal has its index.
 	cc.RuntimeParams["enable_seqscan"] = "off"
+	cc.RuntimeParams["jit"] = "off" // compiling a statement costs more than running it
 	if c.Schema != "" {
 		cc.RuntimeParams["search_path"] = c.Schema
 	}
