@@ -120,9 +120,9 @@ func sqliteConfig(file string) *config.SQL {
 	return cfg
 }
 
-// dynamicConfig holds the settings for one node with one tenant. Sizes, why and sources are in
-// reference/temporal.md, sections 4 and 10; what is not named here keeps the server's default, such
-// as history.retentionTimerJitterDuration (30 m), which spreads deletions. Overrides come last.
+// dynamicConfig holds the settings for one node with one tenant. What is not named here keeps the
+// server's default, such as history.retentionTimerJitterDuration (30 m), which spreads deletions.
+// Overrides come last.
 func dynamicConfig(o *options) dynamicconfig.StaticClient {
 	values := dynamicconfig.StaticClient{
 		// Four partitions would quarter every vendor's rate limit and split its backlog.
@@ -151,6 +151,9 @@ func dynamicConfig(o *options) dynamicconfig.StaticClient {
 		dynamicconfig.FrontendMaxNamespaceVisibilityRPSPerInstance.Key(): 100,
 		// Setting a vendor's rate (UpdateTaskQueueConfig) counts as one of these; the default is 1 a second.
 		dynamicconfig.FrontendMaxNamespaceNamespaceReplicationInducingAPIsRPSPerInstance.Key(): 100,
+		// Entries of some 30 KB, closed workflows among them. The default of 128,000 let the process grow
+		// to 5 GB in a flood of 20,000 messages; a workflow that falls out is read again when it goes on.
+		dynamicconfig.HistoryCacheHostLevelMaxSize.Key(): 10_000,
 		// Long polls per API of all replicas together; one replica with 50 vendors may hold 5,000.
 		dynamicconfig.FrontendMaxConcurrentLongRunningRequestsPerInstance.Key(): 20_000,
 	}
