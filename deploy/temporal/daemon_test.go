@@ -176,7 +176,7 @@ func testNamespace(t *testing.T, c client.Client, retention time.Duration, attri
 	}
 }
 
-// testWrites holds the counting to the formula of reference/temporal.md 9.1: an eager start with a
+// testWrites holds the counting to its formula: an eager start with a
 // local activity that closes in its first task costs one create and one update.
 func testWrites(t *testing.T, d *process, c client.Client) {
 	const workflows = 10

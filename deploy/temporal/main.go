@@ -31,7 +31,7 @@ import (
 var version = "dev"
 
 // gcPercent trades memory for CPU. With Go's default of 100 and a heap this small, over a tenth of
-// the server's CPU went into marking; 400 was worth 10–20 % of throughput (reference/temporal.md 10).
+// the server's CPU went into marking; 400 was worth 10–20 % of throughput.
 const gcPercent = 400
 
 func main() {

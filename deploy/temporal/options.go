@@ -23,8 +23,8 @@ import (
 const (
 	defaultPort      = 7233           // Temporal's registered frontend port
 	defaultUIPort    = 8233           // the official dev server's UI port
-	defaultRetention = 72 * time.Hour // the longest validity; Postgres is the long memory (reference/temporal.md 14)
-	postgresShards   = 64             // one node; permanent for the database (reference/temporal.md 10)
+	defaultRetention = 72 * time.Hour // the longest validity; Postgres is the long memory
+	postgresShards   = 64             // one node; permanent for the database
 	sqliteShards     = 4              // one writer anyway; more shards only poll
 	minRetention     = time.Hour      // system.namespaceMinRetentionLocal
 	envPrefix        = "TEMPORALD_"
@@ -69,7 +69,7 @@ type attribute struct {
 // attributes is a repeatable flag; one value may also hold several, separated by commas.
 type attributes []attribute
 
-// defaultAttributes are what support searches by (reference/temporal.md 8.2).
+// defaultAttributes are what support searches by.
 func defaultAttributes() attributes {
 	keyword := enumspb.INDEXED_VALUE_TYPE_KEYWORD
 	return attributes{{"Account", keyword}, {"Vendor", keyword}, {"Campaign", keyword}, {"Outcome", keyword}}

@@ -31,7 +31,7 @@ const (
 	visibilitySchema = "postgresql/v12/visibility"
 
 	// The server measured best between 40 and 80 connections to the core database and 10 to 20 to
-	// visibility (reference/temporal.md 10); the low ends leave room under Postgres' default of 100.
+	// visibility; the low ends leave room under Postgres' default of 100.
 	coreConns       = 40
 	visibilityConns = 10
 

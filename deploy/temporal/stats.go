@@ -12,7 +12,7 @@ import (
 )
 
 // executionWrites are the persistence operations that write a workflow's state: each is two
-// transactions on SQL, and their number is a message's cost (reference/temporal.md 9.1). Writes
+// transactions on SQL, and their number is a message's cost. Writes
 // that happen once per queue or shard, and the deletions of retention, are not a message's.
 var executionWrites = []string{
 	metrics.PersistenceCreateWorkflowExecutionScope,

@@ -14,7 +14,7 @@ import (
 // keptIndexes serve the UI's lists and the server's own queries; with the primary key and the
 // columns that search attributes use they are all that remains. The stock schema indexes every
 // pre-allocated column, is touched three times a workflow, and made 53 of the 93 KB of WAL that a
-// message cost (reference/temporal.md 9.3).
+// message cost.
 var keptIndexes = map[string]bool{
 	"default_idx":      true, // close time, start time: every list without a filter
 	"by_workflow_id":   true,
