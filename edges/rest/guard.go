@@ -23,7 +23,7 @@ type Limiter interface {
 
 // Rates, unless the account or credential says otherwise.
 const (
-	defaultCreates = 10 // messages a second (api.md §1)
+	defaultCreates = 10 // messages a second
 	requestRate    = 50 // other requests a second and account, or address where nobody is asked who he is
 )
 

@@ -18,7 +18,7 @@ import (
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
-// maxBody is the largest body of a request: 1 MiB (api.md §1).
+// maxBody is the largest body of a request: 1 MiB.
 const maxBody = 1 << 20
 
 // Defaults of the fields of Server.
