@@ -25,6 +25,15 @@ var files embed.FS
 // once: "postride" read as a number.
 const lockKey = 0x706f737472696465
 
+// createTable makes the list of what was applied.
+const createTable = `
+create table if not exists schema_migrations (
+  version    integer primary key,
+  name       text not null,
+  checksum   text not null,
+  applied_at timestamptz not null default now()
+)`
+
 // Migration is one file.
 type Migration struct {
 	Version  int
@@ -74,14 +83,7 @@ func Apply(ctx context.Context, conn *pgx.Conn) (applied []Migration, err error)
 		_, uerr := conn.Exec(context.WithoutCancel(ctx), "select pg_advisory_unlock($1)", int64(lockKey))
 		err = errors.Join(err, uerr)
 	}()
-	const table = `
-create table if not exists schema_migrations (
-  version    integer primary key,
-  name       text not null,
-  checksum   text not null,
-  applied_at timestamptz not null default now()
-)`
-	if _, err := conn.Exec(ctx, table); err != nil {
+	if _, err := conn.Exec(ctx, createTable); err != nil {
 		return nil, fmt.Errorf("migrate: %w", err)
 	}
 	done, err := appliedVersions(ctx, conn)

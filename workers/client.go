@@ -37,6 +37,9 @@ func (s Starter) Start(ctx context.Context, id message.ID, in workflows.Outbound
 	if about.Campaign != "" {
 		attributes = append(attributes, workflows.AttrCampaign.ValueSet(about.Campaign))
 	}
+	if about.Vendor != "" {
+		attributes = append(attributes, workflows.AttrVendor.ValueSet(about.Vendor))
+	}
 	_, err := s.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                                       workflows.OutboundID(id),
 		TaskQueue:                                workflows.QueueMessages,

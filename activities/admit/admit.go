@@ -16,7 +16,8 @@ import (
 // Journal is what admission needs of the record.
 type Journal interface {
 	activities.Recorder
-	Message(ctx context.Context, id message.ID) (*message.Message, error)
+	// Envelope is the message as it was accepted; its status may be out of date.
+	Envelope(ctx context.Context, id message.ID) (*message.Message, error)
 }
 
 // Activities admits messages.
@@ -46,7 +47,7 @@ type Result struct {
 // recorded again. A message that is final already (withdrawn, expired) is not
 // allowed and keeps its status.
 func (a *Activities) Admit(ctx context.Context, in Input) (Result, error) {
-	m, err := a.Journal.Message(ctx, in.MessageID)
+	m, err := a.Journal.Envelope(ctx, in.MessageID)
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}

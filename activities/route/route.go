@@ -14,7 +14,8 @@ import (
 // Journal is what routing needs of the record.
 type Journal interface {
 	activities.Recorder
-	Message(ctx context.Context, id message.ID) (*message.Message, error)
+	// Envelope is the message as it was accepted; its status may be out of date.
+	Envelope(ctx context.Context, id message.ID) (*message.Message, error)
 }
 
 // Links tells what this process's own links could take now.
@@ -61,7 +62,7 @@ type Result struct {
 // in one write. Running it twice finds the record written and repeats a pure
 // choice.
 func (a *Activities) ChooseRoute(ctx context.Context, in Input) (Result, error) {
-	m, err := a.Journal.Message(ctx, in.MessageID)
+	m, err := a.Journal.Envelope(ctx, in.MessageID)
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}

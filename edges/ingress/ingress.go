@@ -52,6 +52,7 @@ type Temporal interface {
 type About struct {
 	AccountID message.ID
 	Campaign  string
+	Vendor    string // that will be asked first, as far as is known; empty: not known
 	Priority  int
 	Summary   string // one line, addresses masked
 	Details   string // markdown
@@ -168,7 +169,7 @@ func (in *Ingress) Accept(ctx context.Context, r Request) (Outcome, error) {
 		return Outcome{Replay: accepted.Replay}, nil
 	}
 	if d.Error == nil && !in.NoStarts {
-		in.starter.offer(startOf(m))
+		in.starter.offer(startOf(m, d.Candidates[0].Vendor.Name))
 	}
 	if in.Metrics.Accepted != nil {
 		in.Metrics.Accepted(r.Edge, in.Now().Sub(began))
@@ -340,7 +341,7 @@ func setTimes(r Request, m *message.Message, now time.Time) error {
 	return nil
 }
 
-func startOf(m *message.Message) message.Start {
+func startOf(m *message.Message, vendor string) message.Start {
 	return message.Start{MessageID: m.ID, AccountID: m.AccountID, From: m.From, To: m.To, Kind: m.Kind, Class: m.Class, Edge: m.Edge,
-		Segments: m.Segments, CampaignID: m.CampaignID, SendAt: m.SendAt, ExpiresAt: m.ExpiresAt, CreatedAt: m.CreatedAt}
+		Segments: m.Segments, CampaignID: m.CampaignID, Vendor: vendor, SendAt: m.SendAt, ExpiresAt: m.ExpiresAt, CreatedAt: m.CreatedAt}
 }

@@ -92,7 +92,7 @@ func readOptions(args []string, help io.Writer) (options, error) {
 	fs.BoolVar(&o.Even, "even", false, "evenly spaced arrivals instead of random ones")
 	fs.Uint64Var(&o.Seed, "seed", 1, "of the random arrivals")
 	fs.IntVar(&o.Connections, "connections", 256, "connections at steady rates, at most")
-	fs.IntVar(&o.Capacity, "capacity", 5000, "messages of the capacity phase; 0: none")
+	fs.IntVar(&o.Capacity, "capacity", 3000, "messages of the capacity phase; 0: none")
 	fs.IntVar(&o.Burst, "burst", 20_000, "messages of the burst; 0: none")
 	fs.IntVar(&o.BurstConns, "burst-connections", 64, "connections of the burst and the capacity phase")
 	fs.DurationVar(&o.Patience, "patience", 30*time.Second, "a backlog of which nothing ends for so long is given up")

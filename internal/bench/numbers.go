@@ -29,12 +29,12 @@ var areaCodes = [...]int{
 	501, 502, 503, 504, 505, 507, 508, 509, 510, 512, 513, 515, 516, 517, 518, 520,
 }
 
-// exchanges are the codes from 200 to 999 but the service codes (211 to 911)
-// and 555.
+// exchanges are the codes from 200 to 999 but the service codes (211 to 911),
+// 555 and the premium 976.
 var exchanges = func() []int {
 	var list []int
 	for n := firstExchange; n < 1000; n++ {
-		if n%100 != 11 && n != 555 {
+		if n%100 != 11 && n != 555 && n != 976 {
 			list = append(list, n)
 		}
 	}

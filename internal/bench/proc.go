@@ -83,6 +83,9 @@ func descendants(all []process, root int) []process {
 	queue := []int{root}
 	for len(queue) > 0 {
 		below := children[queue[0]]
+		// The table is not read at one instant: a number that is used again
+		// while it is read may seem to be its own ancestor.
+		delete(children, queue[0])
 		queue = queue[1:]
 		for _, p := range below {
 			list = append(list, p)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,25 @@ type target struct {
 	pid int               // of `postrider dev`; 0: not found
 
 	own *stack.Process // nil: somebody else's
+}
+
+// hush passes a stack's output on, line by line, until it says that all is up.
+// What follows are credentials and examples for people.
+type hush struct {
+	to   io.Writer
+	done bool
+}
+
+// upLine is part of what `postrider dev` says then.
+const upLine = "everything is up"
+
+// Write never fails: the stack must not notice who listens.
+func (h *hush) Write(line []byte) (int, error) {
+	if !h.done {
+		_, _ = h.to.Write(line)
+		h.done = bytes.Contains(line, []byte(upLine))
+	}
+	return len(line), nil
 }
 
 // Times that bound the start and the stop of a stack. The first start builds
@@ -77,7 +97,7 @@ func startTarget(ctx context.Context, dir string, out io.Writer) (*target, error
 		return nil, err
 	}
 	process, err := stack.StartProcess(stack.ProcessConfig{Name: "dev", Path: gateway, Args: []string{"dev", "--dir", dir}, Dir: root,
-		Env: append(env, "DEMO=0"), LogFile: filepath.Join(dir, "dev.log"), Tee: out})
+		Env: append(env, "DEMO=0"), LogFile: filepath.Join(dir, "dev.log"), Tee: &hush{to: out}})
 	if err != nil {
 		return nil, err
 	}

@@ -110,8 +110,9 @@ func difference(before, after *ticks, took time.Duration) usage {
 	return u
 }
 
-// memoryEvery is how often memory is looked at.
-const memoryEvery = 2 * time.Second
+// memoryEvery is how often memory is looked at. A look takes some 30 ms of CPU,
+// for Postgres has dozens of processes.
+const memoryEvery = 5 * time.Second
 
 // watch is a running measurement.
 type watch struct {

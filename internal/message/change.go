@@ -170,6 +170,7 @@ type Start struct {
 	Edge       string
 	Segments   int
 	CampaignID string
+	Vendor     string    // name of the vendor that will be asked first, as far as is known
 	SendAt     time.Time // zero: at once
 	ExpiresAt  time.Time
 	CreatedAt  time.Time

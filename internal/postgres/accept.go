@@ -128,6 +128,9 @@ func (db *DB) Accept(ctx context.Context, in message.Acceptance) (message.Accept
 	}
 	select {
 	case out := <-item.done:
+		if out.err == nil && out.fresh {
+			db.remember(in.Message)
+		}
 		if out.err != nil || out.fresh {
 			return message.Accepted{}, out.err
 		}

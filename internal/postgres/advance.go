@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -154,6 +155,7 @@ func (w *writer) answers(c message.Change) {
 	texts := func(of func(message.Answer) string) string { return w.arg(pick(c.Answers, of), "text[]") }
 	w.clause("answer", `update segments s
   set state = a.state,
+      doubted = s.doubted or a.state = 'in_doubt',
       vendor_message_id = a.vendor_message_id,
       normalized_id = coalesce(nullif(a.normalized_id, ''), s.normalized_id),
       vendor_code = a.vendor_code,
@@ -204,6 +206,7 @@ func (db *DB) Advance(ctx context.Context, c message.Change) (message.Advanced, 
 	for range maxConflicts {
 		out, err := db.advanceOnce(ctx, c)
 		if err != nil || out.Changed {
+			db.rememberUntried(c, out)
 			return out, err
 		}
 		// The status is read after the refusal: if it allows the change by now,
@@ -222,6 +225,18 @@ func (db *DB) Advance(ctx context.Context, c message.Change) (message.Advanced, 
 		}
 	}
 	return message.Advanced{}, fmt.Errorf("advance %s to %q: its status does not stay", c.MessageID, c.To)
+}
+
+// rememberUntried keeps the notifications of a change for their first try.
+func (db *DB) rememberUntried(c message.Change, out message.Advanced) {
+	if !out.Changed {
+		return
+	}
+	for _, n := range c.Notifications {
+		n.MessageID = c.MessageID
+		n.Payload = strings.ReplaceAll(n.Payload, message.SequencePlaceholder, `"sequence":`+strconv.Itoa(out.Sequence))
+		db.untried.put(n.ID, untried{n, time.Now()})
+	}
 }
 
 const selectStatus = `

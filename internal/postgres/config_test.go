@@ -309,8 +309,9 @@ func TestHolderFollows(t *testing.T) {
 		}
 	}
 	await(31)
-	b.exec("select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen config' and datname = current_database()")
-	b.until("the connection is gone", func() bool { return b.listeners() == 0 })
+	pid := b.count("select pid from pg_stat_activity where query = 'listen config' and datname = current_database()")
+	b.exec("select pg_terminate_backend($1)", pid)
+	b.until("the connection is gone", func() bool { return b.count("select count(*) from pg_stat_activity where pid = $1", pid) == 0 })
 	await(32)
 	if h.Current().Accounts[b.owner].APIRateLimit != 32 {
 		t.Error("the holder shows an old snapshot")

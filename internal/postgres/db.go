@@ -96,6 +96,9 @@ type DB struct {
 	sealer Sealer
 	accept *acceptor
 	groups *groups
+
+	envelopes *recent[*message.Message]
+	untried   *recent[untried] // notifications of which no try was made
 }
 
 // Open connects and checks that the schema is complete. The caller closes the
@@ -123,7 +126,8 @@ func Open(ctx context.Context, c Config, sealer Sealer) (*DB, error) {
 		pool.Close()
 		return nil, err
 	}
-	db := &DB{pool: pool, sealer: sealer, groups: newGroups(pool, journalLanes)}
+	db := &DB{pool: pool, sealer: sealer, groups: newGroups(pool, journalLanes),
+		envelopes: newRecent[*message.Message](recentSize), untried: newRecent[untried](recentSize)}
 	db.accept = newAcceptor(db)
 	return db, nil
 }

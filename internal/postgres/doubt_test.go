@@ -168,6 +168,37 @@ func TestSettleDoubtInterrupted(t *testing.T) {
 	}
 }
 
+// A second process that has seen the receipt as a stranger names nothing more,
+// whether the first has just named a part or has finished.
+func TestNameDoubtTwice(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := b.doubtful(2)
+	r := b.strange("x1", message.ReceiptDelivered, nil)
+	name := func() {
+		t.Helper()
+		if _, err := b.nameDoubt(b.ctx, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	named := func() int {
+		t.Helper()
+		return b.count("select count(*) from segments where normalized_id is not null")
+	}
+	name()
+	name()
+	if n := named(); n != 1 {
+		t.Errorf("%d parts have the id", n)
+	}
+	if got := b.settle(r); got.Part != 1 || got.MessageID != m.ID {
+		t.Errorf("%+v", got)
+	}
+	name()
+	if n := named(); n != 1 {
+		t.Errorf("%d parts have the id after the end", n)
+	}
+}
+
 // The sweepers of two replicas look at the same receipts.
 func TestSettleDoubtTwice(t *testing.T) {
 	t.Parallel()

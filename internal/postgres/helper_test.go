@@ -55,8 +55,8 @@ func configOf(tb testing.TB, dsn string) Config {
 	return Config{Host: c.Host, Port: int(c.Port), User: c.User, Password: c.Password, Database: c.Database, SSLMode: "disable", MaxConns: 6}
 }
 
-// bench is a migrated database with one account, one vendor and a way in beside
-// the DB under test.
+// bundle is a migrated database with one account and one vendor, and the DB under
+// test on it.
 type bundle struct {
 	*DB
 	tb     testing.TB

@@ -41,6 +41,30 @@ func (db *DB) Message(ctx context.Context, id message.ID) (*message.Message, err
 	return m, nil
 }
 
+// Envelope is a message as it was accepted: what never changes afterwards. Its
+// status, and what became of it, may be out of date, so it serves decisions that
+// the record checks again when they are written. It comes from memory when this
+// process accepted the message a short while ago. The caller may change its
+// fields, not what its maps hold.
+func (db *DB) Envelope(ctx context.Context, id message.ID) (*message.Message, error) {
+	if m, ok := db.envelopes.get(id); ok {
+		out := *m
+		return &out, nil
+	}
+	return db.Message(ctx, id)
+}
+
+// remember keeps an accepted message for its first steps. One that waits for
+// its send time is not kept: until then it may be changed.
+func (db *DB) remember(m *message.Message) {
+	if m.Status != message.StatusAccepted || !m.SendAt.IsZero() {
+		return
+	}
+	kept := *m
+	kept.Parts = nil
+	db.envelopes.put(m.ID, &kept)
+}
+
 // AccountMessage reads one message of an account with its parts. Another
 // account's message is ReasonNotFound, as one that does not exist.
 func (db *DB) AccountMessage(ctx context.Context, account, id message.ID) (*message.Message, error) {

@@ -225,7 +225,7 @@ const selectDoubtful = `
 select s.message_id, s.part, s.attempt
 from segments s
 join messages m on m.id = s.message_id
-where s.state = 'in_doubt' and s.vendor_id = $1 and s.normalized_id is null
+where s.doubted and s.state = 'in_doubt' and s.vendor_id = $1 and s.normalized_id is null
   and s.sent_at between $4::timestamptz - interval '73 hours' and $4
   and ltrim(m.to_addr, '+') = $2 and ltrim(m.from_addr, '+') = $3
   and not exists (

@@ -11,14 +11,28 @@ import (
 	"github.com/postrider/postrider/internal/message"
 )
 
+// untried is a notification as it was written, and when.
+type untried struct {
+	message.Notification
+	at time.Time
+}
+
+// untriedFor is how long nobody else tries a new notification: half of what it
+// takes to be overdue.
+const untriedFor = 30 * time.Second
+
 const selectNotification = `
 select id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload, attempts, first_attempt_at, state
 from webhook_deliveries
 where id = $1`
 
 // Notification reads one delivery with its state. ReasonNotFound when there is
-// none.
+// none. The first reader after the write in this process gets it from memory:
+// nobody else has heard of it yet.
 func (db *DB) Notification(ctx context.Context, id message.ID) (message.Notification, message.NotificationState, error) {
+	if u, ok := db.untried.take(id); ok && time.Since(u.at) < untriedFor {
+		return u.Notification, message.NotificationPending, nil
+	}
 	var n message.Notification
 	var endpoint, about *message.ID
 	var first *time.Time
@@ -87,6 +101,7 @@ from counted c`
 
 // RecordAttempt writes what became of one try.
 func (db *DB) RecordAttempt(ctx context.Context, a message.NotificationAttempt) error {
+	db.untried.take(a.DeliveryID) // it is tried now, and not as it was remembered
 	detail := map[string]any{"attempt": a.Number, "http_status": a.HTTPStatus, "ms": a.Millis}
 	if a.Error != "" {
 		detail["error"] = a.Error
