@@ -32,8 +32,12 @@ type OutboundInput struct {
 	MessageID message.ID    `json:"message_id"`
 	AccountID message.ID    `json:"account_id"`
 	Class     message.Class `json:"class"`
-	SendAt    time.Time     `json:"send_at,omitzero"` // zero: at once
-	ExpiresAt time.Time     `json:"expires_at"`
+	// Vendor is the search attribute that the workflow was started with: the one
+	// that will be asked first, as far as was known. Each change of it costs a
+	// write to the search index.
+	Vendor    string    `json:"vendor,omitempty"`
+	SendAt    time.Time `json:"send_at,omitzero"` // zero: at once
+	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // OutboundResult is how it ended.
@@ -54,7 +58,7 @@ type State struct {
 
 // Outbound carries one message from acceptance to its last webhook.
 func Outbound(ctx workflow.Context, in OutboundInput) (OutboundResult, error) {
-	o := &outbound{in: in, told: make(map[message.ID]bool), state: State{Step: "accepted", Status: message.StatusAccepted}}
+	o := &outbound{in: in, indexed: in.Vendor, told: make(map[message.ID]bool), state: State{Step: "accepted", Status: message.StatusAccepted}}
 	// Whoever cancels the workflow in the Temporal UI wants the message withdrawn,
 	// not its process cut off: the steps run on a context that stays.
 	live, _ := workflow.NewDisconnectedContext(ctx)
@@ -81,6 +85,7 @@ type outbound struct {
 	in    OutboundInput
 	state State
 
+	indexed     string // value of the search attribute Vendor
 	reason      message.Reason
 	candidates  []route.Candidate
 	trail       []message.TrailEntry
@@ -146,7 +151,7 @@ func (o *outbound) run(ctx workflow.Context) error {
 // shows notes what the record shows. An end stays: a step that was under way
 // when the message was withdrawn does not bring it back to life.
 func (o *outbound) shows(status message.Status, reason message.Reason) {
-	if status == "" || o.state.Status.Final() && !status.Final() {
+	if status == "" || o.state.Status.Final() && !status.Final() || status == o.state.Status && reason == "" {
 		return
 	}
 	o.state.Status, o.reason = status, reason

@@ -166,11 +166,12 @@ func (o *outbound) pause(ctx workflow.Context, v *asked) error {
 // offer asks one vendor once: inside this task when the route has just found
 // room on a link of this process, else over the vendor's queue.
 func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (submit.Result, error) {
-	if o.state.Vendor != v.Name {
+	o.state.Vendor = v.Name
+	if o.indexed != v.Name {
 		if err := workflow.UpsertTypedSearchAttributes(ctx, AttrVendor.ValueSet(v.Name)); err != nil {
 			return submit.Result{}, err
 		}
-		o.state.Vendor = v.Name
+		o.indexed = v.Name
 	}
 	o.enter(ctx, "submit", "vendor "+v.Name, o.in.ExpiresAt)
 	// What has been decided so far the submit reads from the record.

@@ -222,7 +222,6 @@ func rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// one starts one workflow. Being started before counts as done.
 // makeRoom waits while many customers wait for their answers, up to holdBack.
 func (s *starter) makeRoom(ctx context.Context) {
 	if s.in.accepting.Load() <= crowd {
@@ -243,11 +242,12 @@ func (s *starter) makeRoom(ctx context.Context) {
 	}
 }
 
+// one starts one workflow. Being started before counts as done.
 func (s *starter) one(ctx context.Context, m message.Start) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	_, err := s.in.Temporal.Start(ctx, m.MessageID, workflows.OutboundInput{MessageID: m.MessageID, AccountID: m.AccountID,
-		Class: m.Class, SendAt: m.SendAt, ExpiresAt: m.ExpiresAt}, describe(m))
+		Class: m.Class, Vendor: m.Vendor, SendAt: m.SendAt, ExpiresAt: m.ExpiresAt}, describe(m))
 	return err
 }
 
@@ -265,6 +265,6 @@ func describe(m message.Start) About {
 	if !m.SendAt.IsZero() {
 		details += "- to be sent at " + m.SendAt.UTC().Format(time.RFC3339) + "\n"
 	}
-	return About{AccountID: m.AccountID, Campaign: m.CampaignID, Priority: m.Class.Priority(),
+	return About{AccountID: m.AccountID, Campaign: m.CampaignID, Vendor: m.Vendor, Priority: m.Class.Priority(),
 		Summary: fmt.Sprintf("%s %s → %s, %s, %s", m.Kind, m.From.Masked(), m.To.Masked(), m.Class, parts), Details: details}
 }

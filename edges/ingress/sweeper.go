@@ -134,8 +134,8 @@ func (s *sweeper) runStarts(ctx context.Context) {
 		case full:
 			age = hungryAge
 			timer.Reset(0)
-		case s.in.starter.leftSince(began.Add(-hungryAge)):
-			// It was too young for this look.
+		case s.in.starter.leftSince(began.Add(-2 * hungryAge)):
+			// It may have been too young for this look.
 			age = hungryAge
 			timer.Reset(hungryAge)
 		default:

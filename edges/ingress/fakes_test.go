@@ -1,0 +1,316 @@
+package ingress_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/postrider/postrider/activities/record"
+	"github.com/postrider/postrider/edges/ingress"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/workflows"
+)
+
+var errAway = errors.New("away")
+
+// journal keeps messages, outbox and work tables in memory. Rows age by the
+// clock of the test.
+type journal struct {
+	mu       sync.Mutex
+	down     error
+	accepted []message.Acceptance
+	keys     map[string]*message.Idempotency
+	outbox   map[message.ID]outboxRow
+	reads    map[message.ID]int // how often a row was handed out by Unstarted
+	looks    int                // calls of Unstarted
+	matched  message.Matched    // the answer to Receipt
+	receipts []message.Receipt
+	due      []message.ID
+	waiting  []message.Receipt
+	settled  map[message.ID]message.Matched // the answers to SettleDoubt
+	doubts   int                            // calls of SettleDoubt
+	overdue  []message.ID
+	deferred []message.ID
+	moved    *sync.Cond
+}
+
+type outboxRow struct {
+	message.Start
+	at time.Time
+}
+
+func newJournal() *journal {
+	j := &journal{keys: map[string]*message.Idempotency{}, outbox: map[message.ID]outboxRow{}, reads: map[message.ID]int{}, settled: map[message.ID]message.Matched{}}
+	j.moved = sync.NewCond(&j.mu)
+	return j
+}
+
+func (j *journal) do(f func()) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.down != nil {
+		return j.down
+	}
+	f()
+	j.moved.Broadcast()
+	return nil
+}
+
+// until waits for the journal to look as it should.
+func (j *journal) until(what func() bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for !what() {
+		j.moved.Wait()
+	}
+}
+
+func (j *journal) Accept(_ context.Context, a message.Acceptance) (out message.Accepted, err error) {
+	fail := j.do(func() {
+		if k := a.Idempotency; k != nil {
+			if first := j.keys[k.Key]; first != nil {
+				if first.BodyHash != k.BodyHash {
+					err = message.Refuse(message.ReasonIdempotencyMismatch, "another body")
+				}
+				out.Replay = first
+				return
+			}
+			j.keys[k.Key] = k
+		}
+		j.accepted = append(j.accepted, a)
+		if m := a.Message; m.Status == message.StatusAccepted {
+			j.put(message.Start{MessageID: m.ID, AccountID: m.AccountID, Class: m.Class})
+		}
+	})
+	return out, errors.Join(err, fail)
+}
+
+func (j *journal) put(s message.Start) { j.outbox[s.MessageID] = outboxRow{Start: s, at: time.Now()} }
+
+func (j *journal) Unstarted(_ context.Context, age time.Duration, limit int, underway []message.ID) (out []message.Start, err error) {
+	err = j.do(func() {
+		j.looks++
+		var rows []outboxRow
+		named := make(map[message.ID]bool, len(underway))
+		for _, id := range underway {
+			named[id] = true
+		}
+		for id, r := range j.outbox {
+			if time.Since(r.at) > age && !named[id] {
+				rows = append(rows, r)
+			}
+		}
+		slices.SortFunc(rows, func(a, b outboxRow) int {
+			return cmp.Or(a.Class.Priority()-b.Class.Priority(), bytes.Compare(a.MessageID[:], b.MessageID[:]))
+		})
+		for _, r := range rows[:min(limit, len(rows))] {
+			j.reads[r.MessageID]++
+			out = append(out, r.Start)
+		}
+	})
+	return out, err
+}
+
+func (j *journal) Started(_ context.Context, ids []message.ID) error {
+	return j.do(func() {
+		for _, id := range ids {
+			delete(j.outbox, id)
+		}
+	})
+}
+
+func (j *journal) Receipt(_ context.Context, r message.Receipt) (out message.Matched, err error) {
+	err = j.do(func() {
+		j.receipts = append(j.receipts, r)
+		out = j.matched
+	})
+	return out, err
+}
+
+func (j *journal) SettleDoubt(_ context.Context, r message.Receipt) (out message.Matched, err error) {
+	err = j.do(func() {
+		j.doubts++
+		out = j.settled[r.ID]
+		if out.Known {
+			j.waiting = slices.DeleteFunc(j.waiting, func(w message.Receipt) bool { return w.ID == r.ID })
+		}
+	})
+	return out, err
+}
+
+func (j *journal) Unmatched(_ context.Context, _ time.Duration, limit int) (out []message.Receipt, err error) {
+	err = j.do(func() { out = slices.Clone(j.waiting[:min(limit, len(j.waiting))]) })
+	return out, err
+}
+
+func (j *journal) SettlementsDue(_ context.Context, _ time.Duration, limit int) (out []message.ID, err error) {
+	err = j.do(func() { out = slices.Clone(j.due[:min(limit, len(j.due))]) })
+	return out, err
+}
+
+func (j *journal) OverdueNotifications(_ context.Context, _ time.Duration, limit int) (out []message.ID, err error) {
+	err = j.do(func() { out = slices.Clone(j.overdue[:min(limit, len(j.overdue))]) })
+	return out, err
+}
+
+func (j *journal) DeferNotifications(_ context.Context, ids []message.ID, _ time.Duration) error {
+	return j.do(func() {
+		j.deferred = append(j.deferred, ids...)
+		j.overdue = slices.DeleteFunc(j.overdue, func(id message.ID) bool { return slices.Contains(ids, id) })
+	})
+}
+
+// settle takes a due settlement away, as the record of an outcome does.
+func (j *journal) settle(id message.ID) {
+	_ = j.do(func() { j.due = slices.DeleteFunc(j.due, func(d message.ID) bool { return d == id }) })
+}
+
+// server is Temporal in memory.
+type server struct {
+	mu      sync.Mutex
+	down    error
+	takes   time.Duration // of one start
+	asked   int           // for starts
+	begun   map[message.ID]int
+	inputs  []workflows.OutboundInput
+	about   []ingress.About
+	now     int // starts under way
+	most    int // of them at once
+	told    map[message.ID]int
+	closed  map[message.ID]bool
+	posted  []string
+	cancels []message.ID
+	moved   *sync.Cond
+}
+
+func newServer() *server {
+	s := &server{begun: map[message.ID]int{}, told: map[message.ID]int{}, closed: map[message.ID]bool{}}
+	s.moved = sync.NewCond(&s.mu)
+	return s
+}
+
+func (s *server) until(what func() bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !what() {
+		s.moved.Wait()
+	}
+}
+
+func (s *server) setDown(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = err
+}
+
+func (s *server) Start(ctx context.Context, id message.ID, in workflows.OutboundInput, about ingress.About) (bool, error) {
+	s.mu.Lock()
+	s.asked++
+	s.now++
+	s.most = max(s.most, s.now)
+	takes, down := s.takes, s.down
+	s.mu.Unlock()
+	if takes > 0 {
+		timer := time.NewTimer(takes)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			down = ctx.Err()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.moved.Broadcast()
+	s.now--
+	if down != nil {
+		return false, down
+	}
+	s.begun[id]++
+	s.inputs, s.about = append(s.inputs, in), append(s.about, about)
+	return s.begun[id] > 1, nil
+}
+
+func (s *server) Decided(_ context.Context, id message.ID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.moved.Broadcast()
+	if s.down != nil {
+		return s.down
+	}
+	if s.closed[id] {
+		return message.Refuse(message.ReasonNotFound, "closed")
+	}
+	s.told[id]++
+	return nil
+}
+
+func (s *server) Cancel(_ context.Context, id message.ID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancels = append(s.cancels, id)
+	return s.down
+}
+
+func (s *server) PostWebhook(_ context.Context, label string, delivery message.ID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.moved.Broadcast()
+	if s.down != nil {
+		return s.down
+	}
+	s.posted = append(s.posted, label+" "+delivery.String())
+	return nil
+}
+
+type bundle struct {
+	*ingress.Ingress
+	journal  *journal
+	server   *server
+	config   *snapshot.Snapshot
+	account  *snapshot.Account
+	outcomes []record.Input // asked of the record for workflows that have ended
+	outcome  record.Result
+	mu       sync.Mutex
+}
+
+const (
+	number   = message.Address("+12025550143")
+	longCode = message.Address("+12025550150") // without a campaign
+)
+
+func setup(t testing.TB) *bundle {
+	t.Helper()
+	b := &bundle{journal: newJournal(), server: newServer()}
+	campaign, vendor := message.NewID(), message.NewID()
+	b.account = &snapshot.Account{ID: message.NewID(), Status: snapshot.AccountActive, DefaultClass: message.ClassConversation, Delivery: message.AtMostOnce, MaxParts: 10}
+	id := b.account.ID
+	b.config = &snapshot.Snapshot{
+		Accounts:  map[message.ID]*snapshot.Account{id: b.account},
+		Campaigns: map[message.ID]*snapshot.Campaign{campaign: {ID: campaign, AccountID: id, CampaignID: "C1", Status: snapshot.CampaignActive}},
+		Numbers:   map[message.Address]*snapshot.Number{number: {Number: number, AccountID: id, SMSEnabled: true, Campaign: campaign}},
+		Vendors:   map[message.ID]*snapshot.Vendor{vendor: {ID: vendor, Name: "acme", Active: true, SupportsUnicode: true}},
+		Routes:    []snapshot.Route{{ID: 1, VendorID: vendor, RatePerMsg: 4500}},
+	}
+	b.config.Index()
+	b.Ingress = &ingress.Ingress{Journal: b.journal, Temporal: b.server, Snapshot: func() *snapshot.Snapshot { return b.config },
+		Outcome: func(_ context.Context, in record.Input) (record.Result, error) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.outcomes = append(b.outcomes, in)
+			return b.outcome, nil
+		},
+		Log: slog.New(slog.DiscardHandler), Now: time.Now, Currency: "USD"}
+	return b
+}
+
+func (b *bundle) request() ingress.Request {
+	return ingress.Request{AccountID: b.account.ID, Edge: "rest", From: string(number), To: "+13105550117", Body: "hello"}
+}

@@ -1,0 +1,148 @@
+package workers_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"go.temporal.io/sdk/client"
+
+	"github.com/postrider/postrider/activities/submit"
+	"github.com/postrider/postrider/edges/vendors"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/stack/stacktest"
+	"github.com/postrider/postrider/workers"
+)
+
+// harbour makes the links of a fleet and remembers them in order.
+type harbour struct {
+	mu    sync.Mutex
+	links []*link
+	made  *sync.Cond
+	fail  error
+}
+
+func (h *harbour) make(*snapshot.Vendor) (vendors.Link, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	defer h.made.Broadcast()
+	if err := h.fail; err != nil {
+		h.fail = nil
+		return nil, err
+	}
+	l := newLink()
+	l.room = 7
+	h.links = append(h.links, l)
+	return l, nil
+}
+
+// nth waits for the nth link, from 0.
+func (h *harbour) nth(n int) *link {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for len(h.links) <= n {
+		h.made.Wait()
+	}
+	return h.links[n]
+}
+
+func fleet(t *testing.T) (*workers.Fleet, *harbour) {
+	t.Helper()
+	server := stacktest.Temporal(t)
+	c, err := client.Dial(client.Options{HostPort: server.Address(), Namespace: server.Namespace(), Logger: quiet{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	h := &harbour{}
+	h.made = sync.NewCond(&h.mu)
+	f := &workers.Fleet{Client: c, Namespace: server.Namespace(), Submit: &submit.Activities{}, Log: slog.New(slog.DiscardHandler),
+		Kinds: map[string]func(*snapshot.Vendor) (vendors.Link, error){"smpp": h.make}}
+	f.Start(t.Context())
+	t.Cleanup(func() {
+		f.StopWorkers()
+		f.Unbind(context.Background())
+	})
+	return f, h
+}
+
+func config(list ...snapshot.Vendor) *snapshot.Snapshot {
+	s := &snapshot.Snapshot{Vendors: map[message.ID]*snapshot.Vendor{}}
+	for _, v := range list {
+		s.Vendors[v.ID] = &v
+	}
+	return s
+}
+
+// The fleet follows the configuration: what is added is bound, what changes is
+// bound anew, what goes is unbound, and what is not ours is left alone.
+func TestFleetFollowsTheConfiguration(t *testing.T) {
+	f, h := fleet(t)
+	v := snapshot.Vendor{ID: message.NewID(), Name: "fleet-a", ProviderType: "smpp", Active: true, Version: 1}
+	foreign := snapshot.Vendor{ID: message.NewID(), Name: "fleet-b", ProviderType: "twilio", Active: true, Version: 1}
+	idle := snapshot.Vendor{ID: message.NewID(), Name: "fleet-c", ProviderType: "smpp", Version: 1}
+
+	f.Apply(config(v, foreign, idle))
+	first := h.nth(0)
+	first.until(func() bool { return first.started == 1 })
+
+	v.Version = 2
+	f.Apply(config(v, foreign, idle))
+	second := h.nth(1)
+	second.until(func() bool { return second.started == 1 })
+	first.until(func() bool { return first.stopped == 1 })
+
+	v.Active, idle.Active = false, true
+	f.Apply(config(v, foreign, idle))
+	third := h.nth(2)
+	third.until(func() bool { return third.started == 1 })
+	second.until(func() bool { return second.stopped == 1 })
+
+	// Another link that comes after it proves that an unchanged configuration
+	// has changed nothing.
+	f.Apply(config(idle, foreign))
+	last := snapshot.Vendor{ID: message.NewID(), Name: "fleet-d", ProviderType: "smpp", Active: true}
+	f.Apply(config(idle, foreign, last))
+	fourth := h.nth(3)
+	fourth.until(func() bool { return fourth.started == 1 })
+	if third.stopped != 0 || third.started != 1 {
+		t.Errorf("an unchanged vendor's link was started %d times and stopped %d", third.started, third.stopped)
+	}
+	if f.Connector(v.ID) != nil || f.Connector(foreign.ID) != nil || f.Room(v.ID) != 0 {
+		t.Error("there are links that should not be")
+	}
+
+	f.StopWorkers()
+	if f.Connector(idle.ID) == nil || f.Room(idle.ID) != 7 {
+		t.Error("the link went before the work under way had ended")
+	}
+	if status := f.Status(); len(status) != 2 {
+		t.Errorf("%d links", len(status))
+	}
+	f.Unbind(t.Context())
+	if third.stopped != 1 || fourth.stopped != 1 || f.Connector(idle.ID) != nil {
+		t.Error("links are left")
+	}
+}
+
+// A link that cannot be made keeps nobody else from binding, and is tried again
+// with the next configuration.
+func TestFleetWithABrokenVendor(t *testing.T) {
+	f, h := fleet(t)
+	v := snapshot.Vendor{ID: message.NewID(), Name: "fleet-e", ProviderType: "smpp", Active: true}
+	h.mu.Lock()
+	h.fail = errors.New("no certificate")
+	h.mu.Unlock()
+	f.Apply(config(v))
+	h.mu.Lock()
+	for h.fail != nil {
+		h.made.Wait()
+	}
+	h.mu.Unlock()
+	f.Apply(config(v))
+	l := h.nth(0)
+	l.until(func() bool { return l.started == 1 })
+}

@@ -1,0 +1,409 @@
+package workflows_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/postrider/postrider/activities/admit"
+	"github.com/postrider/postrider/activities/notify"
+	"github.com/postrider/postrider/activities/record"
+	"github.com/postrider/postrider/activities/route"
+	"github.com/postrider/postrider/activities/submit"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/workflows"
+)
+
+// down is the answer of a vendor whose queue nobody polls.
+const down submit.Outcome = "down"
+
+// steps are the activities of a message's life over one message held in memory.
+// A status moves only where it legally can; a test says what the policy, the
+// routing, the vendors and the customer's endpoint answer.
+type steps struct {
+	mu        sync.Mutex
+	status    message.Status
+	reason    message.Reason
+	history   []message.Status
+	receipts  message.Status // what the receipts have decided; empty: nothing yet
+	told      []message.Status
+	pending   []message.ID // deliveries that are not done
+	posts     int          // runs of PostWebhook
+	tries     int          // runs of TryWebhook
+	offers    []string     // vendors in the order they were asked, with "here" for a local submit
+	offeredAt []time.Time
+
+	admission  admit.Result
+	candidates []route.Candidate
+	vendor     func(name string, n int) (submit.Result, error) // n counts from 1 over all submits
+	inSubmit   func(n int)                                     // called while a submit is under way
+	webhook    func(n int) bool                                // whether the endpoint takes the nth try; nil: always
+	recordErr  func(in record.Input) error                     // a failure of the database; nil: none
+	chooseErr  error
+	chosen     func() // called after a route was chosen, before the step answers
+
+	retryAfter time.Duration // of a webhook that was not taken
+	moved      *sync.Cond    // of mu; told of every step; nil: nobody waits
+
+	env     *testsuite.TestWorkflowEnvironment
+	options []workflow.ActivityOptions // of the regular activities, in order
+	attrs   []temporal.SearchAttributes
+}
+
+func (s *steps) move(to message.Status) bool {
+	if !s.status.CanBecome(to) {
+		return false
+	}
+	s.status = to
+	s.history = append(s.history, to)
+	return true
+}
+
+func (s *steps) tell() []message.ID {
+	id := message.NewID()
+	s.pending = append(s.pending, id)
+	s.told = append(s.told, s.status)
+	return []message.ID{id}
+}
+
+func (s *steps) Admit(context.Context, admit.Input) (admit.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status.Final() {
+		return admit.Result{Status: s.status, Reason: s.reason, Notify: slices.Clone(s.pending)}, nil
+	}
+	r := s.admission
+	if !r.Allowed && s.move(r.Status) {
+		s.reason = r.Reason
+		r.Notify = s.tell()
+	}
+	return r, nil
+}
+
+func (s *steps) ChooseRoute(context.Context, route.Input) (route.Result, error) {
+	if s.chosen != nil {
+		defer s.chosen()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.chooseErr != nil {
+		return route.Result{}, s.chooseErr
+	}
+	if len(s.candidates) == 0 {
+		s.move(message.StatusRejected)
+		s.reason = message.ReasonNoRoute
+		return route.Result{Status: s.status, Reason: message.ReasonNoRoute, Notify: s.tell()}, nil
+	}
+	s.move(message.StatusQueued)
+	if s.status.Final() {
+		return route.Result{Status: s.status, Notify: slices.Clone(s.pending)}, nil
+	}
+	return route.Result{Candidates: s.candidates}, nil
+}
+
+func (s *steps) Submit(ctx context.Context, in submit.Input) (submit.Result, error) {
+	s.mu.Lock()
+	here := ""
+	if activity.GetInfo(ctx).IsLocalActivity {
+		here = " here"
+	}
+	s.offers = append(s.offers, in.Vendor.Name+here)
+	if s.env != nil {
+		s.offeredAt = append(s.offeredAt, s.env.Now())
+	}
+	n := len(s.offers)
+	if s.status.Final() {
+		defer s.mu.Unlock()
+		return submit.Result{Outcome: submit.Ended, Status: s.status, Reason: s.reason, Notify: slices.Clone(s.pending)}, nil
+	}
+	if s.receipts != "" {
+		defer s.mu.Unlock()
+		return submit.Result{Outcome: submit.Settled, Decided: true}, nil
+	}
+	s.mu.Unlock()
+	r, err := s.vendor(in.Vendor.Name, n)
+	if s.inSubmit != nil {
+		s.inSubmit(n)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.Outcome == down {
+		return submit.Result{}, s.nobodyPolls(ctx)
+	}
+	if err != nil {
+		return submit.Result{}, err
+	}
+	if s.status.Final() { // withdrawn meanwhile: the step to sending has lost
+		return submit.Result{Outcome: submit.Ended, Status: s.status, Reason: s.reason, Notify: slices.Clone(s.pending)}, nil
+	}
+	if s.status == message.StatusInDoubt {
+		s.move(message.StatusQueued)
+	}
+	s.move(message.StatusSending)
+	switch r.Outcome {
+	case submit.Sent:
+		s.move(message.StatusSent)
+		r.Notify = s.tell()
+		r.Decided = s.receipts != ""
+	case submit.InDoubt:
+		s.move(message.StatusInDoubt)
+		r.Notify = s.tell()
+	case submit.Busy, submit.Refused:
+		s.move(message.StatusQueued)
+	}
+	return r, nil
+}
+
+// nobodyPolls leaves the activity open until its time in the queue is over, as
+// the server would.
+func (s *steps) nobodyPolls(ctx context.Context) error {
+	token := activity.GetInfo(ctx).TaskToken
+	wait := s.options[len(s.options)-1].ScheduleToStartTimeout
+	s.env.RegisterDelayedCallback(func() {
+		// The activity may have been canceled by then.
+		_ = s.env.CompleteActivity(token, nil, temporal.NewTimeoutError(enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START, nil))
+	}, wait)
+	return activity.ErrResultPending
+}
+
+func (s *steps) RecordOutcome(_ context.Context, in record.Input) (record.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.recordErr != nil {
+		if err := s.recordErr(in); err != nil {
+			return record.Result{}, err
+		}
+	}
+	to, reason := in.To, in.Reason
+	if to == "" || to == message.StatusUnconfirmed && s.receipts != "" {
+		if s.receipts == "" {
+			return record.Result{Status: s.status, Reason: s.reason, Open: true}, nil
+		}
+		to, reason = s.receipts, ""
+		if s.status == message.StatusQueued {
+			s.move(message.StatusSending)
+		}
+	}
+	if !s.move(to) {
+		return record.Result{Status: s.status, Reason: s.reason, Notify: slices.Clone(s.pending)}, nil
+	}
+	s.reason = reason
+	r := record.Result{Status: to, Reason: reason, Changed: true}
+	if to != message.StatusScheduled {
+		r.Notify = s.tell()
+	}
+	return r, nil
+}
+
+func (s *steps) TryWebhook(_ context.Context, in notify.Input) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tries++
+	return s.take(in), nil
+}
+
+func (s *steps) take(in notify.Input) bool {
+	if s.webhook != nil && !s.webhook(s.tries+s.posts) {
+		return false
+	}
+	s.pending = slices.DeleteFunc(s.pending, func(id message.ID) bool { return id == in.DeliveryID })
+	return true
+}
+
+func (s *steps) PostWebhook(_ context.Context, in notify.Input) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.posts++
+	if s.take(in) {
+		return nil
+	}
+	return temporal.NewApplicationErrorWithOptions("not now", "webhook_pending", temporal.ApplicationErrorOptions{NextRetryDelay: s.retryAfter})
+}
+
+// optionsOf notes the options of the activities that a workflow asks for.
+type optionsOf struct {
+	interceptor.WorkerInterceptorBase
+	steps *steps
+}
+
+func (o *optionsOf) InterceptWorkflow(ctx workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+	return &inbound{WorkflowInboundInterceptorBase: interceptor.WorkflowInboundInterceptorBase{Next: next}, steps: o.steps}
+}
+
+type inbound struct {
+	interceptor.WorkflowInboundInterceptorBase
+	steps *steps
+}
+
+func (i *inbound) Init(out interceptor.WorkflowOutboundInterceptor) error {
+	return i.Next.Init(&outbound{WorkflowOutboundInterceptorBase: interceptor.WorkflowOutboundInterceptorBase{Next: out}, steps: i.steps})
+}
+
+type outbound struct {
+	interceptor.WorkflowOutboundInterceptorBase
+	steps *steps
+}
+
+func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
+	o.steps.mu.Lock()
+	o.steps.options = append(o.steps.options, workflow.GetActivityOptions(ctx))
+	o.steps.mu.Unlock()
+	return o.Next.ExecuteActivity(ctx, name, args...)
+}
+
+func (o *outbound) UpsertTypedSearchAttributes(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) error {
+	o.steps.mu.Lock()
+	o.steps.attrs = append(o.steps.attrs, temporal.NewSearchAttributes(attributes...))
+	o.steps.mu.Unlock()
+	return o.Next.UpsertTypedSearchAttributes(ctx, attributes...)
+}
+
+var start = time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
+
+const (
+	validity = 4 * time.Hour
+	grace    = 15 * time.Minute
+)
+
+type bundle struct {
+	*steps
+	t  *testing.T
+	in workflows.OutboundInput
+}
+
+// setup makes a world in which everything goes well over one vendor, acme,
+// whose link is elsewhere.
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	b := &bundle{t: t, steps: &steps{status: message.StatusAccepted, retryAfter: time.Hour}}
+	b.admission = admit.Result{Allowed: true}
+	b.candidates = []route.Candidate{{VendorID: message.NewID(), Name: "acme", Grace: grace}}
+	b.vendor = func(string, int) (submit.Result, error) { return submit.Result{Outcome: submit.Sent}, nil }
+	b.in = workflows.OutboundInput{MessageID: message.NewID(), AccountID: message.NewID(), Class: message.ClassConversation, ExpiresAt: start.Add(validity)}
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet{})
+	b.env = suite.NewTestWorkflowEnvironment()
+	b.env.SetTestTimeout(time.Minute)
+	b.env.SetStartTime(start)
+	b.env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&optionsOf{steps: b.steps}}})
+	b.env.RegisterActivity(b.steps)
+	b.env.RegisterWorkflowWithOptions(workflows.Outbound, workflow.RegisterOptions{Name: workflows.OutboundType})
+	return b
+}
+
+// second adds a vendor, zeta, behind acme.
+func (b *bundle) second() *bundle {
+	b.candidates = append(b.candidates, route.Candidate{VendorID: message.NewID(), Name: "zeta", Grace: grace})
+	return b
+}
+
+// at runs f so long after the start.
+func (b *bundle) at(d time.Duration, f func()) { b.env.RegisterDelayedCallback(f, d) }
+
+// receipt lets receipts decide the message and tells the workflow by update.
+func (b *bundle) receipt(d time.Duration, status message.Status) {
+	b.at(d, func() {
+		b.decide(status)
+		b.env.UpdateWorkflow(workflows.UpdateDecided, "", &testsuite.TestUpdateCallback{
+			OnReject:   func(err error) { b.t.Errorf("the update was refused: %v", err) },
+			OnAccept:   func() {},
+			OnComplete: func(any, error) {},
+		})
+	})
+}
+
+func (b *bundle) decide(status message.Status) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.receipts = status
+}
+
+// cancel withdraws the message and gives its answer to check.
+func (b *bundle) cancel(d time.Duration, check func(err error)) {
+	b.at(d, func() {
+		b.env.UpdateWorkflow(workflows.UpdateCancel, "", &testsuite.TestUpdateCallback{
+			OnReject:   func(err error) { b.t.Errorf("the update was refused: %v", err) },
+			OnAccept:   func() {},
+			OnComplete: func(_ any, err error) { check(err) },
+		})
+	})
+}
+
+// run carries the message to its end, which must be final, the same for the
+// workflow and the record, and told to the customer.
+func (b *bundle) run(status message.Status, reason message.Reason) time.Duration {
+	b.t.Helper()
+	b.env.ExecuteWorkflow(workflows.OutboundType, b.in)
+	if !b.env.IsWorkflowCompleted() {
+		b.t.Fatal("the workflow has not ended")
+	}
+	var r workflows.OutboundResult
+	if err := b.env.GetWorkflowResult(&r); err != nil {
+		b.t.Fatalf("the workflow failed: %v", err)
+	}
+	b.check(r, status, reason)
+	return b.env.Now().Sub(start)
+}
+
+func (b *bundle) check(r workflows.OutboundResult, status message.Status, reason message.Reason) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r.Status != status || r.Reason != reason {
+		b.t.Errorf("the workflow says %+v, want %s, %q", r, status, reason)
+	}
+	if b.status != status || !status.Final() {
+		b.t.Errorf("the record says %s, want %s", b.status, status)
+	}
+	if len(b.told) == 0 || b.told[len(b.told)-1] != status {
+		b.t.Errorf("the customer was told %v", b.told)
+	}
+	if n := len(b.attrs); n == 0 {
+		b.t.Error("no search attributes")
+	} else if v, ok := b.attrs[n-1].GetKeyword(workflows.AttrOutcome); !ok || v != string(status) {
+		b.t.Errorf("Outcome is %q", v)
+	}
+}
+
+func (b *bundle) offered(want ...string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Equal(b.offers, want) {
+		b.t.Errorf("offered to %v, want %v", b.offers, want)
+	}
+}
+
+func (b *bundle) toldOf(want ...message.Status) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Equal(b.told, want) {
+		b.t.Errorf("told %v, want %v", b.told, want)
+	}
+}
+
+var errAway = errors.New("the database is away")
+
+// quiet drops the log.
+type quiet struct{}
+
+func (quiet) Debug(string, ...any) {}
+func (quiet) Info(string, ...any)  {}
+func (quiet) Warn(string, ...any)  {}
+func (quiet) Error(string, ...any) {}
+
+func ignore() *testsuite.TestUpdateCallback {
+	return &testsuite.TestUpdateCallback{OnReject: func(error) {}, OnAccept: func() {}, OnComplete: func(any, error) {}}
+}
