@@ -167,11 +167,6 @@ func (j *journal) DeferNotifications(_ context.Context, ids []message.ID, _ time
 	})
 }
 
-// settle takes a due settlement away, as the record of an outcome does.
-func (j *journal) settle(id message.ID) {
-	_ = j.do(func() { j.due = slices.DeleteFunc(j.due, func(d message.ID) bool { return d == id }) })
-}
-
 // server is Temporal in memory.
 type server struct {
 	mu      sync.Mutex
