@@ -56,7 +56,8 @@ test-race: installed ## all tests but the end-to-end ones under the race detecto
 	@go test -race -count=1 -timeout $(TEST_TIMEOUT) $(UNIT)
 
 .PHONY: bench
-bench: ## put load on a running `make run` and report what it carried; BENCH_FLAGS=-h lists the choices
+bench: ## start a stack of its own, put load on it and report what it carried; BENCH_FLAGS=-h lists the choices
+	@sh deploy/install.sh
 	@go run ./internal/bench $(BENCH_FLAGS)
 
 .PHONY: fuzz
