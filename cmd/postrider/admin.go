@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/user"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -274,8 +275,8 @@ func micros(s string) (message.Micros, error) {
 	if len(frac) > 6 {
 		return 0, fmt.Errorf("rate %q: at most six decimals", s)
 	}
-	var n int64
-	if _, err := fmt.Sscanf(whole+frac+strings.Repeat("0", 6-len(frac)), "%d", &n); err != nil || n < 0 {
+	n, err := strconv.ParseInt(whole+frac+strings.Repeat("0", 6-len(frac)), 10, 64)
+	if err != nil || n < 0 || whole == "" {
 		return 0, fmt.Errorf("rate %q: want a decimal number such as 0.0045", s)
 	}
 	return message.Micros(n), nil

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,6 +29,10 @@ type Config struct {
 	// PublicURL is where customers reach the API; it stands in the pages'
 	// examples.
 	PublicURL string `env:"PUBLIC_URL"`
+	// TrustedProxies are the addresses (CIDR, comma-separated) of the proxies
+	// whose X-Forwarded-For is believed. Without it, allowed addresses and the
+	// limits per address see the proxy only.
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES"`
 	// MetricsHost and MetricsPort serve /metrics, /healthz and /readyz. They are
 	// not for the public.
 	MetricsHost string `env:"METRICS_HOST" envDefault:"0.0.0.0"`

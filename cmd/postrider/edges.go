@@ -60,6 +60,8 @@ func (g *Gateway) startREST(ctx context.Context) error {
 		},
 		RateLimited: func(message.ID, bool) { g.metrics.RateExceeded.WithLabelValues("customer").Inc() },
 		PublicURL:   g.Config.PublicURL,
+
+		TrustedProxies: g.Config.TrustedProxies,
 	}
 	l, err := listen(g.Config.APIHost, g.Config.APIPort)
 	if err != nil {

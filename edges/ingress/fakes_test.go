@@ -25,6 +25,7 @@ var errAway = errors.New("away")
 type journal struct {
 	mu       sync.Mutex
 	down     error
+	slow     chan struct{} // acceptances from the edge "slow" wait for it
 	accepted []message.Acceptance
 	keys     map[string]*message.Idempotency
 	outbox   map[message.ID]outboxRow
@@ -73,6 +74,9 @@ func (j *journal) until(what func() bool) {
 }
 
 func (j *journal) Accept(_ context.Context, a message.Acceptance) (out message.Accepted, err error) {
+	if a.Message.Edge == "slow" {
+		<-j.slow
+	}
 	fail := j.do(func() {
 		if k := a.Idempotency; k != nil {
 			if first := j.keys[k.Key]; first != nil {

@@ -99,6 +99,49 @@ func TestAcceptNeverWaitsForTemporal(t *testing.T) {
 	})
 }
 
+// While many customers wait for their answers, starts make room for them: for a
+// second at most, and not longer than the crowd stays.
+func TestStartsMakeRoomForAcceptance(t *testing.T) {
+	for name, c := range map[string]struct {
+		crowd int
+		leave time.Duration // 0: it stays
+		want  time.Duration
+	}{"alone": {0, 0, 0}, "a crowd that stays": {20, 0, time.Second}, "a crowd that leaves": {20, 400 * time.Millisecond, 400 * time.Millisecond}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := setup(t)
+				b.journal.slow = make(chan struct{})
+				b.Start(t.Context())
+				for range c.crowd {
+					go func() {
+						r := b.request()
+						r.Edge = "slow"
+						_, _ = b.Accept(context.Background(), r)
+					}()
+				}
+				synctest.Wait()
+				began := time.Now()
+				out, err := b.Accept(t.Context(), b.request())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.leave > 0 {
+					pass(c.leave)
+					close(b.journal.slow)
+				}
+				b.server.until(func() bool { return b.server.begun[out.Message.ID] == 1 })
+				if took := time.Since(began); took < c.want || took > c.want+100*time.Millisecond {
+					t.Errorf("started after %s, want %s", took, c.want)
+				}
+				if c.leave == 0 {
+					close(b.journal.slow)
+				}
+				b.Stop()
+			})
+		})
+	}
+}
+
 // While Temporal refuses, the starters do not spin, and one line says how many
 // messages wait.
 func TestStartsRestWhileTemporalIsAway(t *testing.T) {

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestReadConfig(t *testing.T) {
+	t.Setenv("POSTRIDER_KEY_FILE", "/tmp/keys")
+	t.Setenv("API_PORT", "18080")
+	t.Setenv("TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.1/32")
+	c, err := readConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")}
+	if c.APIPort != 18080 || c.MetricsPort != 9090 || !slices.Equal(c.TrustedProxies, want) {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestReadConfigRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		env  map[string]string
+		says string
+	}{
+		{"no keys", nil, "POSTRIDER_KEYS"},
+		{"two places for keys", map[string]string{"POSTRIDER_KEYS": "a:b", "POSTRIDER_KEY_FILE": "f"}, "not both"},
+		{"port out of range", map[string]string{"POSTRIDER_KEY_FILE": "f", "API_PORT": "70000"}, "API_PORT"},
+		{"port as text", map[string]string{"POSTRIDER_KEY_FILE": "f", "METRICS_PORT": "http"}, "MetricsPort"},
+		{"proxy without a mask", map[string]string{"POSTRIDER_KEY_FILE": "f", "TRUSTED_PROXIES": "10.0.0.1"}, "TrustedProxies"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for k, v := range c.env {
+				t.Setenv(k, v)
+			}
+			if _, err := readConfig(); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("it says %v, want something of %s", err, c.says)
+			}
+		})
+	}
+}
+
+func TestParseRoles(t *testing.T) {
+	all, err := parseRoles("")
+	if err != nil || len(all) != len(allRoles) {
+		t.Errorf("%v, %v", all, err)
+	}
+	some, err := parseRoles("rest, messages")
+	if err != nil || len(some) != 2 || !some["rest"] || !some["messages"] {
+		t.Errorf("%v, %v", some, err)
+	}
+	if _, err := parseRoles("rest,nonsense"); err == nil {
+		t.Error("an unknown role passed")
+	}
+}
+
+func TestMicros(t *testing.T) {
+	for s, want := range map[string]int64{"0": 0, "0.0045": 4500, "1": 1_000_000, "12.5": 12_500_000, "0.000001": 1} {
+		if got, err := micros(s); err != nil || int64(got) != want {
+			t.Errorf("%s is %d, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "x", "-1", "0.0000001", "1,5"} {
+		if got, err := micros(s); err == nil {
+			t.Errorf("%q passed as %d", s, got)
+		}
+	}
+}
