@@ -26,6 +26,9 @@ func (g *Gateway) vendorKinds() map[string]func(*snapshot.Vendor) (vendors.Link,
 	}
 }
 
+// noteTimeout bounds a note in the database that nobody waits for.
+const noteTimeout = 5 * time.Second
+
 // refuseInbound leaves inbound messages with the vendor, which keeps them and
 // tries again: nothing here could deliver them yet, and an answer that says
 // "taken" would lose them.
@@ -47,13 +50,14 @@ func (g *Gateway) startREST(ctx context.Context) error {
 		CheckURL: func(u *url.URL) error { return webhook.ValidateURL(u.String(), policy) },
 		Ready:    g.checks,
 		CredentialUsed: func(id message.ID) {
-			go func() { // bounded by its timeout; the edge calls this once a minute for each key
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			// The edge calls this once a minute for each key, and must not wait.
+			g.background.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), noteTimeout)
 				defer cancel()
 				if err := g.db.CredentialUsed(ctx, id); err != nil {
 					g.Log.Debug("use of a key not noted", "error", err)
 				}
-			}()
+			})
 		},
 		Observe: func(operation string, status int, took time.Duration) {
 			g.metrics.APIRequests.WithLabelValues(operation, fmt.Sprint(status)).Observe(took.Seconds())

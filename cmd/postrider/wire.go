@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -52,6 +53,8 @@ type Gateway struct {
 
 	ready  readiness
 	health healthWatch
+
+	background sync.WaitGroup // servers and small notes; close waits for them
 }
 
 // Times of the shutdown, in its order.
@@ -238,6 +241,7 @@ func (g *Gateway) close() {
 	if g.ops != nil {
 		g.ops.stop()
 	}
+	g.background.Wait()
 	if g.sender != nil {
 		g.sender.Close()
 	}
@@ -275,9 +279,9 @@ func listen(host string, port int) (net.Listener, error) {
 
 // serve runs a server and reports an end that nobody asked for.
 func (g *Gateway) serve(name string, run func() error) {
-	go func() { // ends with the server's Shutdown, which shutdown waits for
+	g.background.Go(func() {
 		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			g.ready.fail(fmt.Errorf("%s: %w", name, err))
 		}
-	}()
+	})
 }
