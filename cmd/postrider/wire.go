@@ -23,6 +23,7 @@ import (
 	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/edges/ingress"
+	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/secret"
 	"github.com/postrider/postrider/internal/snapshot"
@@ -133,8 +134,12 @@ func (g *Gateway) instance() string {
 	if err != nil {
 		host = "unknown"
 	}
-	return host + "-" + strconv.Itoa(os.Getpid())
+	return host + "-" + strconv.Itoa(os.Getpid()) + "-" + startMark
 }
+
+// startMark tells this run of the process from others of the same host and number:
+// in a container both are the same after every restart.
+var startMark = message.Hex32(message.NewID())[24:]
 
 func (g *Gateway) joinIngress() {
 	policy := g.webhookPolicy()
@@ -146,6 +151,7 @@ func (g *Gateway) joinIngress() {
 		Log:      g.Log.With("part", "ingress"),
 		Now:      time.Now,
 		Starters: g.Config.Starters,
+		NoStarts: !g.Roles["messages"],
 		Currency: g.Config.Currency,
 		Metrics:  g.ingressMetrics(),
 		Outcome: func(ctx context.Context, in record.Input) (record.Result, error) {
@@ -186,8 +192,9 @@ func (g *Gateway) start(ctx context.Context) error {
 		g.keep(ctx, "notify", func() worker.Worker { return workers.Notify(g.temporal, g.steps) })
 	}
 	// The starters need a messages worker of the same process to start eagerly;
-	// other processes leave their messages in the outbox for them.
-	if g.Roles["messages"] {
+	// other processes leave their messages in the outbox for them, and tell
+	// workflows of the receipts that came over their links.
+	if g.Roles["messages"] || g.Roles["vendors"] {
 		g.ingress.Start(ctx)
 	}
 	g.registerGauges()
@@ -219,9 +226,7 @@ func (g *Gateway) shutdown() {
 		}
 	}
 	cancel()
-	if g.Roles["messages"] {
-		g.ingress.Stop()
-	}
+	g.ingress.Stop()
 	g.health.stop()
 	g.fleet.StopWorkers()
 	for _, k := range g.keepers {
