@@ -255,9 +255,13 @@ func (h *hookSink) wait(ctx context.Context, n int) {
 }
 
 func (d *dev) printPlaces() {
+	ui := d.ui + "/namespaces/" + d.config.TemporalNamespace + "/workflows"
+	if d.ui == "" {
+		ui = "that of the Temporal at " + d.config.TemporalAddress + ", namespace " + d.config.TemporalNamespace
+	}
 	d.say(`
 API docs      %s/docs
-Temporal UI   %s/namespaces/%s/workflows
+Temporal UI   %s
 metrics       http://127.0.0.1:%d/metrics
 SMSC counts   http://%s/stats
 logs          %s/log
@@ -270,7 +274,7 @@ Send one yourself:
   curl -sS -u '%s:%s' -H 'Content-Type: application/json' \
     -d '{"from":"%s","to":"+13105550123","body":"Hello from Postrider"}' %s/v1/messages
 
-Ctrl-C stops everything.`, d.url(), d.ui, d.config.TemporalNamespace, d.config.MetricsPort, d.smsc.HTTP, d.flags.dir, d.flags.dir,
+Ctrl-C stops everything.`, d.url(), ui, d.config.MetricsPort, d.smsc.HTTP, d.flags.dir, d.flags.dir,
 		d.demo.APIKey, d.demo.APISecret, d.demo.APIKey, d.demo.APISecret, d.demo.From, d.url())
 }
 
