@@ -80,8 +80,20 @@ func (s *stats) submit(now time.Time) {
 	s.peak = max(s.peak, *n)
 }
 
-func (s *stats) refused(st smpp.Status) {
-	s.count(func(c *counts) { c.Refused[st.String()]++ })
+// answered and refused count an answer before it is written, so that who has
+// read it finds it counted; n is -1 for one that could not be written. A reset
+// in between has forgotten it already.
+func (s *stats) answered(n int) {
+	s.count(func(c *counts) { c.Answered = max(c.Answered+n, 0) })
+}
+
+func (s *stats) refused(st smpp.Status, n int) {
+	s.count(func(c *counts) {
+		name := st.String()
+		if c.Refused[name] += n; c.Refused[name] <= 0 {
+			delete(c.Refused, name)
+		}
+	})
 }
 
 // advanceLocked empties the seconds that began since the last look.

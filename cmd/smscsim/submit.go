@@ -144,20 +144,18 @@ func (p *peer) accept(r *smpp.Request, id string) {
 	if r.ID == smpp.IDDataSM {
 		body = &smpp.DataSMResp{MessageID: id}
 	}
-	err := r.Respond(smpp.StatusOK, body)
-	p.sim.stats.count(func(c *counts) {
-		if err == nil {
-			c.Answered++
-		} else {
-			c.Unanswered++
-		}
-	})
+	p.sim.stats.answered(1)
+	if r.Respond(smpp.StatusOK, body) != nil {
+		p.sim.stats.answered(-1)
+		p.sim.stats.count(func(c *counts) { c.Unanswered++ })
+	}
 }
 
 func (p *peer) refuse(r *smpp.Request, st smpp.Status) {
 	p.open.Add(-1)
-	if r.Respond(st, nil) == nil {
-		p.sim.stats.refused(st)
+	p.sim.stats.refused(st, 1)
+	if r.Respond(st, nil) != nil {
+		p.sim.stats.refused(st, -1)
 	}
 }
 
