@@ -147,6 +147,10 @@ func dynamicConfig(o *options) dynamicconfig.StaticClient {
 		dynamicconfig.HistoryPersistenceMaxQPS.Key():           unlimited,
 		dynamicconfig.MatchingPersistenceMaxQPS.Key():          unlimited,
 		dynamicconfig.WorkerPersistenceMaxQPS.Key():            unlimited,
+		// The search index may be a second behind. A shard then reads its visibility tasks in batches, and
+		// the server leaves out the "started" and "changed" entries of a workflow that has ended by the
+		// time they come up: one write to the index instead of three for a message that is done at once.
+		dynamicconfig.VisibilityProcessorMaxPollRPS.Key(): 1,
 		// Lists scan; 100 a second serves a UI and tests, and still bounds a loop gone wild.
 		dynamicconfig.FrontendMaxNamespaceVisibilityRPSPerInstance.Key(): 100,
 		// Setting a vendor's rate (UpdateTaskQueueConfig) counts as one of these; the default is 1 a second.

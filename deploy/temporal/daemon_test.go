@@ -264,10 +264,11 @@ func testPostgresAway(t *testing.T, pg *testPostgres, d *process, c client.Clien
 	t.Logf("working %s after Postgres was started again", time.Since(back).Round(time.Millisecond))
 }
 
-// testRestart starts on the same data with one attribute more and another retention.
+// testRestart starts on the same data, over the Unix socket, with one attribute more and another
+// retention.
 func testRestart(t *testing.T, pg *testPostgres) {
 	began := time.Now()
-	d := start(t, pg.env(), append(pg.flags(), "--ui-port", "0", "--retention", "24h", "--search-attribute",
+	d := start(t, pg.env(), append(pg.flags(), "--pg-host", pg.sockets(), "--ui-port", "0", "--retention", "24h", "--search-attribute",
 		"Account=Keyword,Vendor=Keyword,Campaign=Keyword,Outcome=Keyword", "--search-attribute", "Region=Keyword")...)
 	t.Logf("second start, with a changed namespace: %s", time.Since(began).Round(time.Millisecond))
 	if d.UI != "" || !strings.Contains(d.readyLine, " ui off ") {
@@ -291,7 +292,7 @@ func testRestart(t *testing.T, pg *testPostgres) {
 	}
 
 	began = time.Now()
-	d = start(t, pg.env(), append(pg.flags(), "--ui-port", "0", "--retention", "24h", "--search-attribute", "Account=Keyword")...)
+	d = start(t, pg.env(), append(pg.flags(), "--pg-host", pg.sockets(), "--ui-port", "0", "--retention", "24h", "--search-attribute", "Account=Keyword")...)
 	t.Logf("third start, with nothing to change: %s", time.Since(began).Round(time.Millisecond))
 	if code := d.stop(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d after SIGTERM", code)

@@ -164,7 +164,7 @@ func (o *options) declare(fs *flag.FlagSet) {
 	fs.StringVar(&o.LogLevel, "log-level", "warn", "one of "+strings.Join(logLevels, ", "))
 	fs.StringVar(&o.Namespace, "namespace", "postrider", "namespace to create and keep as declared")
 	fs.StringVar(&o.Postgres.Database, "pg-db", "temporal", "core database; created if missing")
-	fs.StringVar(&o.Postgres.Host, "pg-host", "127.0.0.1", "Postgres host")
+	fs.StringVar(&o.Postgres.Host, "pg-host", "127.0.0.1", "Postgres host, or the folder of its Unix socket, over which a statement costs less")
 	fs.StringVar(&o.Postgres.Password, "pg-password", "", "Postgres password; better given in the environment, where ps does not show it")
 	fs.IntVar(&o.Postgres.Port, "pg-port", 5432, "Postgres port")
 	fs.StringVar(&o.Postgres.User, "pg-user", "temporal", "Postgres user; must own both databases")

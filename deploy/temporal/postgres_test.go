@@ -100,11 +100,14 @@ func (c *testPostgres) command(name string, args ...string) *exec.Cmd {
 func (c *testPostgres) start() {
 	c.t.Helper()
 	c.cmd = c.command("postgres", "-D", c.data, "-p", strconv.Itoa(c.Port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off")
+		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+c.sockets(), "-c", "fsync=off")
 	if err := c.cmd.Start(); err != nil {
 		c.t.Fatal(err)
 	}
 }
+
+// sockets is the folder of the Unix socket.
+func (c *testPostgres) sockets() string { return filepath.Dir(c.data) }
 
 // stop ends Postgres, cutting its clients off.
 func (c *testPostgres) stop() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -44,7 +45,7 @@ const (
 // one node, next to its Postgres.
 type postgresOptions struct {
 	Database           string
-	Host               string
+	Host               string // a name, an address or the folder of a Unix socket
 	Password           string
 	Port               int
 	User               string
@@ -74,33 +75,51 @@ func (p postgresOptions) address() string {
 	return net.JoinHostPort(p.Host, strconv.Itoa(p.Port))
 }
 
+// target is the address in a URL, which has no room for the folder of a Unix socket; a parameter
+// then names it, and wins.
+func (p postgresOptions) target() (address string, parameters url.Values) {
+	if !filepath.IsAbs(p.Host) {
+		return p.address(), url.Values{}
+	}
+	return net.JoinHostPort("socket", strconv.Itoa(p.Port)), url.Values{"host": {p.Host}}
+}
+
 // connect opens one connection for work that the server's own pools do not do.
 func (p postgresOptions) connect(ctx context.Context, database string) (*pgx.Conn, error) {
+	address, parameters := p.target()
+	parameters.Set("sslmode", "disable")
+	parameters.Set("connect_timeout", "5")
+	parameters.Set("application_name", "temporald")
 	target := url.URL{
 		Scheme:   "postgres",
 		User:     url.UserPassword(p.User, p.Password),
-		Host:     p.address(),
+		Host:     address,
 		Path:     database,
-		RawQuery: "sslmode=disable&connect_timeout=5&application_name=temporald",
+		RawQuery: parameters.Encode(),
 	}
 	return pgx.Connect(ctx, target.String())
 }
 
 // sqlConfig is the server's view of one of the databases.
 func (p postgresOptions) sqlConfig(database string, conns int) *config.SQL {
+	address, parameters := p.target()
+	// The statements are few and their plans do not depend on the values; planning them anew took a
+	// twentieth of the database's time.
+	attributes := map[string]string{"plan_cache_mode": "force_generic_plan"}
+	for name := range parameters {
+		attributes[name] = parameters.Get(name)
+	}
 	return &config.SQL{
-		PluginName:      postgresql.PluginNamePGX,
-		ConnectAddr:     p.address(),
-		ConnectProtocol: "tcp",
-		User:            p.User,
-		Password:        p.Password,
-		DatabaseName:    database,
-		MaxConns:        conns,
-		MaxIdleConns:    conns, // an idle limit below the maximum reconnects under every burst
-		MaxConnLifetime: time.Hour,
-		// The statements are few and their plans do not depend on the values; planning them anew took a
-		// twentieth of the database's time.
-		ConnectAttributes: map[string]string{"plan_cache_mode": "force_generic_plan"},
+		PluginName:        postgresql.PluginNamePGX,
+		ConnectAddr:       address,
+		ConnectProtocol:   "tcp",
+		User:              p.User,
+		Password:          p.Password,
+		DatabaseName:      database,
+		MaxConns:          conns,
+		MaxIdleConns:      conns, // an idle limit below the maximum reconnects under every burst
+		MaxConnLifetime:   time.Hour,
+		ConnectAttributes: attributes,
 	}
 }
 

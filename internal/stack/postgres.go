@@ -51,7 +51,7 @@ type PostgresConfig struct {
 
 // PostgresServer is what a client needs to know of a server.
 type PostgresServer struct {
-	Host     string
+	Host     string // a name, an address or the folder of a Unix socket
 	Password string // empty when the server asks for none
 	Port     int
 	User     string
@@ -133,13 +133,22 @@ func (p *Postgres) LogFile() string { return filepath.Join(p.home, "postgres.log
 // Port is the TCP port on 127.0.0.1; a Restart keeps it.
 func (p *Postgres) Port() int { return p.cfg.Port }
 
-// Server is what a client needs.
+// Server is what a client needs. Its Host is the folder of the Unix socket, over which a statement
+// costs less than over TCP, or 127.0.0.1 where the socket's path would be longer than an address may be.
 func (p *Postgres) Server() PostgresServer {
-	return PostgresServer{Host: loopback, Password: p.password, Port: p.cfg.Port, User: superuser}
+	s := PostgresServer{Host: loopback, Password: p.password, Port: p.cfg.Port, User: superuser}
+	if dir := p.socketDir(); dir != "" {
+		s.Host = dir
+	}
+	return s
 }
 
 // DSN is the URL of a database over TCP. It contains the password.
-func (p *Postgres) DSN(database string) string { return p.Server().DSN(database) }
+func (p *Postgres) DSN(database string) string {
+	s := p.Server()
+	s.Host = loopback
+	return s.DSN(database)
+}
 
 // DSN is the URL of a database, without TLS. It contains the password.
 func (s PostgresServer) DSN(database string) string {
@@ -150,21 +159,9 @@ func (s PostgresServer) DSN(database string) string {
 	if s.Password == "" {
 		u.User = url.User(s.User)
 	}
-	return u.String()
-}
-
-// SocketDSN is the URL of a database over the Unix socket, or the one over TCP where the socket's
-// path would be longer than an address may be. It contains the password.
-func (p *Postgres) SocketDSN(database string) string {
-	if p.socketDir() == "" {
-		return p.DSN(database)
+	if filepath.IsAbs(s.Host) {
+		u.Host, u.RawQuery = "", url.Values{"host": {s.Host}, "port": {strconv.Itoa(s.Port)}, "sslmode": {"disable"}}.Encode()
 	}
-	u, err := url.Parse(p.DSN(database))
-	if err != nil {
-		return p.DSN(database)
-	}
-	query := url.Values{"host": {p.sockets()}, "port": {strconv.Itoa(p.cfg.Port)}, "sslmode": {"disable"}}
-	u.Host, u.RawQuery = "", query.Encode()
 	return u.String()
 }
 

@@ -91,11 +91,11 @@ func TestPostgresKeepsItsState(t *testing.T) {
 	}
 	<-pg.Done()
 	again := stacktest.StartPostgres(t, stack.PostgresConfig{Dir: dir}) // as a second `make run` does
-	if got := value(t, again.SocketDSN("kept"), "select count(*)::text from row"); got != "4" {
+	if got := value(t, again.Server().DSN("kept"), "select count(*)::text from row"); got != "4" {
 		t.Errorf("%s rows in the next run", got)
 	}
-	if got := value(t, again.SocketDSN("kept"), "select coalesce(inet_server_addr()::text, 'socket')"); got != "socket" {
-		t.Errorf("SocketDSN led to %s", got)
+	if got := value(t, again.Server().DSN("kept"), "select coalesce(inet_server_addr()::text, 'socket')"); got != "socket" {
+		t.Errorf("Server led to %s", got)
 	}
 	if err := stack.RemovePostgres(dir); err == nil || !strings.Contains(err.Error(), "stop what started it") {
 		t.Errorf("removing a running one: %v", err)
