@@ -181,6 +181,7 @@ func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (sub
 		v.Here = false
 		r, done, err := o.submitHere(ctx, in)
 		if done {
+			o.here = r.Outcome == submit.Sent
 			return r, err
 		}
 	}
@@ -198,6 +199,7 @@ func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (sub
 // is the way out: the link has gone, or the journal could not be read. If
 // anything was written to the wire, the journal knows.
 func (o *outbound) submitHere(ctx workflow.Context, in submit.Input) (submit.Result, bool, error) {
+	in.Here = true
 	var r submit.Result
 	err := workflow.ExecuteLocalActivity(submitHereOptions(ctx, in.Vendor.Name), submitting.Submit, in).Get(ctx, &r)
 	switch {

@@ -24,6 +24,9 @@ type Activities struct {
 	Journal  Journal
 	Snapshot func() *snapshot.Snapshot
 	Now      func() time.Time
+	// Await waits a moment for receipts to decide the message, and reports whether
+	// they have; nil: nothing is waited for.
+	Await func(ctx context.Context, id message.ID) bool
 	// Recorded is told of each final status written; nil: nobody is.
 	Recorded func(m *message.Message, status message.Status, reason message.Reason)
 }
@@ -37,6 +40,9 @@ type Input struct {
 	Detail string         `json:"detail,omitempty"`
 	Code   string         `json:"code,omitempty"` // the vendor's
 	Late   bool           `json:"late,omitempty"` // the message's process has ended
+	// Wait: the message was submitted just now, and its receipts are waited for
+	// a moment.
+	Wait bool `json:"wait,omitempty"`
 }
 
 // Result is what the record shows.
@@ -44,7 +50,7 @@ type Result struct {
 	Status  message.Status `json:"status"`
 	Reason  message.Reason `json:"reason,omitempty"` // why, of a status that has one
 	Changed bool           `json:"changed"`
-	Open    bool           `json:"open,omitempty"` // the receipts leave something open: nothing was written
+	Open    bool           `json:"open,omitempty"` // the receipts leave something open, or are not there yet: nothing was written
 	Notify  []message.ID   `json:"notify,omitempty"`
 }
 
@@ -52,6 +58,9 @@ type Result struct {
 // twice changes nothing the second time: the status has moved on, and the
 // notifications that are still to be sent come back again.
 func (a *Activities) RecordOutcome(ctx context.Context, in Input) (Result, error) {
+	if in.Wait && (a.Await == nil || !a.Await(ctx, in.MessageID)) {
+		return Result{Open: true}, nil
+	}
 	m, err := a.Journal.Message(ctx, in.MessageID)
 	if err != nil {
 		return Result{}, activities.Fail(err)

@@ -41,6 +41,9 @@ type Activities struct {
 	Snapshot  func() *snapshot.Snapshot
 	Instance  string // names this process in the journal; unique per start
 	Now       func() time.Time
+	// Expect is told of a message that is about to go on the wire and whose
+	// receipts will be waited for in this process; nil: nobody is.
+	Expect func(id message.ID)
 	// Observe is told how long a vendor took to answer a part; nil: nobody is.
 	Observe func(vendor message.ID, name string, took time.Duration, err error)
 }
@@ -49,6 +52,7 @@ type Activities struct {
 type Input struct {
 	MessageID message.ID        `json:"message_id"`
 	Vendor    message.VendorRef `json:"vendor"`
+	Here      bool              `json:"here,omitempty"` // inside the workflow's task
 }
 
 // Outcome is how a submit ended.
@@ -112,6 +116,9 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 				return Result{}, activities.Fail(err)
 			}
 			return a.ended(ctx, m.ID)
+		}
+		if in.Here && a.Expect != nil {
+			a.Expect(m.ID)
 		}
 		stop := beat(ctx)
 		w.send(ctx, connector)

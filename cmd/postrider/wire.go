@@ -163,10 +163,12 @@ func (g *Gateway) joinIngress() {
 func (g *Gateway) joinSteps() {
 	g.fleet = &workers.Fleet{Client: g.temporal, Namespace: g.Config.TemporalNamespace, Kinds: g.vendorKinds(), Log: g.Log.With("part", "vendors")}
 	g.steps = workers.Steps{
-		Admit:  &admit.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now},
-		Route:  &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: time.Now},
-		Submit: &submit.Activities{Journal: g.db, Snapshot: g.config.Current, Connector: g.fleet.Connector, Instance: g.instance(), Now: time.Now, Observe: g.observeSubmit},
-		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now, Recorded: g.observeOutcome},
+		Admit: &admit.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now},
+		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: time.Now},
+		Submit: &submit.Activities{Journal: g.db, Snapshot: g.config.Current, Connector: g.fleet.Connector, Instance: g.instance(), Now: time.Now, Observe: g.observeSubmit,
+			Expect: g.ingress.Expect},
+		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now, Recorded: g.observeOutcome,
+			Await: g.ingress.AwaitDecision},
 		Notify: &notify.Activities{Journal: g.db, Snapshot: g.config.Current, Sender: g.sender, Now: time.Now, Observe: g.observeWebhook},
 	}
 	g.fleet.Submit = g.steps.Submit

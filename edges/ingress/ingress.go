@@ -85,6 +85,7 @@ type Ingress struct {
 	accepting atomic.Int64 // acceptances under way
 	starter   starter
 	sweeper   sweeper
+	expected  expected
 }
 
 // Metrics are called when something happened; nil fields are not called.
@@ -119,12 +120,14 @@ func (in *Ingress) ready() {
 	in.once.Do(func() {
 		in.starter.make(in)
 		in.sweeper.make(in)
+		in.expected.make(in.sweeper.settle)
 	})
 }
 
 // Stop ends them. Messages whose start was under way stay in the outbox. Calling
 // it again is harmless.
 func (in *Ingress) Stop() {
+	in.expected.close()
 	in.sweeper.stop()
 	in.starter.stop()
 }

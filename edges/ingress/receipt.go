@@ -9,8 +9,9 @@ import (
 )
 
 // Receipt commits a receipt and, when it decides its message, tells the
-// workflow in the background: a nil error means that the vendor may be
-// answered. It is what vendor links call.
+// workflow: the one that waits for it in this process at once, any other in the
+// background. A nil error means that the vendor may be answered. It is what
+// vendor links call.
 func (in *Ingress) Receipt(ctx context.Context, r message.Receipt) error {
 	in.ready()
 	matched, err := in.Journal.Receipt(ctx, r)
@@ -20,7 +21,7 @@ func (in *Ingress) Receipt(ctx context.Context, r message.Receipt) error {
 	if in.Metrics.Receipt != nil {
 		in.Metrics.Receipt(r.VendorID, r.State)
 	}
-	if matched.Applied && matched.Progress.Decided() {
+	if matched.Applied && matched.Progress.Decided() && !in.expected.decide(matched.MessageID) {
 		in.sweeper.settle(matched.MessageID)
 	}
 	return nil
