@@ -16,6 +16,16 @@ type Recorder interface {
 	PendingNotifications(ctx context.Context, about message.ID) ([]message.ID, error)
 }
 
+// Queued adds to a change that the message was admitted, with the rules that
+// decided it, and queued for one of so many candidates.
+func Queued(c message.Change, trail []message.TrailEntry, candidates int) message.Change {
+	c.Started = true
+	c.Events = append(c.Events,
+		message.Event{Type: message.EventAdmitted, Detail: map[string]any{"trail": trail}},
+		message.Event{Type: message.StatusEvent(message.StatusQueued), Detail: map[string]any{"candidates": candidates}})
+	return c
+}
+
 // Told is the status that the record shows after a step, and the notifications
 // that are still to be sent for it.
 type Told struct {

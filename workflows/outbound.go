@@ -89,6 +89,7 @@ type outbound struct {
 	reason      message.Reason
 	candidates  []route.Candidate
 	trail       []message.TrailEntry
+	unrecorded  bool // the record does not show the queueing yet
 	here        bool // the submit ran inside this task, and its receipts are at hand if they come soon
 	decided     bool // receipts have decided the message, and the record may not show it
 	canceled    bool
@@ -205,18 +206,23 @@ func (o *outbound) admit(ctx workflow.Context) (bool, error) {
 // route lists the vendors to ask, best first.
 func (o *outbound) route(ctx workflow.Context) (bool, error) {
 	o.enter(ctx, "route", "", time.Time{})
-	var r route.Result
-	err := workflow.ExecuteLocalActivity(recordOptions(ctx, "choose the route"), routing.ChooseRoute,
-		route.Input{MessageID: o.in.MessageID, Trail: o.trail}).Get(ctx, &r)
+	r, err := o.choose(ctx, route.Input{Trail: o.trail}, "choose the route")
 	if err != nil {
 		return false, err
 	}
 	if len(r.Candidates) == 0 {
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
 	}
-	o.candidates = r.Candidates
+	o.candidates, o.unrecorded = r.Candidates, r.Unrecorded
 	o.shows(message.StatusQueued, "")
 	return false, nil
+}
+
+func (o *outbound) choose(ctx workflow.Context, in route.Input, summary string) (route.Result, error) {
+	in.MessageID = o.in.MessageID
+	var r route.Result
+	err := workflow.ExecuteLocalActivity(recordOptions(ctx, summary), routing.ChooseRoute, in).Get(ctx, &r)
+	return r, err
 }
 
 // ended notes that the record shows an end that a step has written.

@@ -179,10 +179,19 @@ func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (sub
 	in := submit.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: v.VendorID, Name: v.Name}}
 	if v.Here && first {
 		v.Here = false
+		if o.unrecorded {
+			in.Queued = &submit.Queued{Trail: o.trail, Candidates: len(o.candidates)}
+		}
 		r, done, err := o.submitHere(ctx, in)
 		if done {
 			o.here = r.Outcome == submit.Sent
 			return r, err
+		}
+		if in.Queued = nil; o.unrecorded {
+			// Who looks while it waits for the vendor finds it queued.
+			if _, err := o.choose(ctx, route.Input{Trail: o.trail, Record: true}, "note the route"); err != nil {
+				return submit.Result{}, err
+			}
 		}
 	}
 	wait := o.in.ExpiresAt.Sub(workflow.Now(ctx))

@@ -128,6 +128,7 @@ func (j *Journal) Message(_ context.Context, id message.ID) (*message.Message, e
 		r, err := j.find(id)
 		if err == nil {
 			out = r.m
+			out.Settled, out.Failed = r.settled, r.failed
 		}
 		return err
 	})
@@ -143,8 +144,8 @@ func (j *Journal) Advance(_ context.Context, c message.Change) (message.Advanced
 			return err
 		}
 		out = message.Advanced{Was: r.m.Status, Sequence: r.seq}
-		if c.To != "" && !r.m.Status.CanBecome(c.To) {
-			if c.To != r.m.Status {
+		if c.To != "" && !slices.Contains(c.From(), r.m.Status) {
+			if c.To != r.m.Status && c.Via == "" { // passing through again is a repetition
 				j.illegal = append(j.illegal, string(r.m.Status)+" to "+string(c.To))
 			}
 			return nil

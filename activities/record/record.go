@@ -14,7 +14,6 @@ import (
 type Journal interface {
 	activities.Recorder
 	Message(ctx context.Context, id message.ID) (*message.Message, error)
-	Progress(ctx context.Context, id message.ID) (message.Progress, error)
 	DecidingReceipt(ctx context.Context, id message.ID) (message.PartState, message.ReceiptSummary, message.Reason, error)
 	DropSettlement(ctx context.Context, id message.ID) error
 }
@@ -119,9 +118,8 @@ func detailOf(in Input) string {
 // needs all parts. It reports true, and changes nothing, when they leave
 // something open.
 func (a *Activities) byReceipts(ctx context.Context, m *message.Message, c *message.Change) (bool, error) {
-	p, err := a.Journal.Progress(ctx, m.ID)
-	if err != nil || !p.Decided() {
-		return true, err
+	if !m.Progress().Decided() {
+		return true, nil
 	}
 	state, summary, reason, err := a.Journal.DecidingReceipt(ctx, m.ID)
 	if message.ReasonOf(err) == message.ReasonNotFound {

@@ -155,7 +155,7 @@ func TestSilenceLeavesTheSettlementOfAReceiptThatCrosses(t *testing.T) {
 	b := setup(t, 1, message.StatusSent)
 	crossed := false
 	b.journal.Step = func(op string, done bool) error {
-		if op == "progress" && done && !crossed {
+		if op == "message" && done && !crossed {
 			crossed = true
 			b.receipt(t, 1, message.ReceiptDelivered, "")
 		}

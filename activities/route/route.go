@@ -37,6 +37,9 @@ type Activities struct {
 type Input struct {
 	MessageID message.ID           `json:"message_id"`
 	Trail     []message.TrailEntry `json:"trail,omitempty"`
+	// Record: write the queueing whatever comes next. Else it is left to the
+	// submit when that runs here.
+	Record bool `json:"record,omitempty"`
 }
 
 // Candidate is one vendor to offer the message to.
@@ -52,15 +55,18 @@ type Candidate struct {
 
 // Result is the candidates in order, or the status the message ended with.
 type Result struct {
-	Candidates []Candidate    `json:"candidates,omitempty"`
+	Candidates []Candidate `json:"candidates,omitempty"`
+	// Unrecorded: the record does not show the queueing yet; the submit writes it
+	// with its own first step.
+	Unrecorded bool           `json:"unrecorded,omitempty"`
 	Status     message.Status `json:"status,omitempty"`
 	Reason     message.Reason `json:"reason,omitempty"`
 	Notify     []message.ID   `json:"notify,omitempty"`
 }
 
 // ChooseRoute lists the candidates and records the admission and the queueing
-// in one write. Running it twice finds the record written and repeats a pure
-// choice.
+// in one write, unless the submit that follows at once can do so. Running it
+// twice finds the record written and repeats a pure choice.
 func (a *Activities) ChooseRoute(ctx context.Context, in Input) (Result, error) {
 	m, err := a.Journal.Envelope(ctx, in.MessageID)
 	if err != nil {
@@ -70,23 +76,24 @@ func (a *Activities) ChooseRoute(ctx context.Context, in Input) (Result, error) 
 	if len(candidates) == 0 {
 		return a.noRoute(ctx, m)
 	}
-	adv, err := a.Journal.Advance(ctx, message.Change{MessageID: m.ID, To: message.StatusQueued, Started: true,
-		Vendor: message.VendorRef{ID: candidates[0].Vendor.ID, Name: candidates[0].Vendor.Name},
-		Events: []message.Event{
-			{Type: message.EventAdmitted, Detail: map[string]any{"trail": in.Trail}},
-			{Type: message.StatusEvent(message.StatusQueued), Detail: map[string]any{"candidates": len(candidates)}},
-		}})
+	var r Result
+	for _, c := range candidates {
+		r.Candidates = append(r.Candidates, Candidate{VendorID: c.Vendor.ID, Name: c.Vendor.Name,
+			Here: a.Links.Room(c.Vendor.ID) >= m.Segments, Grace: graceOf(c.Vendor)})
+	}
+	if r.Candidates[0].Here && !in.Record {
+		r.Unrecorded = true
+		return r, nil
+	}
+	c := activities.Queued(message.Change{MessageID: m.ID, To: message.StatusQueued}, in.Trail, len(candidates))
+	c.Vendor = message.VendorRef{ID: candidates[0].Vendor.ID, Name: candidates[0].Vendor.Name}
+	adv, err := a.Journal.Advance(ctx, c)
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}
 	if !adv.Changed && adv.Was.Final() {
 		pending, err := a.Journal.PendingNotifications(ctx, m.ID)
 		return Result{Status: adv.Was, Notify: pending}, activities.Fail(err)
-	}
-	var r Result
-	for _, c := range candidates {
-		r.Candidates = append(r.Candidates, Candidate{VendorID: c.Vendor.ID, Name: c.Vendor.Name,
-			Here: a.Links.Room(c.Vendor.ID) >= m.Segments, Grace: graceOf(c.Vendor)})
 	}
 	return r, nil
 }

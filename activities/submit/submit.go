@@ -20,6 +20,8 @@ import (
 // Journal is what submitting needs of the record.
 type Journal interface {
 	activities.Recorder
+	// Envelope is the message as it was accepted; its status may be out of date.
+	Envelope(ctx context.Context, id message.ID) (*message.Message, error)
 	Message(ctx context.Context, id message.ID) (*message.Message, error)
 	Parts(ctx context.Context, id message.ID, segments int) ([]message.Part, error)
 	EarlyReceipts(ctx context.Context, vendor message.ID, normalized []string) (bool, error)
@@ -53,6 +55,14 @@ type Input struct {
 	MessageID message.ID        `json:"message_id"`
 	Vendor    message.VendorRef `json:"vendor"`
 	Here      bool              `json:"here,omitempty"` // inside the workflow's task
+	// Queued is set when the record does not show the queueing yet.
+	Queued *Queued `json:"queued,omitempty"`
+}
+
+// Queued is what the timeline is to say of admission and routing.
+type Queued struct {
+	Trail      []message.TrailEntry `json:"trail,omitempty"`
+	Candidates int                  `json:"candidates"`
 }
 
 // Outcome is how a submit ended.
@@ -87,7 +97,16 @@ type Result struct {
 // earlier run without an answer is in doubt and goes again only if the
 // message's delivery policy says at_least_once. Of two runs at the same time
 // one sends: the step from queued to sending is the gate.
+//
+// A message that nobody has submitted before (Queued) is queued and journalled
+// in one write, which needs nothing read: no run of a submit precedes it.
 func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
+	if in.Queued != nil {
+		r, err := a.first(ctx, in)
+		if r != nil || err != nil {
+			return orZero(r), activities.Fail(err)
+		}
+	}
 	m, err := a.Journal.Message(ctx, in.MessageID)
 	if err != nil {
 		return Result{}, activities.Fail(err)
@@ -117,19 +136,39 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 			}
 			return a.ended(ctx, m.ID)
 		}
-		if in.Here && a.Expect != nil {
-			a.Expect(m.ID)
-		}
-		stop := beat(ctx)
 		w.send(ctx, connector)
-		stop()
 	}
-	// From here on the wire may have been written: the answers are recorded even if
-	// the caller has given up.
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-	defer cancel()
-	r, err := w.record(late)
+	r, err := w.conclude(ctx)
 	return r, activities.Fail(err)
+}
+
+// first submits a message that was not submitted before. Nil without an error:
+// it was, or cannot be sent now, and the long way says what becomes of it.
+func (a *Activities) first(ctx context.Context, in Input) (*Result, error) {
+	m, err := a.Journal.Envelope(ctx, in.MessageID)
+	if err != nil {
+		return nil, err
+	}
+	connector := a.Connector(in.Vendor.ID)
+	w := &work{a: a, m: m, in: in, expired: !a.Now().Before(m.ExpiresAt)}
+	if connector == nil || w.expired {
+		return nil, nil
+	}
+	unsent := make([]message.Part, m.Segments)
+	for i := range unsent {
+		unsent[i].Number = i + 1
+	}
+	if err := w.takeStock(ctx, unsent); err != nil {
+		return nil, err
+	}
+	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued}, in.Queued.Trail, in.Queued.Candidates)
+	adv, err := a.Journal.Advance(ctx, w.sending(c))
+	if err != nil || !adv.Changed {
+		return nil, err
+	}
+	w.send(ctx, connector)
+	r, err := w.conclude(ctx)
+	return &r, err
 }
 
 func orZero(r *Result) Result {

@@ -127,12 +127,7 @@ func (w *work) journal(ctx context.Context) (ended bool, err error) {
 			return false, err
 		}
 	}
-	c := message.Change{MessageID: w.m.ID, To: message.StatusSending, Vendor: w.in.Vendor, MaybeDoubled: w.resent}
-	for _, s := range w.todo {
-		c.Attempts = append(c.Attempts, message.Attempt{Part: s.Part, Number: s.Attempt, Vendor: w.in.Vendor, Instance: w.a.Instance})
-		c.Events = append(c.Events, message.Event{Type: message.StatusEvent(message.StatusSending), Detail: map[string]any{"part": s.Part, "attempt": s.Attempt}})
-	}
-	adv, err := w.a.Journal.Advance(ctx, c)
+	adv, err := w.a.Journal.Advance(ctx, w.sending(message.Change{MessageID: w.m.ID, MaybeDoubled: w.resent}))
 	switch {
 	case err != nil || adv.Changed:
 		return false, err
@@ -142,6 +137,16 @@ func (w *work) journal(ctx context.Context) (ended bool, err error) {
 	return false, errUnderWay
 }
 
+// sending adds a journal row and a line for each part about to be sent.
+func (w *work) sending(c message.Change) message.Change {
+	c.To, c.Vendor = message.StatusSending, w.in.Vendor
+	for _, s := range w.todo {
+		c.Attempts = append(c.Attempts, message.Attempt{Part: s.Part, Number: s.Attempt, Vendor: w.in.Vendor, Instance: w.a.Instance})
+		c.Events = append(c.Events, message.Event{Type: message.StatusEvent(message.StatusSending), Detail: map[string]any{"part": s.Part, "attempt": s.Attempt}})
+	}
+	return c
+}
+
 func queuedAgain() message.Event {
 	return message.Event{Type: message.StatusEvent(message.StatusQueued), Detail: map[string]any{"again": true}}
 }
@@ -149,6 +154,10 @@ func queuedAgain() message.Event {
 // send submits all parts at once; the connector's window and rate hold them
 // back as they must be.
 func (w *work) send(ctx context.Context, connector Connector) {
+	if w.in.Here && w.a.Expect != nil {
+		w.a.Expect(w.m.ID)
+	}
+	defer beat(ctx)()
 	type answered struct {
 		result message.SubmitResult
 		err    error
@@ -211,6 +220,14 @@ func (w *work) answer(s message.Submission, r message.SubmitResult, err error) m
 		out.State = message.PartRefused
 	}
 	return out
+}
+
+// conclude records what became of the parts, even if the caller has given up:
+// the wire may have been written.
+func (w *work) conclude(ctx context.Context) (Result, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	return w.record(ctx)
 }
 
 // record writes the answers and says how the submit ended.

@@ -30,12 +30,13 @@ type Change struct {
 
 // From lists the statuses in which the change may be made: those that may become
 // To or, when the message passes through Via, those that may become Via on the
-// way on, and Via itself. A message does not pass through Via on its way back.
+// way on. A message that is in Via already, or comes back to it, does not pass
+// through it.
 func (c Change) From() []Status {
 	if c.Via == "" {
 		return Before(c.To)
 	}
-	from := []Status{c.Via}
+	var from []Status
 	for _, s := range Before(c.Via) {
 		if !c.To.CanBecome(s) && s != c.To && s != StatusInDoubt {
 			from = append(from, s)

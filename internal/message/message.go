@@ -36,6 +36,8 @@ type Message struct {
 	Receipt         *ReceiptSummary
 	DuplicatePoss   bool // a submit in doubt was sent again
 	Parts           []Part
+	Settled         int       // parts that a receipt has decided
+	Failed          int       // of those, the ones that were not delivered
 	Edge            string    // which door it came through: rest, smpp, mm4
 	TraceParent     string    // W3C trace context of the request, empty: none
 	SendAt          time.Time // zero: at once
@@ -44,6 +46,11 @@ type Message struct {
 	SubmittedAt     time.Time // zero: not yet taken by a vendor
 	DeliveredAt     time.Time // zero: not delivered
 	UpdatedAt       time.Time
+}
+
+// Progress is how far the message's receipts have come.
+func (m *Message) Progress() Progress {
+	return Progress{Status: m.Status, Delivery: m.Delivery, Segments: m.Segments, Settled: m.Settled, Failed: m.Failed}
 }
 
 // EventType is a line of a message's timeline: every status, and these.
