@@ -46,6 +46,8 @@ type options struct {
 	Burst       int
 	BurstConns  int
 	Patience    time.Duration
+	// ReceiptDelay is set at the simulator, also at one that ran before.
+	ReceiptDelay time.Duration
 
 	Auth     string
 	Verify   bool
@@ -96,6 +98,7 @@ func readOptions(args []string, help io.Writer) (options, error) {
 	fs.IntVar(&o.Burst, "burst", 20_000, "messages of the burst; 0: none")
 	fs.IntVar(&o.BurstConns, "burst-connections", 64, "connections of the burst and the capacity phase")
 	fs.DurationVar(&o.Patience, "patience", 30*time.Second, "a backlog of which nothing ends for so long is given up")
+	fs.DurationVar(&o.ReceiptDelay, "receipt-delay", 50*time.Millisecond, "from the simulator's answer to its receipt; receipts that come within a second cost the least")
 	fs.StringVar(&o.Auth, "auth", "token", "token or basic")
 	fs.BoolVar(&o.Verify, "verify", false, "check the webhooks' signatures, which costs the bench CPU")
 	fs.StringVar(&o.JSON, "json", "", "write the report to this file as JSON")
@@ -112,8 +115,8 @@ func (o *options) validate(rest []string) error {
 		return fmt.Errorf("%q is no flag", rest[0])
 	case o.Connections < 1 || o.BurstConns < 1 || o.Connections > 10_000 || o.BurstConns > 10_000:
 		return errors.New("connections are 1 to 10000")
-	case o.WarmUp < 0 || o.Idle < 0 || o.SteadyFor <= 0 || o.Patience <= 0:
-		return errors.New("a duration is negative, or --steady or --patience is 0")
+	case o.WarmUp < 0 || o.Idle < 0 || o.ReceiptDelay < 0 || o.SteadyFor <= 0 || o.Patience <= o.ReceiptDelay:
+		return errors.New("a duration is negative, --steady is 0, or --patience is not above --receipt-delay")
 	case !(o.WarmUpRate > 0 && o.WarmUpRate <= 100_000):
 		return errors.New("--warm-up-rate is 1 to 100000")
 	case o.Capacity < 0 || o.Burst < 0:
@@ -194,6 +197,9 @@ func measure(ctx context.Context, o options, t *target, args []string) error {
 	records := newRecords(o.messages(), strconv.FormatUint(rand.Uint64N(1<<32), 36))
 	sim, err := openSimulator(ctx, t.env["POSTRIDER_SMSC_STATS"])
 	if err != nil {
+		return err
+	}
+	if err := sim.delayReceipts(ctx, o.ReceiptDelay); err != nil {
 		return err
 	}
 	hooks, err := openConsumer(o, t, records)

@@ -2,16 +2,30 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // simulator is smscsim's HTTP side: what the vendor saw.
 type simulator struct {
 	base  string
 	begin int // rows of GET /destinations that are older than this run
+}
+
+// delayReceipts sets how long after its answer the simulator sends a receipt.
+func (s *simulator) delayReceipts(ctx context.Context, d time.Duration) error {
+	body, err := json.Marshal(map[string]string{"receipt_delay": d.String()})
+	if err != nil {
+		return err
+	}
+	if err := callJSON(ctx, http.MethodPut, s.base+"/config", body, &struct{}{}); err != nil {
+		return fmt.Errorf("set the simulator's receipt delay: %w", err)
+	}
+	return nil
 }
 
 // rowsPerPage of GET /destinations; smscsim allows 100,000.
