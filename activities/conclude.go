@@ -42,6 +42,7 @@ type Told struct {
 // marks those of a message whose process had ended.
 func Tell(ctx context.Context, j Recorder, s *snapshot.Snapshot, m message.Message, c message.Change, detail map[string]any, now time.Time, late bool) (Told, error) {
 	c.MessageID = m.ID
+	c.Owed = m.Edge == message.EdgeSMPP && (c.To.Final() || c.To == message.StatusSent)
 	m.Status = c.To
 	m.DuplicatePoss = m.DuplicatePoss || c.MaybeDoubled
 	line := map[string]any{}

@@ -159,6 +159,13 @@ func (in *Ingress) Accept(ctx context.Context, r Request) (Outcome, error) {
 		return out, refusal(d)
 	}
 	a := message.Acceptance{Message: m, Trail: d.Trail}
+	if r.SMPP != nil {
+		origin := *r.SMPP
+		if origin.AnswerID == "" {
+			origin.AnswerID = message.Hex32(m.ID)
+		}
+		a.Origin = &origin
+	}
 	if r.Key != nil {
 		if a.Idempotency, err = in.answer(r, m, d.Error); err != nil {
 			return Outcome{}, err

@@ -27,6 +27,7 @@ type Request struct {
 	ClientReference string
 	Metadata        map[string]string
 	TraceParent     string
+	SMPP            *message.SMPPOrigin // of a submit; AnswerID empty: the message's id as 32 hex digits
 
 	DryRun bool // nothing is stored
 

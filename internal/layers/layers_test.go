@@ -41,6 +41,7 @@ var levels = map[string]int{
 	"workflows":             5,
 	"edges/ingress":         6,
 	"edges/rest":            7,
+	"edges/smpp":            7,
 	"workers":               7,
 }
 

@@ -24,6 +24,7 @@ type Change struct {
 	Attempts      []Attempt      // journal rows to be inserted
 	Answers       []Answer       // what became of earlier attempts
 	Notifications []Notification // to be delivered to the customer
+	Owed          bool           // a sender over SMPP may be owed a receipt for it
 	Settled       bool           // the record shows what its receipts decided
 	Started       bool           // the workflow runs: the outbox row may go
 }
@@ -127,6 +128,7 @@ const (
 type Acceptance struct {
 	Message *Message
 	Trail   []TrailEntry // of a refusal
+	Origin  *SMPPOrigin  // of a message that came over SMPP
 	// Idempotency, when the request had a key.
 	Idempotency *Idempotency
 }

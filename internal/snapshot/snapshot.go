@@ -25,9 +25,12 @@ type Snapshot struct {
 	Vendors     map[message.ID]*Vendor
 	Routes      []Route                   // by priority, then id
 	Endpoints   map[message.ID][]Endpoint // by account
-	SigningKeys []SigningKey              // newest first
+	// SMPPCredentials by system_id.
+	SMPPCredentials map[string]*SMPPCredential
+	SigningKeys     []SigningKey // newest first
 
 	credentialsByID map[message.ID]*Credential
+	smppByID        map[message.ID]*SMPPCredential
 	numbersOf       map[message.ID][]*Number
 }
 
@@ -47,6 +50,10 @@ func (s *Snapshot) Index() {
 	for _, c := range s.Credentials {
 		s.credentialsByID[c.ID] = c
 	}
+	s.smppByID = make(map[message.ID]*SMPPCredential, len(s.SMPPCredentials))
+	for _, c := range s.SMPPCredentials {
+		s.smppByID[c.ID] = c
+	}
 	s.numbersOf = make(map[message.ID][]*Number)
 	for _, n := range s.Numbers {
 		s.numbersOf[n.AccountID] = append(s.numbersOf[n.AccountID], n)
@@ -64,6 +71,10 @@ func (s *Snapshot) Index() {
 
 // CredentialByID finds a credential by its row id, nil when it is gone.
 func (s *Snapshot) CredentialByID(id message.ID) *Credential { return s.credentialsByID[id] }
+
+// SMPPCredentialByID finds an SMPP credential by its row id, nil when it is
+// gone.
+func (s *Snapshot) SMPPCredentialByID(id message.ID) *SMPPCredential { return s.smppByID[id] }
 
 // NumbersOf lists an account's numbers in order.
 func (s *Snapshot) NumbersOf(account message.ID) []*Number { return s.numbersOf[account] }

@@ -56,6 +56,27 @@ type Credential struct {
 	ExpiresAt          time.Time      // zero: never
 }
 
+// SMPPCredential is what an ESME of a customer binds with.
+type SMPPCredential struct {
+	ID           message.ID
+	AccountID    message.ID
+	SystemID     string // 1 to 15 octets, unique over all accounts
+	PasswordHash string // bcrypt
+	Enabled      bool
+	AllowedIPs   []netip.Prefix // empty: from anywhere
+	MaxBinds     int            // at once, over all processes
+	Throughput   int            // parts a second, over all binds of a process
+	Window       int            // unanswered requests of a session, each way
+	Receiver     bool           // may bind as a receiver
+	Transmitter  bool
+	Transceiver  bool
+	RequireTLS   bool
+	ReceiptTLVs  bool          // receipts carry optional parameters beside their text
+	LongMO       string        // udh, sar, payload: how long inbound texts go out
+	MOLifetime   time.Duration // how long a deliver_sm is held while nobody is bound
+	Alphabet     string        // what data_coding 0 means, as in text.Decode
+}
+
 // NumberType is the kind of a number.
 type NumberType string
 

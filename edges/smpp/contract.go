@@ -1,0 +1,48 @@
+package smpp
+
+import (
+	"context"
+	"time"
+
+	"github.com/postrider/postrider/edges/ingress"
+	"github.com/postrider/postrider/internal/message"
+)
+
+// Ingress is the door that messages go through.
+type Ingress interface {
+	// Accept commits a message; see ingress.Ingress.
+	Accept(ctx context.Context, r ingress.Request) (ingress.Outcome, error)
+	// Cancel withdraws a message: ReasonConflict when it is too late,
+	// ReasonNotFound when its workflow is not there.
+	Cancel(ctx context.Context, id message.ID) error
+}
+
+// Journal is what the edge needs of the record. Its implementation is
+// internal/postgres.
+type Journal interface {
+	// Bind enters a bind into the registry unless the credential has max live
+	// binds over all processes; it reports whether it did.
+	Bind(ctx context.Context, b message.SMPPBind, max int) (bool, error)
+	// Unbind takes it out.
+	Unbind(ctx context.Context, id message.ID) error
+	// BindsAlive says that the instance's binds live: those named are entered as
+	// seen now, and others of the instance are taken out.
+	BindsAlive(ctx context.Context, instance string, binds []message.ID) error
+	// ClaimDeliveries takes deliveries that are due for the credentials, oldest
+	// first, at most limit of each credential's share, and keeps other processes
+	// off them for the lease.
+	ClaimDeliveries(ctx context.Context, instance string, wanted map[message.ID]int, lease time.Duration) ([]message.SMPPDelivery, error)
+	// Delivered records what became of tries, with a line in each message's
+	// timeline.
+	Delivered(ctx context.Context, tries []message.SMPPDelivered) error
+	// ReleaseDeliveries gives claims back untried.
+	ReleaseDeliveries(ctx context.Context, ids []message.ID) error
+	// Answered finds an account's message by the id that its submit was answered
+	// with; ReasonNotFound when there is none. Several: those of a batch.
+	Answered(ctx context.Context, credential message.ID, answerID string) ([]message.Message, []message.SMPPOrigin, error)
+	// Between lists the ids of the account's messages from source to dest, as the
+	// ESME wrote them, that may still be withdrawn; at most limit.
+	Between(ctx context.Context, credential message.ID, source, dest message.SMPPAddress, limit int) ([]message.ID, error)
+	// Audit writes a line of the audit log.
+	AuditBind(ctx context.Context, account message.ID, systemID, address, event, detail string) error
+}

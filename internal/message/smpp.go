@@ -1,0 +1,102 @@
+package message
+
+import "time"
+
+// EdgeSMPP is the Edge of a message that came over SMPP.
+const EdgeSMPP = "smpp"
+
+// SMPPOrigin is what is owed to the sender of a message that came over SMPP: to
+// whom its receipts go, and the words they must repeat.
+type SMPPOrigin struct {
+	CredentialID ID
+	// Registered is the registered_delivery of the submit (SMPP 3.4 §5.2.17), as
+	// given.
+	Registered byte
+	Source     SMPPAddress // as the ESME wrote them: its receipts carry them swapped
+	Dest       SMPPAddress
+	Reference  []byte // user_message_reference, two octets; nil: none was given
+	// AnswerID is the message_id that the submit was answered with: 32 hex digits,
+	// 8 for a peer below version 3.4, the batch's for a submit_multi.
+	AnswerID string
+}
+
+// SMPPAddress is an address as an ESME writes it.
+type SMPPAddress struct {
+	TON, NPI byte
+	Text     string // 20 octets at most; 64 in a data_sm
+}
+
+// The receipts that registered_delivery asks for (SMPP 3.4 §5.2.17).
+const (
+	registeredMask    = 0x03
+	registeredFinal   = 0x01
+	registeredFailure = 0x02
+	registeredNotice  = 0x10
+)
+
+// WantsReceipt reports whether a receipt is owed once the message has the
+// status. An unconfirmed message counts as failed: nobody knows of a delivery.
+func (o SMPPOrigin) WantsReceipt(s Status) bool {
+	switch o.Registered & registeredMask {
+	case registeredFinal:
+		return s.Final()
+	case registeredFailure:
+		return s.Final() && s != StatusDelivered
+	}
+	return false
+}
+
+// WantsNotice reports whether an intermediate notification is owed when the
+// message is sent.
+func (o SMPPOrigin) WantsNotice() bool { return o.Registered&registeredNotice != 0 }
+
+// SMPPBind is one bind of a customer, as the registry of all replicas knows it.
+type SMPPBind struct {
+	ID           ID
+	CredentialID ID
+	Instance     string // the process that holds it
+	Mode         string // receiver, transmitter, transceiver
+	Address      string // the peer's, without its port
+	TLS          bool
+	Version      byte // interface_version; 0: none was given
+	BoundAt      time.Time
+}
+
+// DeliveryKind is what a deliver_sm brings to a customer.
+type DeliveryKind string
+
+// The kinds.
+const (
+	DeliverReceipt DeliveryKind = "receipt" // the final word on a message
+	DeliverNotice  DeliveryKind = "notice"  // intermediate: it has been sent
+	DeliverMessage DeliveryKind = "message" // an inbound message
+)
+
+// SMPPDelivery is one deliver_sm that a customer is owed. Its row exists before
+// the first try and outlives every bind.
+type SMPPDelivery struct {
+	ID           ID
+	CredentialID ID
+	Kind         DeliveryKind
+	Status       Status // of the message when the receipt was owed
+	Attempts     int    // made before this one
+	ExpiresAt    time.Time
+	CreatedAt    time.Time
+	Message      Message    // what it is about
+	Origin       SMPPOrigin // zero for an inbound message
+	FinalAt      time.Time  // when the status was reached
+}
+
+// SMPPDelivered says what became of a try of a delivery.
+type SMPPDelivered struct {
+	ID        ID
+	MessageID ID
+	Kind      DeliveryKind
+	Number    int // of the try, from 1
+	// State is NotificationDelivered, NotificationFailed for good, or
+	// NotificationPending: again after Again.
+	State  NotificationState
+	Again  time.Duration
+	Status uint32 // command_status of the answer; 0: taken, or no answer
+	Error  string // why there was none; empty: there was an answer
+}
