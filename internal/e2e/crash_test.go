@@ -159,9 +159,11 @@ func (s *system) status(id string) message.Status {
 	return m.Status
 }
 
-// TestKillGateway kills the gateway in the middle of 500 messages.
+// TestKillGateway kills the gateway in the middle of 500 messages, while some
+// workflows wait for their receipts in their first task, some sleep until they
+// are told, and some receipts find nobody bound.
 func TestKillGateway(t *testing.T) {
-	s := start(t, "--latency", "5ms")
+	s := start(t, "--latency", "5ms", "--receipt-delay", "1s", "--receipt-delay-jitter", "1s")
 	const n = 500
 	var once sync.Once
 	f := s.flood(n, 8, func(i int) {
