@@ -121,18 +121,44 @@ type bundle struct {
 	customer *customer
 	fleet    *workers.Fleet
 	starter  workers.Starter
+	atOnce   bool // receipts come while they are waited for inside the first task
+}
+
+// receiving is the journal of an ingress that only takes receipts in.
+type receiving struct {
+	ingress.Journal
+	journal *journaltest.Journal
+}
+
+func (r receiving) Receipt(ctx context.Context, in message.Receipt) (message.Matched, error) {
+	return r.journal.Receipt(ctx, in)
+}
+
+// confirmAtOnce joins the steps to an ingress as the daemon does, and lets the
+// receipt come in when the step that waits for it has begun. The ingress runs no
+// settlers: a workflow that the receipt does not meet here is not told.
+func (b *bundle) confirmAtOnce(steps workers.Steps) {
+	door := &ingress.Ingress{Journal: receiving{journal: b.journal}, Now: time.Now}
+	b.t.Cleanup(door.Stop)
+	steps.Submit.Expect = door.Expect
+	steps.Record.Await = func(ctx context.Context, id message.ID) bool {
+		if err := door.Receipt(ctx, b.says(id)); err != nil {
+			b.t.Error(err)
+		}
+		return door.AwaitDecision(ctx, id)
+	}
 }
 
 // setup starts the workers of a process on queues that all tests of the binary
 // share, one test after the other. With here the vendor's link has room for
-// local submits; change is made to the vendor before anything runs.
-func setup(t *testing.T, here bool, change ...func(*snapshot.Vendor)) *bundle {
+// local submits; change is made before anything runs.
+func setup(t *testing.T, here bool, change ...func(*bundle)) *bundle {
 	t.Helper()
 	b := &bundle{t: t, journal: &journaltest.Journal{}, customer: &customer{}}
 	b.account = &snapshot.Account{ID: message.NewID(), Status: snapshot.AccountActive, WebhookSecret: "s"}
 	b.vendor = &snapshot.Vendor{ID: message.NewID(), Name: "acme", ProviderType: "smpp", Active: true, Version: 1, Window: 100, Throughput: 1000}
 	for _, f := range change {
-		f(b.vendor)
+		f(b)
 	}
 	b.config = &snapshot.Snapshot{
 		Version:  1,
@@ -164,6 +190,9 @@ func setup(t *testing.T, here bool, change ...func(*snapshot.Vendor)) *bundle {
 		Submit: &submit.Activities{Journal: b.journal, Snapshot: current, Connector: b.fleet.Connector, Instance: "test", Now: time.Now},
 		Record: &record.Activities{Journal: b.journal, Snapshot: current, Now: time.Now},
 		Notify: &notify.Activities{Journal: b.journal, Snapshot: current, Sender: b.customer, Now: time.Now},
+	}
+	if b.atOnce {
+		b.confirmAtOnce(steps)
 	}
 	b.fleet.Submit = steps.Submit
 	b.fleet.Start(t.Context())
@@ -219,10 +248,15 @@ func (b *bundle) awaiting(id message.ID) {
 	b.t.Fatal("the workflow ended before it waited")
 }
 
+// says is the vendor's receipt of a message that was delivered.
+func (b *bundle) says(id message.ID) message.Receipt {
+	return message.Receipt{ID: message.NewID(), VendorID: b.vendor.ID, VendorMessageID: id.String() + "-1", State: message.ReceiptDelivered, DoneAt: time.Now()}
+}
+
 // receipt stores what the vendor says of a message.
 func (b *bundle) receipt(id message.ID) {
 	b.t.Helper()
-	m, err := b.journal.Receipt(b.t.Context(), message.Receipt{ID: message.NewID(), VendorID: b.vendor.ID, VendorMessageID: id.String() + "-1", State: message.ReceiptDelivered, DoneAt: time.Now()})
+	m, err := b.journal.Receipt(b.t.Context(), b.says(id))
 	if err != nil || !m.Applied {
 		b.t.Fatalf("receipt: %+v, %v", m, err)
 	}
@@ -235,6 +269,29 @@ func (b *bundle) result(id message.ID) workflows.OutboundResult {
 		b.t.Fatal(err)
 	}
 	return r
+}
+
+// inOneTask waits until the workflow has ended, and fails when it waits for
+// anything from outside.
+func (b *bundle) inOneTask(id message.ID) {
+	b.t.Helper()
+	tasks := 0
+	it := b.client.GetWorkflowHistory(b.t.Context(), workflows.OutboundID(id), "", true, 0)
+	for it.HasNext() {
+		e, err := it.Next()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if e.GetTimerStartedEventAttributes() != nil {
+			b.t.Fatal("the workflow waits for its receipt")
+		}
+		if e.GetWorkflowTaskCompletedEventAttributes() != nil {
+			tasks++
+		}
+	}
+	if tasks != 1 {
+		b.t.Errorf("%d workflow tasks", tasks)
+	}
 }
 
 func (b *bundle) delivered(id message.ID) {
@@ -276,33 +333,26 @@ func read(t *testing.T) counters {
 func TestWritesPerMessage(t *testing.T) {
 	const n = 40
 	for _, c := range []struct {
-		name   string
-		here   bool
-		signal bool
-		most   float64
+		name string
+		here bool
+		told string // how the workflow hears of its receipt
+		most float64
 	}{
-		{"here, update", true, false, 3},
-		{"here, signal", true, true, 5},
-		{"vendor's queue, update", false, false, 7},
-		{"vendor's queue, signal", false, true, 9}, // the fall-back may cost more
+		{"here, at once", true, "at once", 2},
+		{"here, update", true, "update", 3},
+		{"here, signal", true, "signal", 5},
+		{"vendor's queue, update", false, "update", 7},
+		{"vendor's queue, signal", false, "signal", 9}, // the fall-back may cost more
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := setup(t, c.here)
+			b := setup(t, c.here, func(b *bundle) { b.atOnce = c.told == "at once" })
 			carry := func(count int) {
 				ids := make([]message.ID, count)
 				for i := range ids {
 					ids[i] = b.accept()
 				}
 				for _, id := range ids {
-					b.awaiting(id)
-					b.receipt(id)
-					if c.signal {
-						if err := b.client.SignalWorkflow(t.Context(), workflows.OutboundID(id), "", workflows.SignalDecided, nil); err != nil {
-							t.Fatal(err)
-						}
-					} else if err := b.starter.Decided(t.Context(), id); err != nil {
-						t.Fatal(err)
-					}
+					b.tell(id, c.told)
 				}
 				for _, id := range ids {
 					b.delivered(id)
@@ -331,6 +381,27 @@ func TestWritesPerMessage(t *testing.T) {
 				t.Errorf("%d webhooks of %d", calls, 2*(n+3))
 			}
 		})
+	}
+}
+
+// tell lets the receipt of a message come in and tells its workflow, in the way
+// given.
+func (b *bundle) tell(id message.ID, how string) {
+	b.t.Helper()
+	if how == "at once" {
+		b.inOneTask(id)
+		return
+	}
+	b.awaiting(id)
+	b.receipt(id)
+	tell := b.starter.Decided
+	if how == "signal" {
+		tell = func(ctx context.Context, id message.ID) error {
+			return b.client.SignalWorkflow(ctx, workflows.OutboundID(id), "", workflows.SignalDecided, nil)
+		}
+	}
+	if err := tell(b.t.Context(), id); err != nil {
+		b.t.Fatal(err)
 	}
 }
 
@@ -438,7 +509,7 @@ func TestDecidedWithoutAHandler(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	// Nobody polls its queue: messages wait there.
-	b := setup(t, false, func(v *snapshot.Vendor) { v.Name, v.ProviderType = "nobody", "none" })
+	b := setup(t, false, func(b *bundle) { b.vendor.Name, b.vendor.ProviderType = "nobody", "none" })
 	if err := b.starter.Cancel(t.Context(), message.NewID()); message.ReasonOf(err) != message.ReasonNotFound {
 		t.Errorf("a workflow that never was: %v", err)
 	}

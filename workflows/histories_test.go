@@ -147,6 +147,14 @@ func paths() []path {
 	return []path{
 		{"delivered", nil, receiptSays(delivered, false)},
 		{"delivered-here", here, receiptSays(delivered, false)},
+		{"delivered-at-once", all(here, func(w *journey) {
+			w.awaited = func() bool {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.receipts = delivered
+				return true
+			}
+		}), nil},
 		{"delivered-signal", nil, receiptSays(delivered, true)},
 		{"delivered-early", func(w *journey) {
 			w.inSubmit = func(int) { w.mu.Lock(); w.receipts = delivered; w.mu.Unlock() }

@@ -178,20 +178,9 @@ func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (sub
 	o.decided = false
 	in := submit.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: v.VendorID, Name: v.Name}}
 	if v.Here && first {
-		v.Here = false
-		if o.unrecorded {
-			in.Queued = &submit.Queued{Trail: o.trail, Candidates: len(o.candidates)}
-		}
-		r, done, err := o.submitHere(ctx, in)
-		if done {
-			o.here = r.Outcome == submit.Sent
+		r, done, err := o.offerHere(ctx, v, in)
+		if done || err != nil {
 			return r, err
-		}
-		if in.Queued = nil; o.unrecorded {
-			// Who looks while it waits for the vendor finds it queued.
-			if _, err := o.choose(ctx, route.Input{Trail: o.trail, Record: true}, "note the route"); err != nil {
-				return submit.Result{}, err
-			}
 		}
 	}
 	wait := o.in.ExpiresAt.Sub(workflow.Now(ctx))
@@ -202,6 +191,26 @@ func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (sub
 		wait = min(wait, noBindTimeout<<min(v.waits, 10), maxNoBind)
 	}
 	return o.submitThere(ctx, in, v, wait)
+}
+
+// offerHere submits inside this task, and reports false when the vendor's queue
+// is the way out. When nothing was begun, the queueing is noted: who looks while
+// the message waits finds it queued.
+func (o *outbound) offerHere(ctx workflow.Context, v *asked, in submit.Input) (submit.Result, bool, error) {
+	v.Here = false
+	if o.unrecorded {
+		in.Queued = &submit.Queued{Trail: o.trail, Candidates: len(o.candidates)}
+	}
+	r, done, err := o.submitHere(ctx, in)
+	if err != nil {
+		return r, false, err
+	}
+	o.here = done && r.Outcome == submit.Sent
+	late := r.Outcome == submit.Busy && r.Reason == message.ReasonExpired
+	if o.unrecorded && (!done || late) {
+		_, err = o.choose(ctx, route.Input{Trail: o.trail, Record: true}, "note the route")
+	}
+	return r, done, err
 }
 
 // submitHere submits inside this task. It reports false when the vendor's queue

@@ -286,12 +286,33 @@ func TestEveryMessageEnds(t *testing.T) {
 			b.in.SendAt, b.in.ExpiresAt = start.Add(time.Hour), start.Add(time.Hour+validity)
 		}
 		script := rapid.SliceOfN(rapid.SampledFrom(outcomes), 1, 8).Draw(rt, "answers")
+		unheard := rapid.Bool().Draw(rt, "nobody hears of the first submit")
 		b.vendor = func(name string, n int) (submit.Result, error) {
 			r := script[(n-1)%len(script)]
-			if r.Outcome == down && b.candidates[0].Here && n == 1 {
-				r = unreachable // nothing waits on a queue inside a task
+			if b.candidates[0].Here && n == 1 {
+				if unheard {
+					return submit.Result{}, errAway
+				}
+				if r.Outcome == down {
+					r = unreachable // nothing waits on a queue inside a task
+				}
 			}
 			return r, nil
+		}
+		b.inSubmit = func(n int) {
+			if b.candidates[0].Here && n == 1 && unheard {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				b.move(message.StatusQueued)
+				b.move(message.StatusSending)
+			}
+		}
+		atOnce := rapid.SampledFrom(ends).Draw(rt, "decided at once")
+		b.awaited = func() bool {
+			if atOnce != "" {
+				b.decide(atOnce)
+			}
+			return atOnce != ""
 		}
 		whenever := func(label string) time.Duration {
 			return rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, 5 * time.Second, 30 * time.Second, time.Minute,
@@ -336,6 +357,9 @@ func TestEveryMessageEnds(t *testing.T) {
 		}
 		if len(b.pending) > 0 {
 			rt.Fatalf("%d webhooks are pending", len(b.pending))
+		}
+		if len(b.wrong) > 0 {
+			rt.Fatalf("wrong: %v", b.wrong)
 		}
 	})
 }

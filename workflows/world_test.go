@@ -3,6 +3,7 @@ package workflows_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -43,15 +44,21 @@ type steps struct {
 	tries     int          // runs of TryWebhook
 	offers    []string     // vendors in the order they were asked, with "here" for a local submit
 	offeredAt []time.Time
+	submits   []submit.Input
+	notes     int // of a route whose queueing was left to the submit
+	waits     int // for receipts that come at once
+	wrong     []string
 
 	admission  admit.Result
 	candidates []route.Candidate
 	vendor     func(name string, n int) (submit.Result, error) // n counts from 1 over all submits
 	inSubmit   func(n int)                                     // called while a submit is under way
+	awaited    func() bool                                     // whether receipts decide while they are waited for; nil: never
 	webhook    func(n int) bool                                // whether the endpoint takes the nth try; nil: always
 	recordErr  func(in record.Input) error                     // a failure of the database; nil: none
 	chooseErr  error
-	chosen     func() // called after a route was chosen, before the step answers
+	noteErr    func(n int) error // of the nth note of a route; nil: none
+	chosen     func()            // called after a route was chosen, before the step answers
 
 	retryAfter time.Duration // of a webhook that was not taken
 	moved      *sync.Cond    // of mu; told of every step; nil: nobody waits
@@ -91,7 +98,9 @@ func (s *steps) Admit(context.Context, admit.Input) (admit.Result, error) {
 	return r, nil
 }
 
-func (s *steps) ChooseRoute(context.Context, route.Input) (route.Result, error) {
+// ChooseRoute notes the queueing on the way forward only: a submit may have
+// gone on since.
+func (s *steps) ChooseRoute(_ context.Context, in route.Input) (route.Result, error) {
 	if s.chosen != nil {
 		defer s.chosen()
 	}
@@ -105,27 +114,51 @@ func (s *steps) ChooseRoute(context.Context, route.Input) (route.Result, error) 
 		s.reason = message.ReasonNoRoute
 		return route.Result{Status: s.status, Reason: message.ReasonNoRoute, Notify: s.tell()}, nil
 	}
-	s.move(message.StatusQueued)
+	if in.Record {
+		s.notes++
+		if s.noteErr != nil {
+			if err := s.noteErr(s.notes); err != nil {
+				return route.Result{}, err
+			}
+		}
+	} else if s.candidates[0].Here {
+		return route.Result{Candidates: s.candidates, Unrecorded: true}, nil
+	}
+	if s.fresh() {
+		s.move(message.StatusQueued)
+	}
 	if s.status.Final() {
 		return route.Result{Status: s.status, Notify: slices.Clone(s.pending)}, nil
 	}
 	return route.Result{Candidates: s.candidates}, nil
 }
 
+// fresh reports whether the record does not show the queueing yet.
+func (s *steps) fresh() bool {
+	return s.status == message.StatusAccepted || s.status == message.StatusScheduled
+}
+
 func (s *steps) Submit(ctx context.Context, in submit.Input) (submit.Result, error) {
 	s.mu.Lock()
+	local := activity.GetInfo(ctx).IsLocalActivity
 	here := ""
-	if activity.GetInfo(ctx).IsLocalActivity {
+	if local {
 		here = " here"
 	}
-	s.offers = append(s.offers, in.Vendor.Name+here)
+	s.offers, s.submits = append(s.offers, in.Vendor.Name+here), append(s.submits, in)
+	if in.Here != local || in.Queued != nil && !local {
+		s.wrong = append(s.wrong, fmt.Sprintf("submit%s with %+v", here, in))
+	}
+	if s.fresh() && in.Queued == nil {
+		s.wrong = append(s.wrong, fmt.Sprintf("submit%s of a message that is %s", here, s.status))
+	}
 	if s.env != nil {
 		s.offeredAt = append(s.offeredAt, s.env.Now())
 	}
 	n := len(s.offers)
 	if s.status.Final() {
 		defer s.mu.Unlock()
-		return submit.Result{Outcome: submit.Ended, Status: s.status, Reason: s.reason, Notify: slices.Clone(s.pending)}, nil
+		return s.endedBefore(), nil
 	}
 	if s.receipts != "" {
 		defer s.mu.Unlock()
@@ -145,9 +178,21 @@ func (s *steps) Submit(ctx context.Context, in submit.Input) (submit.Result, err
 		return submit.Result{}, err
 	}
 	if s.status.Final() { // withdrawn meanwhile: the step to sending has lost
-		return submit.Result{Outcome: submit.Ended, Status: s.status, Reason: s.reason, Notify: slices.Clone(s.pending)}, nil
+		return s.endedBefore(), nil
 	}
-	if s.status == message.StatusInDoubt {
+	return s.answered(in, r), nil
+}
+
+func (s *steps) endedBefore() submit.Result {
+	return submit.Result{Outcome: submit.Ended, Status: s.status, Reason: s.reason, Notify: slices.Clone(s.pending)}
+}
+
+// answered writes what the vendor has said.
+func (s *steps) answered(in submit.Input, r submit.Result) submit.Result {
+	if in.Queued != nil && r.Outcome == submit.Busy && r.Reason == message.ReasonVendorUnreachable {
+		return r // without a link the first submit writes nothing
+	}
+	if s.status == message.StatusInDoubt || in.Queued != nil && s.fresh() {
 		s.move(message.StatusQueued)
 	}
 	s.move(message.StatusSending)
@@ -162,7 +207,7 @@ func (s *steps) Submit(ctx context.Context, in submit.Input) (submit.Result, err
 	case submit.Busy, submit.Refused:
 		s.move(message.StatusQueued)
 	}
-	return r, nil
+	return r
 }
 
 // nobodyPolls leaves the activity open until its time in the queue is over, as
@@ -178,8 +223,15 @@ func (s *steps) nobodyPolls(ctx context.Context) error {
 }
 
 func (s *steps) RecordOutcome(_ context.Context, in record.Input) (record.Result, error) {
+	came := in.Wait && s.awaited != nil && s.awaited()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if in.Wait {
+		s.waits++
+		if !came {
+			return record.Result{Open: true}, nil
+		}
+	}
 	if s.recordErr != nil {
 		if err := s.recordErr(in); err != nil {
 			return record.Result{}, err
@@ -365,6 +417,9 @@ func (b *bundle) check(r workflows.OutboundResult, status message.Status, reason
 	}
 	if b.status != status || !status.Final() {
 		b.t.Errorf("the record says %s, want %s", b.status, status)
+	}
+	if len(b.wrong) > 0 {
+		b.t.Errorf("wrong: %v", b.wrong)
 	}
 	if len(b.told) == 0 || b.told[len(b.told)-1] != status {
 		b.t.Errorf("the customer was told %v", b.told)

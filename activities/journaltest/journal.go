@@ -30,6 +30,10 @@ type Journal struct {
 	Step func(operation string, done bool) error
 	// Now is the database's clock; nil: time.Now.
 	Now func() time.Time
+	// Remembers is true for the journal of the process that has just accepted the
+	// messages: Envelope gives them from memory, as they were put, without an
+	// operation. Else it reads them.
+	Remembers bool
 
 	mu       sync.Mutex
 	rows     map[message.ID]*row
@@ -41,6 +45,7 @@ type Journal struct {
 }
 
 type row struct {
+	put      message.Message // as it was accepted
 	m        message.Message
 	code     string
 	attempts []*attempt
@@ -103,7 +108,7 @@ func (j *Journal) do(operation string, run func() error) error {
 // Put stores a message as it is.
 func (j *Journal) Put(m message.Message) {
 	_ = j.do("put", func() error {
-		j.rows[m.ID] = &row{m: m, seq: 1}
+		j.rows[m.ID] = &row{put: m, m: m, seq: 1}
 		return nil
 	})
 }
@@ -116,9 +121,24 @@ func (j *Journal) find(id message.ID) (*row, error) {
 	return r, nil
 }
 
-// Envelope is the message as Message has it.
+// Envelope is the message as Message has it or, when the journal Remembers, as
+// it was accepted.
 func (j *Journal) Envelope(ctx context.Context, id message.ID) (*message.Message, error) {
+	if m := j.remembered(id); m != nil {
+		return m, nil
+	}
 	return j.Message(ctx, id)
+}
+
+func (j *Journal) remembered(id message.ID) *message.Message {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := j.rows[id]
+	if !j.Remembers || r == nil {
+		return nil
+	}
+	m := r.put
+	return &m
 }
 
 // Message reads one message.

@@ -44,6 +44,19 @@ func (j *Journal) Timeline(id message.ID) []message.EventType {
 	return out
 }
 
+// Details lists what a message's events of a type say, oldest first.
+func (j *Journal) Details(id message.ID, kind message.EventType) []map[string]any {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var out []map[string]any
+	for _, e := range j.rows[id].events {
+		if e.Type == kind {
+			out = append(out, e.Detail)
+		}
+	}
+	return out
+}
+
 // Started reports whether the outbox row of a message was cleared by a step.
 func (j *Journal) Started(id message.ID) bool {
 	j.mu.Lock()

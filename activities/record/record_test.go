@@ -237,6 +237,124 @@ func TestCutOffBetweenWritingAndTelling(t *testing.T) {
 	}
 }
 
+// operations notes what is done to the journal from here on.
+func (b *bundle) operations() *[]string {
+	var list []string
+	b.journal.Step = func(op string, done bool) error {
+		if !done {
+			list = append(list, op)
+		}
+		return nil
+	}
+	return &list
+}
+
+// Nobody waits here, or receipts have not decided in time: that is no outcome,
+// and the record is not even looked at.
+func TestWaitThatBringsNothing(t *testing.T) {
+	for name, await := range map[string]func(context.Context, message.ID) bool{
+		"nobody waits": nil,
+		"in vain":      func(context.Context, message.ID) bool { return false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t, 1, message.StatusSent)
+			b.receipt(t, 1, message.ReceiptDelivered, "") // it came in elsewhere, or in this moment
+			b.steps.Await = await
+			done := b.operations()
+			if r := b.record(t, record.Input{Wait: true}); !r.Open || r.Changed || r.Status != "" || r.Reason != "" || len(r.Notify) != 0 {
+				t.Errorf("%+v", r)
+			}
+			if len(*done) != 0 || len(b.recorded) != 0 {
+				t.Errorf("done %v, recorded %v", *done, b.recorded)
+			}
+			if b.journal.Status(b.m.ID) != message.StatusSent || !b.journal.Due(b.m.ID) {
+				t.Errorf("status %s, due %v", b.journal.Status(b.m.ID), b.journal.Due(b.m.ID))
+			}
+		})
+	}
+}
+
+// Receipts decide while the step waits for them: it records what they say, with
+// one reading of the message.
+func TestWaitThatBringsTheDecision(t *testing.T) {
+	for state, want := range map[message.ReceiptState]message.Status{message.ReceiptDelivered: message.StatusDelivered, message.ReceiptExpired: message.StatusExpired} {
+		t.Run(string(want), func(t *testing.T) {
+			b := setup(t, 1, message.StatusSent)
+			var asked []message.ID
+			var done *[]string
+			type key struct{}
+			ctx := context.WithValue(t.Context(), key{}, "the caller's")
+			b.steps.Await = func(ctx context.Context, id message.ID) bool {
+				if ctx.Value(key{}) == nil {
+					t.Error("the wait cannot be given up")
+				}
+				asked = append(asked, id)
+				b.receipt(t, 1, state, "")
+				done = b.operations()
+				return true
+			}
+			r, err := b.steps.RecordOutcome(ctx, record.Input{MessageID: b.m.ID, Wait: true})
+			if err != nil || r.Status != want || !r.Changed || r.Open || len(r.Notify) != 1 {
+				t.Errorf("%+v, %v", r, err)
+			}
+			if !slices.Equal(asked, []message.ID{b.m.ID}) || len(b.recorded) != 1 || b.journal.Due(b.m.ID) {
+				t.Errorf("asked %d times, recorded %v, due %v", len(asked), b.recorded, b.journal.Due(b.m.ID))
+			}
+			if !slices.Equal(*done, []string{"message", "deciding", "advance"}) {
+				t.Errorf("operations %v", *done)
+			}
+		})
+	}
+}
+
+func TestNobodyWaitsUnasked(t *testing.T) {
+	b := setup(t, 1, message.StatusSent)
+	b.receipt(t, 1, message.ReceiptDelivered, "")
+	b.steps.Await = func(context.Context, message.ID) bool {
+		t.Error("waited")
+		return false
+	}
+	if r := b.record(t, record.Input{}); r.Status != message.StatusDelivered {
+		t.Errorf("%+v", r)
+	}
+}
+
+// The decision was waited for, and then the database is away. Nobody waits again,
+// so the step ends without an outcome; the settlement stays due, for whoever
+// sweeps.
+func TestDecisionThatCannotBeRecorded(t *testing.T) {
+	for _, op := range []string{"message", "deciding", "advance"} {
+		t.Run(op, func(t *testing.T) {
+			b := setup(t, 1, message.StatusSent)
+			b.receipt(t, 1, message.ReceiptDelivered, "")
+			waits := 0
+			b.steps.Await = func(context.Context, message.ID) bool {
+				waits++
+				return waits == 1 // one call takes it
+			}
+			b.journal.Step = func(name string, done bool) error {
+				if name == op && !done {
+					return journaltest.ErrDead
+				}
+				return nil
+			}
+			if _, err := b.steps.RecordOutcome(context.Background(), record.Input{MessageID: b.m.ID, Wait: true}); !retryable(err) {
+				t.Fatalf("error %v", err)
+			}
+			b.journal.Step = nil
+			if r := b.record(t, record.Input{Wait: true}); !r.Open || r.Changed || waits != 2 {
+				t.Errorf("%+v after %d waits", r, waits)
+			}
+			if !b.journal.Due(b.m.ID) {
+				t.Fatal("the settlement is lost")
+			}
+			if r := b.record(t, record.Input{}); r.Status != message.StatusDelivered || !r.Changed {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
 func TestUnknownMessage(t *testing.T) {
 	b := setup(t, 1, message.StatusSent)
 	if _, err := b.steps.RecordOutcome(context.Background(), record.Input{MessageID: message.NewID()}); retryable(err) {

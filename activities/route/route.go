@@ -85,7 +85,8 @@ func (a *Activities) ChooseRoute(ctx context.Context, in Input) (Result, error) 
 		r.Unrecorded = true
 		return r, nil
 	}
-	c := activities.Queued(message.Change{MessageID: m.ID, To: message.StatusQueued}, in.Trail, len(candidates))
+	// Via: on the way forward only. A submit that has begun is not called back.
+	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued, To: message.StatusQueued}, in.Trail, len(candidates))
 	c.Vendor = message.VendorRef{ID: candidates[0].Vendor.ID, Name: candidates[0].Vendor.Name}
 	adv, err := a.Journal.Advance(ctx, c)
 	if err != nil {

@@ -9,9 +9,28 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/postrider/postrider/activities/journaltest"
+	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
 )
+
+// noRoom is a process without links.
+type noRoom struct{}
+
+func (noRoom) Room(message.ID) int { return 0 }
+
+// note records the route, as the workflow does before it offers a message to the
+// vendor's queue that a submit inside its task has not sent.
+func (b *bundle) note(rt *rapid.T) {
+	v := &snapshot.Vendor{ID: b.in.Vendor.ID, Name: b.in.Vendor.Name, Active: true}
+	config := &snapshot.Snapshot{Vendors: map[message.ID]*snapshot.Vendor{v.ID: v}, Routes: []snapshot.Route{{ID: 1, VendorID: v.ID}}}
+	steps := &route.Activities{Journal: b.journal, Links: noRoom{}, Snapshot: func() *snapshot.Snapshot { return config }, Now: b.steps.Now}
+	if _, err := steps.ChooseRoute(context.Background(), route.Input{MessageID: b.m.ID, Record: true}); err != nil {
+		rt.Fatalf("note the route: %v", err)
+	}
+	b.in.Queued, b.in.Here = nil, false
+}
 
 // mood is how a vendor answers a part, drawn once for each write.
 func mood(n int) func(message.Submission, int) (message.SubmitResult, error) {
@@ -28,13 +47,32 @@ func mood(n int) func(message.Submission, int) (message.SubmitResult, error) {
 	return nil
 }
 
+// drawn makes a message that waits for its vendor, or one whose first submit
+// queues it: that is repeated with the same input, as by a workflow's first task.
+func drawn(t *testing.T, rt *rapid.T, parts int, delivery message.Delivery) *bundle {
+	t.Helper()
+	return setups[rapid.IntRange(0, 1).Draw(rt, "first")].make(t, parts, delivery)
+}
+
+// admittedOnce checks that a message whose first submit queues it, or the note
+// of its route, was admitted with it, and not again by a later run.
+func (b *bundle) admittedOnce(rt *rapid.T) {
+	want := 0
+	if b.m.Status == message.StatusAccepted && b.journal.Status(b.m.ID) != message.StatusAccepted {
+		want = 1
+	}
+	if n := len(b.journal.Details(b.m.ID, message.EventAdmitted)); n != want {
+		rt.Fatalf("admitted %d times, want %d: %v", n, want, b.journal.Timeline(b.m.ID))
+	}
+}
+
 // A process may die at any step, before its effect or after it, as often as it
 // likes: under at_most_once the vendor never gets a part again that it may have
 // already. A refusal that was answered says that it does not have it.
 func TestNeverTwiceWhereverItDies(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		parts := rapid.IntRange(1, 3).Draw(rt, "parts")
-		b := setup(t, parts, message.AtMostOnce)
+		b := drawn(t, rt, parts, message.AtMostOnce)
 		moods := rapid.SliceOfN(rapid.IntRange(0, 4), 12, 12).Draw(rt, "moods")
 		var mu sync.Mutex
 		had := map[int]int{} // writes by part that the vendor may have kept
@@ -62,8 +100,11 @@ func TestNeverTwiceWhereverItDies(t *testing.T) {
 			b.journal.Step = func(_ string, done bool) error { return tick(done) }
 			b.vendor.gate = tick
 			_, _ = b.steps.Submit(context.Background(), b.in)
+			b.journal.Step, b.vendor.gate = nil, nil
+			if b.in.Queued != nil && rapid.Bool().Draw(rt, "note the route") {
+				b.note(rt)
+			}
 		}
-		b.journal.Step, b.vendor.gate = nil, nil
 		var last submit.Result
 		for range 12 {
 			r, err := b.steps.Submit(context.Background(), b.in)
@@ -89,6 +130,10 @@ func TestNeverTwiceWhereverItDies(t *testing.T) {
 		if i := b.journal.Illegal(); len(i) > 0 {
 			rt.Fatalf("illegal changes: %v", i)
 		}
+		if s := b.journal.Status(b.m.ID); last.Outcome == submit.InDoubt && s != message.StatusInDoubt || last.Outcome == submit.Sent && s != message.StatusSent {
+			rt.Fatalf("the submit says %s, the record %s", last.Outcome, s)
+		}
+		b.admittedOnce(rt)
 	})
 }
 
@@ -97,7 +142,7 @@ func TestNeverTwiceWhereverItDies(t *testing.T) {
 func TestNeverTwiceBesideARunThatStillLives(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		parts := rapid.IntRange(1, 2).Draw(rt, "parts")
-		b := setup(t, parts, message.AtMostOnce)
+		b := drawn(t, rt, parts, message.AtMostOnce)
 		heldAt := int64(rapid.IntRange(1, 20).Draw(rt, "step"))
 		var step atomic.Int64
 		var held atomic.Bool
@@ -139,6 +184,7 @@ func TestNeverTwiceBesideARunThatStillLives(t *testing.T) {
 				rt.Fatalf("part %d was written %d times in the end", part, n)
 			}
 		}
+		b.admittedOnce(rt)
 	})
 }
 
@@ -146,7 +192,7 @@ func TestNeverTwiceBesideARunThatStillLives(t *testing.T) {
 // part that may have gone twice is marked.
 func TestAtLeastOnceArrives(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		b := setup(t, 1, message.AtLeastOnce)
+		b := drawn(t, rt, 1, message.AtLeastOnce)
 		dieAt := int64(rapid.IntRange(1, 20).Draw(rt, "step"))
 		var step atomic.Int64
 		tick := func(bool) error {
@@ -159,6 +205,9 @@ func TestAtLeastOnceArrives(t *testing.T) {
 		b.vendor.gate = tick
 		_, _ = b.steps.Submit(context.Background(), b.in)
 		b.journal.Step, b.vendor.gate = nil, nil
+		if b.in.Queued != nil && rapid.Bool().Draw(rt, "note the route") {
+			b.note(rt)
+		}
 		r, err := b.steps.Submit(context.Background(), b.in)
 		if err != nil || r.Outcome != submit.Sent {
 			rt.Fatalf("%+v, %v", r, err)
@@ -173,5 +222,6 @@ func TestAtLeastOnceArrives(t *testing.T) {
 		if i := b.journal.Illegal(); len(i) > 0 {
 			rt.Fatalf("illegal changes: %v", i)
 		}
+		b.admittedOnce(rt)
 	})
 }

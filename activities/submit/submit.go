@@ -44,8 +44,9 @@ type Activities struct {
 	Instance  string // names this process in the journal; unique per start
 	Now       func() time.Time
 	// Expect is told of a message that is about to go on the wire and whose
-	// receipts will be waited for in this process; nil: nobody is.
-	Expect func(id message.ID)
+	// receipts will be waited for in this process, and Forget when they will not
+	// after all; nil: nobody is.
+	Expect, Forget func(id message.ID)
 	// Observe is told how long a vendor took to answer a part; nil: nobody is.
 	Observe func(vendor message.ID, name string, took time.Duration, err error)
 }

@@ -95,6 +95,27 @@ func setup(t testing.TB, parts int, delivery message.Delivery) *bundle {
 	return b
 }
 
+// first makes a message that nobody has submitted before, in the process that
+// has just accepted it: the record does not show it queued yet.
+func first(t testing.TB, parts int, delivery message.Delivery) *bundle {
+	t.Helper()
+	b := setup(t, parts, delivery)
+	b.m.Status = message.StatusAccepted
+	b.journal.Put(b.m)
+	b.journal.Remembers = true
+	b.in.Here = true
+	b.in.Queued = &submit.Queued{Trail: []message.TrailEntry{{Rule: "route", Result: message.Pass}}, Candidates: 2}
+	return b
+}
+
+// setups are the two ways that a submit begins, with what the timeline says
+// before it.
+var setups = []struct {
+	name   string
+	make   func(t testing.TB, parts int, delivery message.Delivery) *bundle
+	before []message.EventType
+}{{"queued", setup, nil}, {"first", first, []message.EventType{"admitted", "queued"}}}
+
 func (b *bundle) submit(t testing.TB) submit.Result {
 	t.Helper()
 	r, err := b.steps.Submit(context.Background(), b.in)
@@ -170,32 +191,36 @@ func TestOutcomes(t *testing.T) {
 		{name: "a panic counts as written", parts: 1, answer: func(message.Submission, int) (message.SubmitResult, error) { panic("bug") },
 			want: submit.Result{Outcome: submit.InDoubt, Reason: message.ReasonSubmitInDoubt}, status: message.StatusInDoubt, states: []message.PartState{message.PartInDoubt}, told: true},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			b := setup(t, c.parts, message.AtMostOnce)
-			b.vendor.answer = c.answer
-			if c.name == "a panic counts as written" {
-				b.vendor.gate = nil
-				b.steps.Connector = func(message.ID) submit.Connector { return panicky{} }
-			}
-			got := b.submit(t)
-			told := got.Notify
-			got.Notify = nil
-			if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", c.want) {
-				t.Errorf("result %+v, want %+v", got, c.want)
-			}
-			if s := b.journal.Status(b.m.ID); s != c.status {
-				t.Errorf("status %s, want %s", s, c.status)
-			}
-			if s := b.journal.States(b.m.ID, 1); !slices.Equal(s, c.states) {
-				t.Errorf("attempts %v, want %v", s, c.states)
-			}
-			if (len(told) > 0) != c.told {
-				t.Errorf("told %d, want told: %v", len(told), c.told)
-			}
-			if i := b.journal.Illegal(); len(i) > 0 {
-				t.Errorf("illegal changes: %v", i)
-			}
-		})
+		for _, how := range setups {
+			t.Run(how.name+", "+c.name, func(t *testing.T) {
+				b := how.make(t, c.parts, message.AtMostOnce)
+				b.vendor.answer = c.answer
+				if c.name == "a panic counts as written" {
+					b.steps.Connector = func(message.ID) submit.Connector { return panicky{} }
+				}
+				got := b.submit(t)
+				told := got.Notify
+				got.Notify = nil
+				if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", c.want) {
+					t.Errorf("result %+v, want %+v", got, c.want)
+				}
+				if s := b.journal.Status(b.m.ID); s != c.status {
+					t.Errorf("status %s, want %s", s, c.status)
+				}
+				if s := b.journal.States(b.m.ID, 1); !slices.Equal(s, c.states) {
+					t.Errorf("attempts %v, want %v", s, c.states)
+				}
+				if (len(told) > 0) != c.told {
+					t.Errorf("told %d, want told: %v", len(told), c.told)
+				}
+				if got := b.journal.Timeline(b.m.ID); !slices.Equal(got[:len(how.before)], how.before) || slices.Contains(got[len(how.before):], "admitted") {
+					t.Errorf("timeline %v", got)
+				}
+				if i := b.journal.Illegal(); len(i) > 0 {
+					t.Errorf("illegal changes: %v", i)
+				}
+			})
+		}
 	}
 }
 
@@ -348,40 +373,42 @@ func TestCutOffAfterTheWire(t *testing.T) {
 		{message.AtMostOnce, submit.InDoubt, 1, false, []message.EventType{"sending", "submit_unknown", "in_doubt"}},
 		{message.AtLeastOnce, submit.Sent, 2, true, []message.EventType{"sending", "submit_unknown", "in_doubt", "queued", "sending", "sent"}},
 	} {
-		t.Run(string(c.delivery), func(t *testing.T) {
-			b := setup(t, 1, c.delivery)
-			dead := false
-			b.vendor.gate = func(done bool) error {
-				dead = done
-				return nil
-			}
-			b.journal.Step = func(string, bool) error {
-				if dead {
-					return journaltest.ErrDead
+		for _, how := range setups {
+			t.Run(how.name+", "+string(c.delivery), func(t *testing.T) {
+				b := how.make(t, 1, c.delivery)
+				dead := false
+				b.vendor.gate = func(done bool) error {
+					dead = done
+					return nil
 				}
-				return nil
-			}
-			if _, err := b.steps.Submit(context.Background(), b.in); err == nil {
-				t.Fatal("the dead process has an answer")
-			}
-			b.vendor.gate, b.journal.Step = nil, nil
-			if r := b.submit(t); r.Outcome != c.outcome {
-				t.Errorf("%+v", r)
-			}
-			if b.vendor.written(1) != c.writes {
-				t.Errorf("written %d times, want %d", b.vendor.written(1), c.writes)
-			}
-			m, err := b.journal.Message(context.Background(), b.m.ID)
-			if err != nil || m.DuplicatePoss != c.doubled {
-				t.Errorf("possible duplicate %v, want %v (%v)", m.DuplicatePoss, c.doubled, err)
-			}
-			if got := b.journal.Timeline(b.m.ID); !slices.Equal(got, c.timeline) {
-				t.Errorf("timeline %v, want %v", got, c.timeline)
-			}
-			if i := b.journal.Illegal(); len(i) > 0 {
-				t.Errorf("illegal changes: %v", i)
-			}
-		})
+				b.journal.Step = func(string, bool) error {
+					if dead {
+						return journaltest.ErrDead
+					}
+					return nil
+				}
+				if _, err := b.steps.Submit(context.Background(), b.in); err == nil {
+					t.Fatal("the dead process has an answer")
+				}
+				b.vendor.gate, b.journal.Step = nil, nil
+				if r := b.submit(t); r.Outcome != c.outcome {
+					t.Errorf("%+v", r)
+				}
+				if b.vendor.written(1) != c.writes {
+					t.Errorf("written %d times, want %d", b.vendor.written(1), c.writes)
+				}
+				m, err := b.journal.Message(context.Background(), b.m.ID)
+				if err != nil || m.DuplicatePoss != c.doubled {
+					t.Errorf("possible duplicate %v, want %v (%v)", m.DuplicatePoss, c.doubled, err)
+				}
+				if got := b.journal.Timeline(b.m.ID); !slices.Equal(got, slices.Concat(how.before, c.timeline)) {
+					t.Errorf("timeline %v, want %v after %v", got, c.timeline, how.before)
+				}
+				if i := b.journal.Illegal(); len(i) > 0 {
+					t.Errorf("illegal changes: %v", i)
+				}
+			})
+		}
 	}
 }
 

@@ -227,7 +227,11 @@ func (w *work) answer(s message.Submission, r message.SubmitResult, err error) m
 func (w *work) conclude(ctx context.Context) (Result, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	return w.record(ctx)
+	r, err := w.record(ctx)
+	if w.in.Here && w.a.Forget != nil && (r.Outcome != Sent || r.Decided) {
+		w.a.Forget(w.m.ID)
+	}
+	return r, err
 }
 
 // record writes the answers and says how the submit ended.

@@ -166,7 +166,7 @@ func (g *Gateway) joinSteps() {
 		Admit: &admit.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now},
 		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: time.Now},
 		Submit: &submit.Activities{Journal: g.db, Snapshot: g.config.Current, Connector: g.fleet.Connector, Instance: g.instance(), Now: time.Now, Observe: g.observeSubmit,
-			Expect: g.ingress.Expect},
+			Expect: g.ingress.Expect, Forget: g.ingress.Forget},
 		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now, Recorded: g.observeOutcome,
 			Await: g.ingress.AwaitDecision},
 		Notify: &notify.Activities{Journal: g.db, Snapshot: g.config.Current, Sender: g.sender, Now: time.Now, Observe: g.observeWebhook},

@@ -59,6 +59,13 @@ func (in *Ingress) AwaitDecision(ctx context.Context, id message.ID) bool {
 	return in.expected.await(ctx, id, awaitFor)
 }
 
+// Forget says that nobody will wait for an expected message after all. A
+// decision that has come goes the other way.
+func (in *Ingress) Forget(id message.ID) {
+	in.ready()
+	in.expected.forget(id)
+}
+
 func (e *expected) add(id message.ID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -66,12 +73,26 @@ func (e *expected) add(id message.ID) {
 		return
 	}
 	x := &expectation{came: make(chan struct{})}
-	x.lapse = time.AfterFunc(expectFor, func() {
-		if e.take(id, x) {
-			e.missed(id)
-		}
-	})
+	x.lapse = time.AfterFunc(expectFor, func() { e.drop(id, x) })
 	e.byID[id] = x
+}
+
+func (e *expected) drop(id message.ID, x *expectation) {
+	if e.take(id, x) {
+		e.missed(id)
+	}
+}
+
+func (e *expected) forget(id message.ID) {
+	if x := e.find(id); x != nil && x.lapse.Stop() {
+		e.drop(id, x)
+	}
+}
+
+func (e *expected) find(id message.ID) *expectation {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.byID[id]
 }
 
 // decide notes that receipts have decided the message, and reports whether
@@ -91,9 +112,7 @@ func (e *expected) decide(id message.ID) bool {
 }
 
 func (e *expected) await(ctx context.Context, id message.ID, patience time.Duration) bool {
-	e.mu.Lock()
-	x := e.byID[id]
-	e.mu.Unlock()
+	x := e.find(id)
 	if x == nil || !x.lapse.Stop() {
 		return false // or it lapses in this moment, and is told the other way
 	}
