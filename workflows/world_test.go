@@ -189,8 +189,9 @@ func (s *steps) endedBefore() submit.Result {
 
 // answered writes what the vendor has said.
 func (s *steps) answered(in submit.Input, r submit.Result) submit.Result {
-	if in.Queued != nil && r.Outcome == submit.Busy && r.Reason == message.ReasonVendorUnreachable {
-		return r // without a link the first submit writes nothing
+	idle := r.Reason == message.ReasonVendorUnreachable || r.Reason == message.ReasonExpired
+	if in.Queued != nil && r.Outcome == submit.Busy && idle {
+		return r // without a link, or past the validity, the first submit writes nothing
 	}
 	if s.status == message.StatusInDoubt || in.Queued != nil && s.fresh() {
 		s.move(message.StatusQueued)
