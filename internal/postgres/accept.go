@@ -19,8 +19,18 @@ const maxAccepts = 256
 // insertAccepted writes a group of acceptances in one statement: the keys
 // first, then the messages whose key is fresh (or that have none), their first
 // event and their outbox row. The row of a message that is already there (a
-// repeat after a lost connection) counts as written.
-const insertAccepted = `
+// repeat after a lost connection) counts as written. A group with messages that
+// came over SMPP has insertOrigins before its end.
+const (
+	insertAccepted     = insertMessages + selectFresh
+	insertAcceptedSMPP = insertMessages + insertOrigins + selectFresh
+)
+
+const selectFresh = `
+select id
+from fresh`
+
+const insertMessages = `
 with given as (
   select *
   from unnest(
@@ -68,9 +78,7 @@ with given as (
   from fresh f
   join stored s on s.id = f.id
   where f.status = 'accepted'
-)
-select id
-from fresh`
+)`
 
 // acceptor gathers acceptances into shared commits. One commit is under way at
 // a time; what comes meanwhile shares the next.
@@ -111,12 +119,13 @@ func (a *acceptor) close() {
 	a.wg.Wait()
 }
 
-// Accept commits a message, its first event, its idempotency key and its outbox
-// row, and returns after the commit: the point from which the message is never
-// lost. A refused message is kept the same way, with its trail. When the key
-// was seen before nothing is stored and the first answer comes back, or
-// ReasonIdempotencyMismatch when the body differs. When ctx ends first, whether
-// the message was accepted is unknown to the caller.
+// Accept commits a message, its first event, its idempotency key, its outbox row
+// and what its sender over SMPP is owed, and returns after the commit: the point
+// from which the message is never lost. A refused message is kept the same way,
+// with its trail, and is owed nothing. When the key was seen before nothing is
+// stored and the first answer comes back, or ReasonIdempotencyMismatch when the
+// body differs. When ctx ends first, whether the message was accepted is unknown
+// to the caller.
 func (db *DB) Accept(ctx context.Context, in message.Acceptance) (message.Accepted, error) {
 	item := &acceptance{Acceptance: in, done: make(chan acceptOutcome, 1)}
 	item.body = db.sealer.Seal([]byte(in.Message.Body), in.Message.ID[:])
@@ -213,7 +222,11 @@ func (a *acceptor) insert(group []*acceptance) (map[message.ID]bool, error) {
 	// Each caller's own deadline ends its own waiting only.
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	rows, err := a.db.pool.Query(ctx, insertAccepted, acceptColumns(group)...)
+	sql, args := insertAccepted, acceptColumns(group)
+	if owed := withOrigin(group); len(owed) > 0 {
+		sql, args = insertAcceptedSMPP, append(args, originColumns(owed)...)
+	}
+	rows, err := a.db.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("journal: accept: %w", err)
 	}

@@ -94,6 +94,56 @@ func (db *DB) CreateSMPPCredential(ctx context.Context, by Actor, id, account me
 	})
 }
 
+const updateSMPPCredential = `
+update smpp_credentials
+set enabled = $2,
+    allowed_ips = $3,
+    max_binds = $4,
+    throughput = $5,
+    "window" = $6,
+    bind_types = $7,
+    require_tls = $8,
+    receipt_format = $9,
+    long_mo = $10,
+    mo_lifetime_seconds = $11,
+    alphabet = $12,
+    updated_at = now()
+where id = $1`
+
+// UpdateSMPPCredential writes all settings of an SMPP credential; its id,
+// account, system_id and password stay as they are, whatever c says. Zero fields
+// get the defaults of the schema's documentation, no bind type at all means each.
+func (db *DB) UpdateSMPPCredential(ctx context.Context, by Actor, id message.ID, c snapshot.SMPPCredential) error {
+	if c.AllowedIPs == nil {
+		c.AllowedIPs = []netip.Prefix{}
+	}
+	binds, receipts := bindTypes(c), "text"
+	if c.ReceiptTLVs {
+		receipts = "text_tlv"
+	}
+	maxBinds, throughput, window := orElse(c.MaxBinds, 2), orElse(c.Throughput, 100), orElse(c.Window, 10)
+	long, lifetime, alphabet := orElse(c.LongMO, "udh"), wholeSeconds(c.MOLifetime, 259_200), orElse(c.Alphabet, "gsm7")
+	shown := map[string]any{"enabled": c.Enabled, "allowed_ips": c.AllowedIPs, "max_binds": maxBinds, "throughput": throughput, "window": window,
+		"bind_types": binds, "require_tls": c.RequireTLS, "receipt_format": receipts, "long_mo": long, "mo_lifetime_seconds": lifetime, "alphabet": alphabet}
+	return db.audited(ctx, by, "smpp_credential.update", id.String(), shown, func(tx pgx.Tx) error {
+		return exactlyOne(tx.Exec(ctx, updateSMPPCredential, id, c.Enabled, c.AllowedIPs, maxBinds, throughput, window, binds, c.RequireTLS,
+			receipts, long, lifetime, alphabet))
+	})
+}
+
+func bindTypes(c snapshot.SMPPCredential) []string {
+	var types []string
+	for _, t := range []struct {
+		name string
+		may  bool
+	}{{"receiver", c.Receiver}, {"transmitter", c.Transmitter}, {"transceiver", c.Transceiver}} {
+		if t.may || !c.Receiver && !c.Transmitter && !c.Transceiver {
+			types = append(types, t.name)
+		}
+	}
+	return types
+}
+
 const insertCampaign = `
 insert into campaigns (id, account_id, campaign_id, brand_id, use_case, description, status, throughput_limit, daily_cap)
 values ($1, $2, nullif($3, ''), $4, $5, $6, $7, $8, $9)`

@@ -30,6 +30,9 @@ func advanceStatement(c message.Change) (string, []any) {
 	w.attempts(c)
 	w.answers(c)
 	w.notifications(c)
+	if c.Owed {
+		w.owed(c)
+	}
 	if c.Settled {
 		w.clause("settled", "delete from settlements_due d\n  using moved m\n  where d.message_id = m.id")
 	}

@@ -60,7 +60,7 @@ func (db *DB) LoadSnapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 		return nil, err
 	}
 	for _, load := range []func(context.Context, pgx.Tx, *snapshot.Snapshot) error{
-		db.loadAccounts, loadCredentials, loadNumbers, loadCampaigns, db.loadVendors, loadRoutes, db.loadEndpoints, db.loadSigningKeys,
+		db.loadAccounts, loadCredentials, loadSMPPCredentials, loadNumbers, loadCampaigns, db.loadVendors, loadRoutes, db.loadEndpoints, db.loadSigningKeys,
 	} {
 		if err := load(ctx, tx, s); err != nil {
 			return nil, err
@@ -129,6 +129,30 @@ func loadCredentials(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error
 		}
 		c.PreviousUntil, c.ExpiresAt = orZero(until), orZero(expires)
 		s.Credentials[c.Key] = c
+		return nil
+	})
+}
+
+// selectSMPPCredentials reads disabled ones as well: what is held for them has an
+// owner, and their binds are refused by name.
+const selectSMPPCredentials = `
+select id, account_id, system_id, password_hash, enabled, allowed_ips, max_binds, throughput, "window",
+  'receiver' = any(bind_types), 'transmitter' = any(bind_types), 'transceiver' = any(bind_types),
+  require_tls, receipt_format = 'text_tlv', long_mo, mo_lifetime_seconds, alphabet
+from smpp_credentials`
+
+func loadSMPPCredentials(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+	s.SMPPCredentials = map[string]*snapshot.SMPPCredential{}
+	return each(ctx, tx, selectSMPPCredentials, func(row pgx.CollectableRow) error {
+		c := &snapshot.SMPPCredential{}
+		var lifetime int
+		err := row.Scan(&c.ID, &c.AccountID, &c.SystemID, &c.PasswordHash, &c.Enabled, &c.AllowedIPs, &c.MaxBinds, &c.Throughput, &c.Window,
+			&c.Receiver, &c.Transmitter, &c.Transceiver, &c.RequireTLS, &c.ReceiptTLVs, &c.LongMO, &lifetime, &c.Alphabet)
+		if err != nil {
+			return fmt.Errorf("read SMPP credentials: %w", err)
+		}
+		c.MOLifetime = seconds(lifetime)
+		s.SMPPCredentials[c.SystemID] = c
 		return nil
 	})
 }

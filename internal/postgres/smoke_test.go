@@ -29,6 +29,7 @@ func TestEveryMethod(t *testing.T) {
 	m := b.smokeMessage(ok)
 	b.smokeReceipts(ok, m)
 	b.smokeWebhooks(ok, m)
+	b.smokeSMPP(ok)
 }
 
 func (b *bundle) smokeConfig(ok func(string, error)) {
@@ -136,4 +137,28 @@ func (b *bundle) smokeWebhooks(ok func(string, error), m *message.Message) {
 	_, err = b.OverdueNotifications(b.ctx, 0, 10)
 	ok("OverdueNotifications", err)
 	ok("DeferNotifications", b.DeferNotifications(b.ctx, pending, time.Hour))
+}
+
+func (b *bundle) smokeSMPP(ok func(string, error)) {
+	b.tb.Helper()
+	credential := scalar[message.ID](b, "select id from smpp_credentials")
+	ok("UpdateSMPPCredential", b.UpdateSMPPCredential(b.ctx, actor, credential, snapshot.SMPPCredential{Enabled: true}))
+	bind := bindOf(credential, "a")
+	_, err := b.Bind(b.ctx, bind, 2)
+	ok("Bind", err)
+	ok("BindsAlive", b.BindsAlive(b.ctx, "a", []message.ID{bind.ID}))
+	ok("AuditBind", b.AuditBind(b.ctx, b.owner, "acme", "127.0.0.1", "smpp.bind", "transceiver"))
+	m := b.owing(credential)
+	list, err := b.ClaimDeliveries(b.ctx, "a", map[message.ID]int{credential: 10}, time.Minute)
+	ok("ClaimDeliveries", err)
+	if len(list) != 1 {
+		b.tb.Fatalf("%d deliveries", len(list))
+	}
+	ok("ReleaseDeliveries", b.ReleaseDeliveries(b.ctx, []message.ID{list[0].ID}))
+	ok("Delivered", b.Delivered(b.ctx, []message.SMPPDelivered{{ID: list[0].ID, MessageID: m.ID, Kind: list[0].Kind, Number: 1, State: message.NotificationDelivered}}))
+	_, _, err = b.Answered(b.ctx, credential, list[0].Origin.AnswerID)
+	ok("Answered", err)
+	_, err = b.Between(b.ctx, credential, list[0].Origin.Source, list[0].Origin.Dest, 10)
+	ok("Between", err)
+	ok("Unbind", b.Unbind(b.ctx, bind.ID))
 }

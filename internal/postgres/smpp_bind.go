@@ -1,0 +1,120 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+// lockCredential keeps two binds of one credential from being counted at once.
+// The lock ends with the transaction, which is over when the server has run it:
+// nobody's silence can hold it.
+const lockCredential = `
+select pg_advisory_xact_lock($1)`
+
+// insertBind counts the live binds of all processes. A bind that is entered again
+// after a lost answer counts once.
+const insertBind = `
+insert into smpp_binds (id, credential_id, instance, mode, address, tls, version, bound_at, seen_at)
+select $1, $2::uuid, $3, $4, $5, $6, $7, coalesce($8, now()), clock_timestamp()
+where $9 > (
+  select count(*)
+  from smpp_binds
+  where credential_id = $2 and id <> $1 and seen_at > now() - interval '30 seconds')
+on conflict (id) do update
+set seen_at = excluded.seen_at`
+
+// Bind enters a bind into the registry unless the credential has max live binds
+// over all processes; it reports whether it did. A bind lives for 30 seconds from
+// here and from each BindsAlive.
+func (db *DB) Bind(ctx context.Context, b message.SMPPBind, max int) (bool, error) {
+	// The two statements are one transaction, and the second sees what those before
+	// it under the same lock have committed.
+	batch := &pgx.Batch{}
+	batch.Queue(lockCredential, credentialLock(b.CredentialID))
+	batch.Queue(insertBind, b.ID, b.CredentialID, b.Instance, b.Mode, storable(b.Address), b.TLS, int16(b.Version), timeOrNull(b.BoundAt), max)
+	results := db.pool.SendBatch(ctx, batch)
+	_, err := results.Exec()
+	entered := false
+	if err == nil {
+		tag, eerr := results.Exec()
+		entered, err = tag.RowsAffected() == 1, eerr
+	}
+	if cerr := results.Close(); err == nil {
+		err = cerr // of the commit
+	}
+	if err != nil {
+		return false, fmt.Errorf("enter bind %s: %w", b.ID, err)
+	}
+	return entered, nil
+}
+
+// credentialLock names a credential among advisory locks: by the random half of
+// its id.
+func credentialLock(id message.ID) int64 { return int64(binary.BigEndian.Uint64(id[8:])) }
+
+const deleteBind = `
+delete from smpp_binds
+where id = $1`
+
+// Unbind takes a bind out of the registry. One that is not there is no error.
+func (db *DB) Unbind(ctx context.Context, id message.ID) error {
+	if _, err := db.pool.Exec(ctx, deleteBind, id); err != nil {
+		return fmt.Errorf("take out bind %s: %w", id, err)
+	}
+	return nil
+}
+
+// touchBinds is one heartbeat of a process. It clears away what dead processes
+// left, but only when it was itself heard of a short while ago: after an outage
+// of the database everybody's rows are old, and the first to come back must not
+// take the others for dead. It waits for nobody, so it ends nobody's transaction.
+const touchBinds = `
+with seen as (
+  update smpp_binds
+  set seen_at = now()
+  where instance = $1 and id = any($2::uuid[])
+), ended as (
+  delete from smpp_binds
+  where instance = $1 and not id = any($2::uuid[])
+)
+delete from smpp_binds
+where id in (
+    select id
+    from smpp_binds
+    where instance <> $1 and seen_at < now() - interval '5 minutes'
+    for update skip locked)
+  and exists (
+    select
+    from smpp_binds
+    where instance = $1 and seen_at > now() - interval '30 seconds')`
+
+// BindsAlive says that the instance's binds live: those named are entered as seen
+// now, and others of the instance are taken out. Rows of other processes that
+// were not seen for 5 minutes are deleted by whoever lives.
+func (db *DB) BindsAlive(ctx context.Context, instance string, binds []message.ID) error {
+	if binds == nil {
+		binds = []message.ID{}
+	}
+	if _, err := db.pool.Exec(ctx, touchBinds, instance, binds); err != nil {
+		return fmt.Errorf("binds alive: %w", err)
+	}
+	return nil
+}
+
+// AuditBind writes a line of the audit log about a bind: who came, from where,
+// and what became of it. The event, such as smpp.bind, is the line's action. The
+// account is zero for a system_id that nobody has.
+// Lines follow one another over all processes, so it may wait.
+func (db *DB) AuditBind(ctx context.Context, account message.ID, systemID, address, event, detail string) error {
+	by := Actor{Name: storable(systemID), Role: "esme", Address: storable(address)}
+	shown := map[string]any{"detail": storable(detail)}
+	if account != (message.ID{}) {
+		shown["account_id"] = account
+	}
+	return db.audited(ctx, by, event, by.Name, shown, func(pgx.Tx) error { return nil })
+}

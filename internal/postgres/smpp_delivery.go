@@ -1,0 +1,304 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+// registeredMask holds the bits of registered_delivery that ask for something
+// (SMPP 3.4 §5.2.17); message.SMPPOrigin looks at no others.
+const registeredMask = 0x13
+
+// owed adds the deliver_sm that a sender over SMPP has asked for about the new
+// status: its receipt, or the notice that it was sent. There is one of each for a
+// status, so a late receipt after `unconfirmed` makes a second one. A credential
+// that is gone is owed nothing.
+func (w *writer) owed(c message.Change) {
+	kind := message.DeliverReceipt
+	if c.To == message.StatusSent {
+		kind = message.DeliverNotice
+	}
+	var wishes []int16
+	for bits := byte(0); bits <= registeredMask; bits++ {
+		o := message.SMPPOrigin{Registered: bits}
+		if bits&registeredMask == bits && (kind == message.DeliverNotice && o.WantsNotice() || kind == message.DeliverReceipt && o.WantsReceipt(c.To)) {
+			wishes = append(wishes, int16(bits))
+		}
+	}
+	if len(wishes) == 0 {
+		return
+	}
+	w.clause("owed", `insert into smpp_deliveries (id, credential_id, account_id, message_id, kind, status, expires_at)
+  select `+w.arg(message.NewID(), "uuid")+", o.credential_id, m.account_id, m.id, "+w.arg(string(kind), "text")+", "+w.arg(string(c.To), "text")+`,
+    now() + c.mo_lifetime_seconds * interval '1 second'
+  from moved m
+  join smpp_origins o on o.message_id = m.id
+  join smpp_credentials c on c.id = o.credential_id
+  where o.registered & `+w.arg(int16(registeredMask), "smallint")+" = any("+w.arg(wishes, "smallint[]")+`)
+  on conflict do nothing`)
+}
+
+// claimDeliveries takes what is due for each credential and ends what has expired
+// for anyone. Rows that another process is looking at, and those that it ends,
+// are skipped and never waited for, so it is in nobody's way. A delivery waits for
+// the earlier ones of its message.
+//
+//	$1 instance  $2 credentials  $3 limit of each  $4 lease
+const claimDeliveries = `
+with expired as (
+  select d.id
+  from smpp_deliveries d
+  join messages m on m.id = d.message_id
+  where d.state = 'pending' and d.expires_at <= now() and (d.claimed_until is null or d.claimed_until <= now())
+  order by d.expires_at
+  limit 100
+  for update skip locked
+), ended as (
+  update smpp_deliveries d
+  set state = 'expired', done_at = now(), claimed_by = null, claimed_until = null
+  from expired e
+  where d.id = e.id
+  returning d.message_id, d.created_at, jsonb_build_object('kind', d.kind, 'state', d.state, 'attempts', d.attempts) as detail
+), told as (
+  select message_id, detail, row_number() over (partition by message_id order by created_at) as number
+  from ended
+), counted as (
+  update messages m
+  set event_seq = m.event_seq + t.lines
+  from (select message_id, count(*)::integer as lines from told group by message_id) t
+  where m.id = t.message_id
+  returning m.id, m.event_seq - t.lines as sequence
+), event as (
+  insert into message_events (message_id, sequence, at, type, detail)
+  select c.id, c.sequence + t.number, clock_timestamp(), 'deliver_sm_attempt', t.detail
+  from counted c
+  join told t on t.message_id = c.id
+), due as materialized (
+  select d.id
+  from unnest($2::uuid[], $3::integer[]) as w (credential_id, most)
+  cross join lateral (
+    select id
+    from (
+      select *
+      from (
+        select d.id, d.created_at
+        from smpp_deliveries d
+        where d.credential_id = w.credential_id and d.state = 'pending' and d.attempts = 0` + mayBeClaimed + `
+        order by d.created_at, d.id
+        limit w.most
+        for update skip locked
+      ) untried
+      union all
+      select *
+      from (
+        select d.id, d.created_at
+        from smpp_deliveries d
+        where d.credential_id = w.credential_id and d.state = 'pending' and d.attempts > 0` + mayBeClaimed + `
+        order by d.due_at
+        limit w.most
+        for update skip locked
+      ) tried
+    ) both_kinds
+    order by created_at, id
+    limit w.most
+  ) d
+), claimed as (
+  update smpp_deliveries d
+  set claimed_by = $1, claimed_until = now() + $4::interval
+  from due
+  where d.id = due.id
+  returning d.id, d.credential_id, d.message_id, d.kind, d.status, d.attempts, d.expires_at, d.created_at
+)
+select d.id, d.credential_id, d.kind, d.status, d.attempts, d.expires_at, d.created_at,
+  (select e.at from message_events e where e.message_id = d.message_id and e.type = d.status order by e.sequence desc limit 1),` + originFields + `, m.*
+from claimed d
+cross join lateral (
+  select` + messageColumns + `
+  from messages
+  where id = d.message_id
+) m
+left join smpp_origins o on o.message_id = d.message_id
+order by d.created_at, d.id`
+
+// mayBeClaimed asks of the earlier ones whether they are done, and not for their
+// state, which means the same: with the state, on a young table, each candidate
+// would be looked up among all that is pending, and the plan is kept when the table
+// has grown.
+const mayBeClaimed = `
+          and d.due_at <= now() and d.expires_at > now() and (d.claimed_until is null or d.claimed_until <= now())
+          and not exists (
+            select
+            from smpp_deliveries e
+            where e.message_id = d.message_id and e.credential_id = d.credential_id and e.done_at is null and e.expires_at > now()
+              and (e.created_at, e.id) < (d.created_at, d.id)
+            offset 0)`
+
+// ClaimDeliveries takes deliveries that are due for the credentials, oldest first
+// and at most so many of each as wanted says, and keeps other processes off them
+// for the lease; a claim that was neither recorded nor released lapses then. When
+// more than the limit are due once more, those whose time came first are taken.
+// Deliveries whose time is over end here, at most 100 a call and whoever they are
+// for; with nothing wanted that is all. A message whose text cannot be opened is
+// left out and named by the error that comes beside the others: they are claimed
+// all the same.
+func (db *DB) ClaimDeliveries(ctx context.Context, instance string, wanted map[message.ID]int, lease time.Duration) ([]message.SMPPDelivery, error) {
+	credentials, limits := make([]message.ID, 0, len(wanted)), make([]int32, 0, len(wanted))
+	for id, n := range wanted {
+		if n > 0 {
+			credentials, limits = append(credentials, id), append(limits, int32(n))
+		}
+	}
+	rows, err := db.pool.Query(ctx, claimDeliveries, instance, credentials, limits, lease)
+	if err != nil {
+		return nil, fmt.Errorf("claim deliveries: %w", err)
+	}
+	defer rows.Close()
+	var list []message.SMPPDelivery
+	var unread []error
+	for rows.Next() {
+		var d message.SMPPDelivery
+		var o originRow
+		var kind, status string
+		var at *time.Time
+		targets := append([]any{&d.ID, &d.CredentialID, &kind, &status, &d.Attempts, &d.ExpiresAt, &d.CreatedAt, &at}, o.targets()...)
+		m, err := db.scanMessage(wideRow{rows, targets})
+		if err != nil {
+			unread = append(unread, fmt.Errorf("delivery %s: %w", d.ID, err))
+			continue
+		}
+		d.Kind, d.Status = message.DeliveryKind(kind), message.Status(status)
+		d.Message, d.Origin, d.FinalAt = *m, o.origin(m.ID), m.UpdatedAt
+		if at != nil {
+			d.FinalAt = *at
+		}
+		list = append(list, d)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("claim deliveries: %w", err)
+	}
+	return list, errors.Join(unread...)
+}
+
+// recordDelivered writes tries of different deliveries. One that was recorded
+// before, or that another process has made as well, changes nothing, unless it
+// delivered: what the customer has taken is delivered, whatever was thought of it.
+const recordDelivered = `
+with given as (
+  select *
+  from unnest($1::uuid[], $2::integer[], $3::text[], $4::double precision[], $5::bigint[], $6::text[], $7::jsonb[])
+    with ordinality as g (id, number, state, again, status, error, detail, ord)
+), tried as (
+  update smpp_deliveries d
+  set attempts = greatest(d.attempts, g.number),
+      state = g.state,
+      last_status = g.status,
+      last_error = g.error,
+      due_at = now() + g.again * interval '1 second',
+      claimed_by = null,
+      claimed_until = null,
+      done_at = case when g.state <> 'pending' then now() end
+  from given g
+  where d.id = g.id
+    and (d.state = 'pending' and (d.attempts < g.number or g.state = 'delivered') or d.state in ('failed', 'expired') and g.state = 'delivered')
+  returning d.message_id, g.detail, g.ord
+), told as (
+  select message_id, detail, row_number() over (partition by message_id order by ord) as number
+  from tried
+), counted as (
+  update messages m
+  set event_seq = m.event_seq + t.lines
+  from (select message_id, count(*)::integer as lines from told group by message_id) t
+  where m.id = t.message_id
+  returning m.id, m.event_seq - t.lines as sequence
+)
+insert into message_events (message_id, sequence, at, type, detail)
+select c.id, c.sequence + t.number, clock_timestamp(), 'deliver_sm_attempt', t.detail
+from counted c
+join told t on t.message_id = c.id`
+
+// maxTries bounds how many tries share a statement.
+const maxTries = 256
+
+// Delivered records what became of tries, with a line in each message's timeline,
+// and ends their claims. A try that is recorded twice counts once.
+func (db *DB) Delivered(ctx context.Context, tries []message.SMPPDelivered) error {
+	for len(tries) > 0 {
+		n := distinct(tries)
+		if err := db.delivered(ctx, tries[:n]); err != nil {
+			return err
+		}
+		tries = tries[n:]
+	}
+	return nil
+}
+
+// distinct is how many of the first tries may share a statement: it changes a
+// row once.
+func distinct(tries []message.SMPPDelivered) int {
+	seen := make(map[message.ID]bool, min(len(tries), maxTries))
+	for i, t := range tries {
+		if i == maxTries || seen[t.ID] {
+			return i
+		}
+		seen[t.ID] = true
+	}
+	return len(tries)
+}
+
+func (db *DB) delivered(ctx context.Context, tries []message.SMPPDelivered) error {
+	type t = message.SMPPDelivered
+	err := db.one(ctx, tries[0].MessageID, recordDelivered, none,
+		pick(tries, func(d t) message.ID { return d.ID }),
+		pick(tries, func(d t) int32 { return int32(d.Number) }),
+		pick(tries, func(d t) string { return string(d.State) }),
+		pick(tries, func(d t) float64 { return d.Again.Seconds() }),
+		pick(tries, func(d t) int64 { return int64(d.Status) }),
+		pick(tries, func(d t) string { return storable(d.Error) }),
+		pick(tries, deliveredDetail))
+	if err != nil {
+		return fmt.Errorf("record %d tries of deliver_sm: %w", len(tries), err)
+	}
+	return nil
+}
+
+func deliveredDetail(d message.SMPPDelivered) *string {
+	detail := map[string]any{"kind": d.Kind, "attempt": d.Number, "state": d.State}
+	if d.Error != "" {
+		detail["error"] = d.Error
+	} else {
+		detail["command_status"] = answerName(d.Status)
+	}
+	return detailJSON(detail)
+}
+
+// answerName is the command_status of a deliver_sm_resp as a person reads it: the
+// names of those that a receiver gives (SMPP 3.4 §5.1.3), else the number.
+func answerName(status uint32) string {
+	if name, ok := answerNames[status]; ok {
+		return name
+	}
+	return fmt.Sprintf("0x%08X", status)
+}
+
+var answerNames = map[uint32]string{
+	0x00: "ROK", 0x01: "RINVMSGLEN", 0x02: "RINVCMDLEN", 0x03: "RINVCMDID", 0x04: "RINVBNDSTS", 0x08: "RSYSERR", 0x0A: "RINVSRCADR",
+	0x0B: "RINVDSTADR", 0x14: "RMSGQFUL", 0x43: "RINVESMCLASS", 0x58: "RTHROTTLED", 0x64: "RX_T_APPN", 0x65: "RX_P_APPN", 0x66: "RX_R_APPN",
+	0xFE: "RDELIVERYFAILURE", 0xFF: "RUNKNOWNERR",
+}
+
+const releaseDeliveries = `
+update smpp_deliveries
+set claimed_by = null, claimed_until = null
+where id = any($1::uuid[]) and state = 'pending'`
+
+// ReleaseDeliveries gives claims back untried: the next to ask may have them.
+func (db *DB) ReleaseDeliveries(ctx context.Context, ids []message.ID) error {
+	if _, err := db.pool.Exec(ctx, releaseDeliveries, ids); err != nil {
+		return fmt.Errorf("release %d deliveries: %w", len(ids), err)
+	}
+	return nil
+}

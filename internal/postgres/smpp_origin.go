@@ -1,0 +1,221 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+// insertOrigins is the clause of an acceptance that writes what the senders over
+// SMPP are owed, for the messages that this statement stores.
+const insertOrigins = `, given_origin as (
+  select *
+  from unnest(
+    $35::uuid[], $36::uuid[], $37::smallint[], $38::smallint[], $39::smallint[], $40::bytea[], $41::smallint[], $42::smallint[], $43::bytea[],
+    $44::bytea[], $45::text[])
+  as g(message_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, answer_id)
+), origin as (
+  insert into smpp_origins (
+    message_id, account_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, answer_id)
+  select
+    g.message_id, f.account_id, g.credential_id, g.registered, g.source_ton, g.source_npi, g.source, g.dest_ton, g.dest_npi, g.dest, g.reference, g.answer_id
+  from given_origin g
+  join fresh f on f.id = g.message_id
+  join stored s on s.id = g.message_id
+  on conflict do nothing
+)`
+
+// withOrigin picks the acceptances whose sender is owed something: a message
+// that is refused was answered with its refusal, and that is all.
+func withOrigin(group []*acceptance) []*acceptance {
+	var owed []*acceptance
+	for _, i := range group {
+		if s := i.Message.Status; i.Origin != nil && (s == message.StatusAccepted || s == message.StatusScheduled) {
+			owed = append(owed, i)
+		}
+	}
+	return owed
+}
+
+func originColumns(group []*acceptance) []any {
+	type a = *acceptance
+	octet := func(of func(*message.SMPPOrigin) byte) []int16 {
+		return column(group, func(i a) int16 { return int16(of(i.Origin)) })
+	}
+	return []any{
+		column(group, func(i a) message.ID { return i.Message.ID }),
+		column(group, func(i a) message.ID { return i.Origin.CredentialID }),
+		octet(func(o *message.SMPPOrigin) byte { return o.Registered }),
+		octet(func(o *message.SMPPOrigin) byte { return o.Source.TON }),
+		octet(func(o *message.SMPPOrigin) byte { return o.Source.NPI }),
+		column(group, func(i a) []byte { return []byte(i.Origin.Source.Text) }),
+		octet(func(o *message.SMPPOrigin) byte { return o.Dest.TON }),
+		octet(func(o *message.SMPPOrigin) byte { return o.Dest.NPI }),
+		column(group, func(i a) []byte { return []byte(i.Origin.Dest.Text) }),
+		column(group, func(i a) []byte { return i.Origin.Reference }),
+		column(group, func(i a) *string {
+			if i.Origin.AnswerID == message.Hex32(i.Message.ID) {
+				return nil
+			}
+			return &i.Origin.AnswerID
+		}),
+	}
+}
+
+const originFields = `
+  o.credential_id, o.registered, o.source_ton, o.source_npi, o.source, o.dest_ton, o.dest_npi, o.dest, o.reference, o.answer_id`
+
+// originRow takes originFields. All are null when a message has no origin.
+type originRow struct {
+	credential                                         *message.ID
+	registered, sourceTON, sourceNPI, destTON, destNPI *int16
+	source, dest, reference                            []byte
+	answer                                             *string
+}
+
+func (r *originRow) targets() []any {
+	return []any{&r.credential, &r.registered, &r.sourceTON, &r.sourceNPI, &r.source, &r.destTON, &r.destNPI, &r.dest, &r.reference, &r.answer}
+}
+
+// origin gives the origin of the message with this id, zero when it has none.
+func (r *originRow) origin(id message.ID) message.SMPPOrigin {
+	if r.credential == nil {
+		return message.SMPPOrigin{}
+	}
+	octet := func(n *int16) byte { return byte(orZero(n)) }
+	o := message.SMPPOrigin{CredentialID: *r.credential, Registered: octet(r.registered), Reference: r.reference, AnswerID: message.Hex32(id),
+		Source: message.SMPPAddress{TON: octet(r.sourceTON), NPI: octet(r.sourceNPI), Text: string(r.source)},
+		Dest:   message.SMPPAddress{TON: octet(r.destTON), NPI: octet(r.destNPI), Text: string(r.dest)}}
+	if r.answer != nil {
+		o.AnswerID = *r.answer
+	}
+	return o
+}
+
+// wideRow is a row that has other columns before those of a message.
+type wideRow struct {
+	pgx.CollectableRow
+	before []any // where they go
+}
+
+// Scan fills the row's own targets, then dest.
+func (r wideRow) Scan(dest ...any) error {
+	return r.CollectableRow.Scan(slices.Concat(r.before, dest)...)
+}
+
+const (
+	// mostAnswered bounds what one id may find: a batch has 254 recipients at most.
+	mostAnswered = 256
+	// batchTime is longer than a submit_multi can take. The 8 digits of an old peer's
+	// ids come round again; what is older than the newest by so much was another
+	// submit.
+	batchTime = 5 * time.Minute
+)
+
+// selectAnswered finds the messages of the credential's account. The newest of
+// too many stay.
+const selectAnswered = `
+with found as (
+  select o.*
+  from smpp_origins o
+  where o.account_id = (select account_id from smpp_credentials where id = $1) and o.answer_id = $2
+  union all
+  select o.*
+  from smpp_origins o
+  where o.message_id = $3 and o.answer_id is null and o.account_id = (select account_id from smpp_credentials where id = $1)
+  order by message_id desc
+  limit $4
+)
+select` + originFields + `, m.*
+from found o
+cross join lateral (
+  select` + messageColumns + `
+  from messages
+  where id = o.message_id
+) m
+order by o.message_id`
+
+// Answered finds messages by the id that their submit was answered with, oldest
+// first, each with its origin beside it: several when the id is a batch's. Only
+// messages of the credential's account are found, whichever of its credentials
+// they came through; ReasonNotFound when there is none. Of several submits with
+// one short id the newest is found. The messages' parts are not filled in.
+func (db *DB) Answered(ctx context.Context, credential message.ID, answerID string) ([]message.Message, []message.SMPPOrigin, error) {
+	var own *message.ID
+	if id, err := message.ParseID(answerID); err == nil && message.Hex32(id) == answerID {
+		own = &id
+	}
+	rows, err := db.pool.Query(ctx, selectAnswered, credential, storable(answerID), own, mostAnswered)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the message of an answer: %w", err)
+	}
+	defer rows.Close()
+	var list []message.Message
+	var origins []message.SMPPOrigin
+	for rows.Next() {
+		var o originRow
+		m, err := db.scanMessage(wideRow{rows, o.targets()})
+		if err != nil {
+			return nil, nil, fmt.Errorf("find the message of an answer: %w", err)
+		}
+		list, origins = append(list, *m), append(origins, o.origin(m.ID))
+	}
+	if err := rows.Err(); err != nil {
+		return nil, nil, fmt.Errorf("find the message of an answer: %w", err)
+	}
+	if len(list) == 0 {
+		return nil, nil, message.Refuse(message.ReasonNotFound, "no message was answered with this id")
+	}
+	older := 0
+	for own == nil && list[len(list)-1].CreatedAt.Sub(list[older].CreatedAt) > batchTime {
+		older++
+	}
+	return list[older:], origins[older:], nil
+}
+
+// longestWait is how old a message that may still be withdrawn can be: it may be
+// scheduled for 35 days ahead and be valid for 3 more. Pairs that have talked for
+// years are not read from their beginning.
+const longestWait = 40 * 24 * time.Hour
+
+const selectBetween = `
+select o.message_id
+from smpp_origins o
+join messages m on m.id = o.message_id
+where o.account_id = (select account_id from smpp_credentials where id = $1)
+  and o.dest = $2 and o.source = $3 and o.message_id > $4
+  and o.dest_ton = $5 and o.dest_npi = $6 and o.source_ton = $7 and o.source_npi = $8
+  and m.status = any($9::text[])
+order by o.message_id
+limit $10`
+
+// Between lists the messages of the credential's account from source to dest, as
+// the ESME wrote them, that may still be withdrawn: oldest first, at most limit.
+func (db *DB) Between(ctx context.Context, credential message.ID, source, dest message.SMPPAddress, limit int) ([]message.ID, error) {
+	var may []string
+	for _, s := range message.Statuses() {
+		if s.Cancelable() {
+			may = append(may, string(s))
+		}
+	}
+	rows, err := db.pool.Query(ctx, selectBetween, credential, []byte(dest.Text), []byte(source.Text), firstIDSince(time.Now().Add(-longestWait)),
+		int16(dest.TON), int16(dest.NPI), int16(source.TON), int16(source.NPI), may, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list messages of a pair: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[message.ID])
+}
+
+// firstIDSince sorts before every id that was made at t or later: their first 48
+// bits are Unix milliseconds.
+func firstIDSince(t time.Time) message.ID {
+	var id message.ID
+	binary.BigEndian.PutUint64(id[:8], uint64(t.UnixMilli())<<16)
+	return id
+}
