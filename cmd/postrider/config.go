@@ -16,7 +16,7 @@ import (
 
 // Roles that a process can have. Each is served by at least one process of an
 // installation.
-var allRoles = []string{"rest", "messages", "notify", "vendors"}
+var allRoles = []string{"rest", "smpp", "messages", "notify", "vendors"}
 
 // Config is what a process reads from its environment, once, at its start. What
 // concerns customers, vendors and routes is rows in the database instead, and
@@ -33,6 +33,17 @@ type Config struct {
 	// whose X-Forwarded-For is believed. Without it, allowed addresses and the
 	// limits per address see the proxy only.
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES"`
+	// SMPPHost and SMPPPort are where customers bind. SMPPTLSPort is the same
+	// under TLS, once there is a certificate: two PEM files, which are read again
+	// when they change. A port of 0 is not listened on.
+	SMPPHost    string `env:"SMPP_HOST" envDefault:"0.0.0.0"`
+	SMPPPort    int    `env:"SMPP_PORT" envDefault:"2775"`
+	SMPPTLSPort int    `env:"SMPP_TLS_PORT" envDefault:"2776"`
+	SMPPTLSCert string `env:"SMPP_TLS_CERT"`
+	SMPPTLSKey  string `env:"SMPP_TLS_KEY"`
+	// SMPPProxyFrom are the addresses (CIDR, comma-separated) of the proxies that
+	// say by PROXY protocol who is behind them.
+	SMPPProxyFrom []netip.Prefix `env:"SMPP_PROXY_FROM"`
 	// MetricsHost and MetricsPort serve /metrics, /healthz and /readyz. They are
 	// not for the public.
 	MetricsHost string `env:"METRICS_HOST" envDefault:"0.0.0.0"`
@@ -82,13 +93,17 @@ func readConfig() (Config, error) {
 		return c, err
 	}
 	var errs []error
-	for name, port := range map[string]int{"API_PORT": c.APIPort, "METRICS_PORT": c.MetricsPort, "POSTGRES_PORT": c.PostgresPort} {
+	for name, port := range map[string]int{"API_PORT": c.APIPort, "METRICS_PORT": c.MetricsPort, "POSTGRES_PORT": c.PostgresPort,
+		"SMPP_PORT": c.SMPPPort, "SMPP_TLS_PORT": c.SMPPTLSPort} {
 		if port < 0 || port > 65535 {
 			errs = append(errs, fmt.Errorf("%s is %d; want 0 to 65535", name, port))
 		}
 	}
 	if c.Keys == "" && c.KeyFile == "" {
 		errs = append(errs, errors.New("set POSTRIDER_KEYS or POSTRIDER_KEY_FILE: without a key nothing can be stored"))
+	}
+	if (c.SMPPTLSCert == "") != (c.SMPPTLSKey == "") {
+		errs = append(errs, errors.New("set both of SMPP_TLS_CERT and SMPP_TLS_KEY, or neither"))
 	}
 	if c.Keys != "" && c.KeyFile != "" {
 		errs = append(errs, errors.New("set one of POSTRIDER_KEYS and POSTRIDER_KEY_FILE, not both"))

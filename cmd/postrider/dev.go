@@ -175,7 +175,7 @@ func (d *dev) startPostgres(ctx context.Context) error {
 		return err
 	}
 	d.config.LogFormat, d.config.LogLevel = "text", "info"
-	d.config.APIHost, d.config.MetricsHost = "127.0.0.1", "127.0.0.1"
+	d.config.APIHost, d.config.SMPPHost, d.config.MetricsHost = "127.0.0.1", "127.0.0.1", "127.0.0.1"
 	d.config.WebhookAllowLoopback = true
 	if os.Getenv("POSTGRES_HOST") != "" {
 		d.say("Postgres    the one at %s", d.config.PostgresHost)
@@ -232,6 +232,9 @@ func (d *dev) startGateway(ctx context.Context) error {
 	if d.config.APIPort, err = choosePort("API_PORT", 8080); err != nil {
 		return err
 	}
+	if d.config.SMPPPort, err = choosePort("SMPP_PORT", 2775); err != nil {
+		return err
+	}
 	if d.ui == "" {
 		if d.config.MetricsPort, err = choosePort("METRICS_PORT", 9090); err != nil {
 			return err
@@ -251,7 +254,7 @@ func (d *dev) startGateway(ctx context.Context) error {
 	if err := d.waitReady(ctx, p); err != nil {
 		return err
 	}
-	d.say("gateway     %s", d.url())
+	d.say("gateway     %s, SMPP 127.0.0.1:%d", d.url(), d.config.SMPPPort)
 	return nil
 }
 
@@ -308,6 +311,8 @@ func (d *dev) url() string { return "http://127.0.0.1:" + strconv.Itoa(d.config.
 func (c Config) environment() []string {
 	return []string{
 		"API_HOST=" + c.APIHost, "PUBLIC_URL=" + c.PublicURL, "API_PORT=" + strconv.Itoa(c.APIPort),
+		"SMPP_HOST=" + c.SMPPHost, "SMPP_PORT=" + strconv.Itoa(c.SMPPPort), "SMPP_TLS_PORT=" + strconv.Itoa(c.SMPPTLSPort),
+		"SMPP_TLS_CERT=" + c.SMPPTLSCert, "SMPP_TLS_KEY=" + c.SMPPTLSKey,
 		"METRICS_HOST=" + c.MetricsHost, "METRICS_PORT=" + strconv.Itoa(c.MetricsPort),
 		"POSTGRES_HOST=" + c.PostgresHost, "POSTGRES_PORT=" + strconv.Itoa(c.PostgresPort), "POSTGRES_USER=" + c.PostgresUser,
 		"POSTGRES_PASSWORD=" + c.PostgresPassword, "POSTGRES_DB=" + c.PostgresDB, "POSTGRES_SSLMODE=" + c.PostgresSSLMode,

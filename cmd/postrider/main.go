@@ -55,6 +55,7 @@ func serveCommand() *cobra.Command {
 		Short: "Run the gateway until SIGTERM",
 		Long: `Runs the gateway with every role, or with those of --roles:
   rest      the customer API
+  smpp      the SMSC that customers bind to
   messages  the workflows of messages, and the start of accepted ones
   notify    retries of webhooks
   vendors   links to vendors

@@ -24,6 +24,9 @@ func (g *Gateway) ingressMetrics() ingress.Metrics {
 			switch {
 			case status == message.StatusAccepted:
 				g.metrics.SentPerCustomer.WithLabelValues(account).Inc()
+				if m.Edge == message.EdgeSMPP {
+					g.metrics.ServerSubmit.WithLabelValues(account).Inc()
+				}
 			case reason.Class() == message.FixRegistration:
 				g.metrics.TenDLC.WithLabelValues(account, string(reason)).Inc()
 			}

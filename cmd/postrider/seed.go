@@ -47,8 +47,11 @@ const (
 	// demoRate is the demo account's messages a second: enough for a load test
 	// by hand.
 	demoRate = 100_000
-	smppPort = 2775
 )
+
+// demoBind is what the demo's ESMEs may do.
+var demoBind = snapshot.SMPPCredential{Enabled: true, MaxBinds: 100, Throughput: demoRate, Window: 100, Receiver: true, Transmitter: true, Transceiver: true,
+	ReceiptTLVs: true, LongMO: "udh", MOLifetime: 72 * time.Hour, Alphabet: "gsm7"}
 
 func (d *dev) startSMSC(ctx context.Context) error {
 	port, err := choosePort("SMSC_PORT", 2875)
@@ -147,7 +150,7 @@ func (d *dev) seed(ctx context.Context, db *postgres.DB, keys *secret.Keyring, h
 	if err != nil {
 		return err
 	}
-	campaign := message.NewID()
+	campaign, bind := message.NewID(), message.NewID()
 	for _, make := range []func() error{
 		func() error {
 			return db.CreateAccount(ctx, demoActor, snapshot.Account{ID: d.demo.AccountID, CompanyName: "Demo", APIRateLimit: demoRate, WebhookSecret: d.demo.WebhookSecret})
@@ -164,8 +167,9 @@ func (d *dev) seed(ctx context.Context, db *postgres.DB, keys *secret.Keyring, h
 				SecretHash: keys.Hasher().HashSecret(d.demo.APISecret), Scopes: allScopes})
 		},
 		func() error {
-			return db.CreateSMPPCredential(ctx, demoActor, message.NewID(), d.demo.AccountID, d.demo.SMPPSystemID, string(hash))
+			return db.CreateSMPPCredential(ctx, demoActor, bind, d.demo.AccountID, d.demo.SMPPSystemID, string(hash))
 		},
+		func() error { return db.UpdateSMPPCredential(ctx, demoActor, bind, demoBind) },
 		func() error {
 			return db.CreateVendor(ctx, demoActor, snapshot.Vendor{ID: d.demo.VendorID, Name: demoVendor, DisplayName: "SMSC simulator", Host: host, Port: port,
 				Username: "postrider", Password: "simulate", Active: true, Window: 200, Throughput: 0, SupportsUnicode: true, SupportsAlphanumeric: true})
@@ -189,7 +193,7 @@ func (d *dev) writeEnv() error {
 		{"POSTRIDER_API_KEY", d.demo.APIKey},
 		{"POSTRIDER_API_SECRET", d.demo.APISecret},
 		{"POSTRIDER_FROM", string(d.demo.From)},
-		{"POSTRIDER_SMPP_ADDR", fmt.Sprintf("127.0.0.1:%d", smppPort)},
+		{"POSTRIDER_SMPP_ADDR", fmt.Sprintf("127.0.0.1:%d", d.config.SMPPPort)},
 		{"POSTRIDER_SMPP_SYSTEM_ID", d.demo.SMPPSystemID},
 		{"POSTRIDER_SMPP_PASSWORD", d.demo.SMPPPassword},
 		{"POSTRIDER_TEMPORAL_ADDRESS", d.config.TemporalAddress},

@@ -23,6 +23,7 @@ import (
 	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/edges/ingress"
+	"github.com/postrider/postrider/edges/smpp"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/secret"
@@ -50,6 +51,7 @@ type Gateway struct {
 	ingress  *ingress.Ingress
 	keepers  []*workers.Keeper
 	rest     restEdge
+	smpp     *smpp.Server
 	ops      *opsServer
 
 	ready  readiness
@@ -61,7 +63,7 @@ type Gateway struct {
 // Times of the shutdown, in its order.
 const (
 	drainTimeout  = 10 * time.Second // for requests under way
-	unbindTimeout = 15 * time.Second // for vendors' answers under way
+	unbindTimeout = 15 * time.Second // for customers' and vendors' answers under way
 )
 
 // Run serves until ctx ends, then shuts down in order.
@@ -205,6 +207,11 @@ func (g *Gateway) start(ctx context.Context) error {
 			return err
 		}
 	}
+	if g.Roles["smpp"] {
+		if err := g.startSMPP(); err != nil {
+			return err
+		}
+	}
 	g.ready.up()
 	return nil
 }
@@ -228,6 +235,13 @@ func (g *Gateway) shutdown() {
 		}
 	}
 	cancel()
+	if g.smpp != nil {
+		unbind, cancel := context.WithTimeout(context.Background(), unbindTimeout)
+		if err := g.smpp.Shutdown(unbind); err != nil {
+			g.Log.Warn("customers' sessions were cut off", "error", err)
+		}
+		cancel()
+	}
 	g.ingress.Stop()
 	g.health.stop()
 	g.fleet.StopWorkers()

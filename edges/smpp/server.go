@@ -1,14 +1,42 @@
 package smpp
 
 import (
+	"cmp"
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// Defaults of the fields of Server.
+const (
+	DefaultMaxConnections = 5000
+	DefaultMaxPerAddress  = 50
+	DefaultConnectRate    = 100
+	DefaultSystemID       = "postrider"
+)
+
+const (
+	// drainTime is how long sessions may take to end in order, by us or at
+	// shutdown (api.md §8).
+	drainTime = 15 * time.Second
+	// lastTime is what the last lines of the audit log may take after that, and
+	// the last word to the registry.
+	lastTime = 5 * time.Second
+	// journalTime bounds one statement about a bind. With a beat that waits for
+	// the binds under way and then takes as long itself, rows are seen at least
+	// every 20 s; they lapse after 30.
+	journalTime = 5 * time.Second
+	beatEvery   = 10 * time.Second
+	// watchEvery is how soon a changed configuration reaches the sessions that
+	// it ends.
+	watchEvery = 2 * time.Second
 )
 
 // Server is the SMSC. Fill in the fields, then Serve. It is safe for concurrent
@@ -17,20 +45,49 @@ type Server struct {
 	Ingress  Ingress
 	Journal  Journal
 	Snapshot func() *snapshot.Snapshot
-	Log      *slog.Logger
-	Now      func() time.Time
-	Instance string      // names this process in the registry; unique per start
-	SystemID string      // ours, told in bind_resp; empty: postrider
-	TLS      *tls.Config // for ServeTLS
+	Log      *slog.Logger     // nil: nothing is logged
+	Now      func() time.Time // of rates and back-off; nil: time.Now
+	Instance string           // names this process in the registry; unique per start
+	SystemID string           // ours, told in bind_resp; empty: DefaultSystemID
+	TLS      *tls.Config      // for ServeTLS; at least TLS 1.2 is spoken, whatever it says
 	// ProxyFrom are the proxies whose PROXY protocol header names the peer; a
 	// header from anywhere else ends the connection. Empty: none is read.
 	ProxyFrom []netip.Prefix
 	Metrics   Metrics
 
+	// MaxConnections is how many connections there may be at a time, bound or
+	// not; more are closed at once. 0: DefaultMaxConnections.
+	MaxConnections int
+	// MaxPerAddress is the same for one peer address, a /64 in IPv6. 0:
+	// DefaultMaxPerAddress.
+	MaxPerAddress int
+	// ConnectRate is how many connections one address may open in ten seconds.
+	// 0: DefaultConnectRate.
+	ConnectRate int
+
 	deliverer deliverer
+	rates     rateBook
+	// request gets the requests of bound sessions; nil: handle.
+	request func(*bound, *smpp.Request)
+
+	prepared  sync.Once // makes what follows
+	log       *slog.Logger
+	door      *door
+	passwords *passwords
+	failures  *failures
+	audits    *audits
+	registry  *registry
+
+	life  context.Context // of what is done for sessions; ends when they are cut off
+	cut   context.CancelFunc
+	stop  chan struct{}  // closed by Shutdown, once no session is left: beat and watch end
+	ended chan struct{}  // closed when Shutdown is through
+	loops sync.WaitGroup // beat, watch
+	work  sync.WaitGroup // connections and their unbinds; grows under registry.mu only
 }
 
-// Metrics are called when something happened; nil fields are not called.
+// Metrics are called when something happened; nil fields are not called. They
+// must not block.
 type Metrics struct {
 	Connections func(delta int)
 	Binds       func(systemID string, delta int)
@@ -38,7 +95,25 @@ type Metrics struct {
 	Request     func(command string, status string, took time.Duration)
 	Throttled   func(account message.ID)
 	Delivered   func(kind message.DeliveryKind, state message.NotificationState)
+
+	// ConnectionRefused is told of a connection that was closed before a bind was
+	// decided, by one of the causes Refused….
+	ConnectionRefused func(cause string)
+	// AuditDropped is told of lines of the audit log that were lost because it
+	// was not written fast enough, or not at all.
+	AuditDropped func(lines int)
 }
+
+// The causes of Metrics.ConnectionRefused.
+const (
+	RefusedTotal       = "too_many"         // Server.MaxConnections
+	RefusedAddress     = "address_too_many" // Server.MaxPerAddress
+	RefusedRate        = "address_too_fast" // Server.ConnectRate
+	RefusedProxyHeader = "proxy_header"     // missing, late, or not to be understood
+	RefusedTLS         = "tls"              // no handshake
+	RefusedSessionInit = "session_init"     // no bind in time
+	RefusedFraming     = "framing"          // not SMPP, such as a PROXY header of a stranger
+)
 
 // bound is one bound session of a customer.
 type bound struct {
@@ -50,6 +125,10 @@ type bound struct {
 	// legacy is a peer below version 3.4: it gets no optional parameters, and
 	// message ids of 8 hex digits.
 	legacy bool
+
+	flood flood
+	// unbind ends the session in order; it does not wait. Nil in tests.
+	unbind func(cause string)
 }
 
 // settings are the credential's as they are now; nil when it is gone or
@@ -60,4 +139,163 @@ func (s *Server) settings(b *bound) *snapshot.SMPPCredential {
 		return nil
 	}
 	return c
+}
+
+func (s *Server) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+// prepare makes the server's parts. Nothing runs yet.
+func (s *Server) prepare() {
+	s.prepared.Do(func() {
+		s.log = quietLogger(s.Log)
+		s.door = newDoor(cmp.Or(s.MaxConnections, DefaultMaxConnections), cmp.Or(s.MaxPerAddress, DefaultMaxPerAddress),
+			cmp.Or(s.ConnectRate, DefaultConnectRate))
+		s.passwords = newPasswords()
+		s.failures = newFailures()
+		s.registry = newRegistry()
+		s.life, s.cut = context.WithCancel(context.Background())
+		s.audits = newAudits(s.writeAudit, s.Metrics.AuditDropped)
+		s.stop, s.ended = make(chan struct{}), make(chan struct{})
+		if s.request == nil {
+			s.request = s.handle
+		}
+	})
+}
+
+// launch starts what runs beside the connections. Shutdown ends it.
+func (s *Server) launch() {
+	s.audits.start()
+	s.deliverer.start(s)
+	s.loops.Go(func() { s.every(beatEvery, s.beat) })
+	var seen int64
+	s.loops.Go(func() { s.every(watchEvery, func() { seen = s.watch(seen) }) })
+}
+
+func (s *Server) every(d time.Duration, do func()) {
+	t := time.NewTicker(d)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-t.C:
+			do()
+		}
+	}
+}
+
+// beat says that our binds live. No bind is entered meanwhile: one that was not
+// yet among the ids would be taken out again.
+func (s *Server) beat() {
+	ctx, cancel := context.WithTimeout(s.life, 2*journalTime)
+	defer cancel()
+	if !s.registry.holdEntries(ctx) {
+		s.log.Warn("smpp heartbeat held up by binds")
+		return
+	}
+	defer s.registry.releaseEntries()
+	ctx, cancelBeat := context.WithTimeout(s.life, journalTime)
+	defer cancelBeat()
+	if err := s.Journal.BindsAlive(ctx, s.Instance, s.registry.rowIDs()); err != nil {
+		s.log.Error("smpp heartbeat not written; binds lapse after 30 s", "error", err)
+	}
+}
+
+// watch looks whether the configuration has changed, and tidies up. It gives
+// the version that it saw.
+func (s *Server) watch(seen int64) int64 {
+	now := s.now()
+	s.audits.flush(now)
+	s.failures.tidy(now)
+	s.rates.tidy(now)
+	snap := s.Snapshot()
+	if snap == nil || snap.Version == seen {
+		return seen
+	}
+	s.Recheck()
+	return snap.Version
+}
+
+// Shutdown stops accepting, unbinds every session in order and waits until all
+// have ended: their outstanding requests are answered, for up to 15 s or until
+// ctx ends, then they are cut off. Binds leave the registry as they end. Its
+// error is ctx's, or that of the 15 s, when they ended before the sessions; some
+// seconds may pass after that for requests that the journal is at, and for the
+// last words to it. Calling it again waits for the first call.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.prepare()
+	connections, launched, first := s.registry.drain()
+	if !first {
+		select {
+		case <-s.ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer close(s.ended)
+	defer s.cut()
+	patience, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	defer context.AfterFunc(patience, s.cut)()
+
+	var unbinds sync.WaitGroup
+	for _, c := range connections {
+		unbinds.Go(func() { c.shut(patience) })
+	}
+	unbinds.Wait()
+	err := s.awaitWork(patience, patience.Err())
+	if launched {
+		s.finish()
+	}
+	return err
+}
+
+// awaitWork waits for the connections to end, and after ctx for lastTime more.
+// A request that the journal does not let go of even then is left to end with
+// the process. The error is that of sessions that were cut off; err, when the
+// caller knows of some.
+func (s *Server) awaitWork(ctx context.Context, err error) error {
+	done := make(chan struct{})
+	go func() {
+		s.work.Wait()
+		close(done)
+	}()
+	if err == nil {
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	s.log.Warn("smpp sessions cut off", "error", err)
+	t := time.NewTimer(lastTime)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+		s.log.Error("smpp requests still under way; the journal does not answer")
+	}
+	return err
+}
+
+// finish ends what launch started.
+func (s *Server) finish() {
+	s.deliverer.stop()
+	close(s.stop)
+	s.loops.Wait()
+	// In one statement what the sessions could not say themselves, or said in
+	// vain: whoever is bound elsewhere by now must not be held against them.
+	ctx, cancel := context.WithTimeout(context.Background(), lastTime)
+	defer cancel()
+	if err := s.Journal.BindsAlive(ctx, s.Instance, nil); err != nil {
+		s.log.Warn("smpp binds not taken out of the registry; they lapse after 30 s", "error", err)
+	}
+	defer time.AfterFunc(lastTime, s.cut).Stop()
+	s.audits.close(s.now())
 }

@@ -14,6 +14,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/postrider/postrider/internal/smpp"
 )
 
 // requestTimeout bounds a request: what takes longer counts as an error.
@@ -139,7 +141,10 @@ func (l *link) close() {
 func errorName(err error) string {
 	var answer *answerError
 	var timeout interface{ Timeout() bool }
+	var refused *smpp.StatusError
 	switch {
+	case errors.As(err, &refused):
+		return refused.Status.String()
 	case errors.As(err, &answer):
 		return answer.Error()
 	case errors.As(err, &timeout) && timeout.Timeout():

@@ -13,7 +13,14 @@ type load struct {
 	api     *api
 	numbers numbers
 	records *records
-	links   []*link
+	links   []poster
+}
+
+// poster sends one message and returns when it was accepted. It has one user at
+// a time.
+type poster interface {
+	post(ctx context.Context, to, reference string) error
+	close()
 }
 
 func newLoad(a *api, n numbers, r *records, connections int) *load {
@@ -48,7 +55,7 @@ func (f *failures) add(err error) {
 // ctx has ended.
 func (l *load) open(ctx context.Context, s span, due schedule, connections int) map[string]int {
 	start := l.records.now()
-	return l.send(ctx, s, connections, func(ctx context.Context, i int, wait *time.Timer) bool {
+	return l.send(ctx, s, l.over(connections), func(ctx context.Context, i int, wait *time.Timer) bool {
 		at := start + int64(due[i-s.first])
 		l.records.list[i].due.Store(at)
 		early := at - l.records.now()
@@ -67,21 +74,24 @@ func (l *load) open(ctx context.Context, s span, due schedule, connections int) 
 
 // closed sends a span's messages as fast as they are answered. A message is due
 // when a connection is free for it.
-func (l *load) closed(ctx context.Context, s span, connections int) map[string]int {
-	return l.send(ctx, s, connections, func(ctx context.Context, i int, _ *time.Timer) bool {
+func (l *load) closed(ctx context.Context, s span, over []poster) map[string]int {
+	return l.send(ctx, s, over, func(ctx context.Context, i int, _ *time.Timer) bool {
 		l.records.list[i].due.Store(l.records.now())
 		return ctx.Err() == nil
 	})
 }
 
+// over is as many of the connections to the API.
+func (l *load) over(connections int) []poster { return l.links[:min(connections, len(l.links))] }
+
 // send lets each connection take the next message, wait for its time and send
 // it. ready reports false when no more shall be sent.
-func (l *load) send(ctx context.Context, s span, connections int, ready func(context.Context, int, *time.Timer) bool) map[string]int {
+func (l *load) send(ctx context.Context, s span, over []poster, ready func(context.Context, int, *time.Timer) bool) map[string]int {
 	failed := failures{counts: map[string]int{}}
 	var next atomic.Int64
 	next.Store(int64(s.first))
 	var done sync.WaitGroup
-	for _, link := range l.links[:min(connections, len(l.links))] {
+	for _, link := range over {
 		done.Go(func() {
 			wait := time.NewTimer(time.Hour)
 			defer wait.Stop()

@@ -45,6 +45,8 @@ type options struct {
 	Capacity    int
 	Burst       int
 	BurstConns  int
+	SMPP        int // messages over one bind
+	SMPPWindow  int
 	Patience    time.Duration
 	// ReceiptDelay is set at the simulator, also at one that ran before.
 	ReceiptDelay time.Duration
@@ -97,6 +99,8 @@ func readOptions(args []string, help io.Writer) (options, error) {
 	fs.IntVar(&o.Capacity, "capacity", 3000, "messages of the capacity phase; 0: none")
 	fs.IntVar(&o.Burst, "burst", 20_000, "messages of the burst; 0: none")
 	fs.IntVar(&o.BurstConns, "burst-connections", 64, "connections of the burst and the capacity phase")
+	fs.IntVar(&o.SMPP, "smpp", 0, "messages over one SMPP transceiver; 0: none. Their end is their receipt")
+	fs.IntVar(&o.SMPPWindow, "smpp-window", 100, "its unanswered submits")
 	fs.DurationVar(&o.Patience, "patience", 30*time.Second, "a backlog of which nothing ends for so long is given up")
 	fs.DurationVar(&o.ReceiptDelay, "receipt-delay", 50*time.Millisecond, "from the simulator's answer to its receipt; receipts that come within a second cost the least")
 	fs.StringVar(&o.Auth, "auth", "token", "token or basic")
@@ -119,8 +123,10 @@ func (o *options) validate(rest []string) error {
 		return errors.New("a duration is negative, --steady is 0, or --patience is not above --receipt-delay")
 	case !(o.WarmUpRate > 0 && o.WarmUpRate <= 100_000):
 		return errors.New("--warm-up-rate is 1 to 100000")
-	case o.Capacity < 0 || o.Burst < 0:
-		return errors.New("--capacity and --burst are 0 or more")
+	case o.Capacity < 0 || o.Burst < 0 || o.SMPP < 0:
+		return errors.New("--capacity, --burst and --smpp are 0 or more")
+	case o.SMPPWindow < 1 || o.SMPPWindow > 1000:
+		return errors.New("--smpp-window is 1 to 1000")
 	case o.Auth != "token" && o.Auth != "basic":
 		return fmt.Errorf("--auth is %q; want token or basic", o.Auth)
 	case o.messages() > maxMessages:
@@ -134,7 +140,7 @@ func (o *options) validate(rest []string) error {
 const maxMessages = 1_000_000
 
 func (o *options) messages() int {
-	n := arrivals(o.WarmUpRate, o.WarmUp) + o.Capacity + o.Burst
+	n := arrivals(o.WarmUpRate, o.WarmUp) + o.Capacity + o.Burst + o.SMPP
 	for _, rate := range o.Rates {
 		n += arrivals(rate, o.SteadyFor)
 	}
@@ -215,7 +221,10 @@ func measure(ctx context.Context, o options, t *target, args []string) error {
 	defer load.close()
 	r := &runner{load: load, records: records, meter: meter{proc: "/proc", root: t.pid, self: os.Getpid()},
 		counter: temporalCounter(t.dir), patience: o.Patience, out: os.Stderr}
-	report.Skipped = phases(ctx, o, r)
+	report.Skipped, err = phases(ctx, o, r, t)
+	if err != nil {
+		return err
+	}
 	// An interrupted run is told of too: what was measured was measured.
 	quiet, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
@@ -228,7 +237,7 @@ func measure(ctx context.Context, o options, t *target, args []string) error {
 }
 
 // phases runs them all and names the rates that were left out.
-func phases(ctx context.Context, o options, r *runner) (skipped []float64) {
+func phases(ctx context.Context, o options, r *runner, t *target) (skipped []float64, err error) {
 	draw := func(rate float64, d time.Duration) schedule {
 		if o.Even {
 			return evenly(arrivals(rate, d), rate)
@@ -243,7 +252,7 @@ func phases(ctx context.Context, o options, r *runner) (skipped []float64) {
 	}
 	for i, rate := range o.Rates {
 		if ctx.Err() != nil {
-			return nil
+			return nil, nil
 		}
 		if x := r.steady(ctx, fmt.Sprintf("steady %g/s", rate), rate, draw(rate, o.SteadyFor), o.Connections); !x.Held {
 			skipped = o.Rates[i+1:]
@@ -256,7 +265,15 @@ func phases(ctx context.Context, o options, r *runner) (skipped []float64) {
 	if o.Burst > 0 && ctx.Err() == nil {
 		r.flood(ctx, burst, o.Burst, o.BurstConns)
 	}
-	return skipped
+	if o.SMPP > 0 && ctx.Err() == nil {
+		e, err := bindESME(ctx, t, r.records, o.SMPPWindow)
+		if err != nil {
+			return skipped, err
+		}
+		defer e.session.Close()
+		r.floodOver(ctx, fmt.Sprintf("SMPP, window %d", o.SMPPWindow), o.SMPP, 1, e.posters(o.SMPPWindow))
+	}
+	return skipped, nil
 }
 
 func openConsumer(o options, t *target, r *records) (*consumer, error) {

@@ -111,12 +111,16 @@ func (r *runner) steady(ctx context.Context, name string, rate float64, due sche
 
 // flood sends as fast as answers come, then waits until all have ended.
 func (r *runner) flood(ctx context.Context, name string, n, connections int) *result {
-	fmt.Fprintf(r.out, "%s: %d messages over %d connections\n", name, n, connections)
+	return r.floodOver(ctx, name, n, connections, r.load.over(connections))
+}
+
+func (r *runner) floodOver(ctx context.Context, name string, n, connections int, over []poster) *result {
+	fmt.Fprintf(r.out, "%s: %d messages, connections: %d\n", name, n, connections)
 	x := &result{Name: name, Kind: "closed", Connections: connections, Sent: n, of: r.take(n)}
 	r.results = append(r.results, x)
 	w, writes := r.begin(ctx)
 	began := r.records.now()
-	x.Errors = r.load.closed(ctx, x.of, connections)
+	x.Errors = r.load.closed(ctx, x.of, over)
 	x.AcceptUse = w.soFar()
 	x.AcceptSeconds = x.of.sinceBegin(began).Seconds()
 	x.Backlog = x.of.waiting()

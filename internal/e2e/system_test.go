@@ -11,9 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/postgres"
@@ -30,6 +33,9 @@ const patience = 3 * time.Minute
 
 const from = "+12025550143"
 
+// What the account's ESME binds with.
+const esmeID, esmePassword = "pbx1", "s3cret!!"
+
 var actor = postgres.Actor{Name: "test", Role: "test"}
 
 // system is the whole of Postrider, started for one test.
@@ -44,9 +50,11 @@ type system struct {
 
 	env                  []string
 	apiPort, metricsPort int
+	smppPort             int
 	smscStats, smscAddr  string
 	key, apiSecret, hook string
 	account, vendor      message.ID
+	esme                 message.ID // the SMPP credential
 	gatewayLog           string
 	client               *http.Client
 }
@@ -78,9 +86,10 @@ func start(tb testing.TB, smscArgs ...string) *system {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(s.db.Close)
-	s.apiPort, s.metricsPort = stacktest.FreePort(tb), stacktest.FreePort(tb)
+	s.apiPort, s.metricsPort, s.smppPort = stacktest.FreePort(tb), stacktest.FreePort(tb), stacktest.FreePort(tb)
 	s.env = []string{
-		"API_HOST=127.0.0.1", "METRICS_HOST=127.0.0.1", "API_PORT=" + strconv.Itoa(s.apiPort), "METRICS_PORT=" + strconv.Itoa(s.metricsPort),
+		"API_HOST=127.0.0.1", "METRICS_HOST=127.0.0.1", "API_PORT=" + strconv.Itoa(s.apiPort),
+		"SMPP_HOST=127.0.0.1", "SMPP_PORT=" + strconv.Itoa(s.smppPort), "SMPP_TLS_PORT=0", "METRICS_PORT=" + strconv.Itoa(s.metricsPort),
 		"POSTGRES_HOST=" + pg.Host, "POSTGRES_PORT=" + strconv.Itoa(pg.Port), "POSTGRES_USER=" + pg.User, "POSTGRES_PASSWORD=" + pg.Password, "POSTGRES_DB=postrider",
 		"TEMPORAL_ADDRESS=" + s.temporal.Address(), "TEMPORAL_NAMESPACE=" + s.temporal.Namespace(),
 		"POSTRIDER_KEY_FILE=" + keyFile, "WEBHOOK_ALLOW_LOOPBACK=true", "LOG_FORMAT=text", "LOG_LEVEL=info",
@@ -130,6 +139,11 @@ func (s *system) seed(ctx context.Context, keys *secret.Keyring) {
 	s.key, s.apiSecret, s.hook = secret.NewAPIKey(), secret.NewAPISecret().Reveal(), secret.NewWebhookSecret().Reveal()
 	s.hooks.trust(s.hook)
 	campaign := message.NewID()
+	s.esme = message.NewID()
+	hash, err := bcrypt.GenerateFromPassword([]byte(esmePassword), bcrypt.MinCost)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
 	host, port := s.smscHostPort()
 	for _, err := range []error{
 		s.db.CreateAccount(ctx, actor, snapshot.Account{ID: s.account, CompanyName: "Test", APIRateLimit: 100_000, WebhookSecret: s.hook}),
@@ -137,6 +151,9 @@ func (s *system) seed(ctx context.Context, keys *secret.Keyring) {
 		s.db.CreateNumber(ctx, actor, snapshot.Number{Number: from, AccountID: s.account, Type: snapshot.LongCode, SMSEnabled: true, Campaign: campaign}),
 		s.db.CreateCredential(ctx, actor, snapshot.Credential{ID: message.NewID(), AccountID: s.account, Key: s.key, SecretHash: keys.Hasher().HashSecret(s.apiSecret),
 			Scopes: []string{"messages:write", "messages:read"}}),
+		s.db.CreateSMPPCredential(ctx, actor, s.esme, s.account, esmeID, string(hash)),
+		s.db.UpdateSMPPCredential(ctx, actor, s.esme, snapshot.SMPPCredential{Enabled: true, MaxBinds: 10, Throughput: 100_000, Window: 100,
+			Receiver: true, Transmitter: true, Transceiver: true, ReceiptTLVs: true, LongMO: "udh", MOLifetime: time.Hour, Alphabet: "gsm7"}),
 		s.db.CreateVendor(ctx, actor, snapshot.Vendor{ID: s.vendor, Name: "sim", Host: host, Port: port, Username: "postrider", Password: "test", Active: true, Window: 100, SupportsUnicode: true, ResponseTimeout: 3 * time.Second}),
 	} {
 		if err != nil {
@@ -148,21 +165,36 @@ func (s *system) seed(ctx context.Context, keys *secret.Keyring) {
 	}
 }
 
+// second starts another gateway on the same database and Temporal, with ports of
+// its own, and gives the one where ESMEs bind.
+func (s *system) second(dir string) (*stack.Process, int) {
+	s.tb.Helper()
+	api, metrics, port := stacktest.FreePort(s.tb), stacktest.FreePort(s.tb), stacktest.FreePort(s.tb)
+	env := append(slices.Clone(s.env), "API_PORT="+strconv.Itoa(api), "METRICS_PORT="+strconv.Itoa(metrics), "SMPP_PORT="+strconv.Itoa(port))
+	p := stacktest.StartProcess(s.tb, stack.ProcessConfig{Name: "second gateway", Path: stacktest.Postrider(s.tb), Args: []string{"serve"},
+		Env: append(os.Environ(), env...), LogFile: filepath.Join(dir, "second.log")})
+	s.until("the second gateway is ready", func() bool { return s.ready(p, metrics) })
+	return p, port
+}
+
 func (s *system) startGateway() {
 	s.tb.Helper()
 	s.gateway = stacktest.StartProcess(s.tb, stack.ProcessConfig{Name: "gateway", Path: stacktest.Postrider(s.tb), Args: []string{"serve"},
 		Env: append(os.Environ(), s.env...), LogFile: s.gatewayLog})
-	s.until("the gateway is ready", func() bool {
-		if !s.gateway.Running() {
-			s.tb.Fatalf("the gateway did not start:\n%s", s.gateway.LogTail())
-		}
-		resp, err := s.client.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", s.metricsPort))
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
+	s.until("the gateway is ready", func() bool { return s.ready(s.gateway, s.metricsPort) })
+}
+
+func (s *system) ready(p *stack.Process, metricsPort int) bool {
+	s.tb.Helper()
+	if !p.Running() {
+		s.tb.Fatalf("the gateway did not start:\n%s", p.LogTail())
+	}
+	resp, err := s.client.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", metricsPort))
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // until looks again and again until the condition holds.

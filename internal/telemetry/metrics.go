@@ -32,6 +32,14 @@ type Metrics struct {
 	RateExceeded    *prometheus.CounterVec   // type
 	TenDLC          *prometheus.CounterVec   // customer_id, reason
 	Illegal         prometheus.Counter
+
+	ServerSessions prometheus.Gauge         // bound ESMEs
+	ServerBinds    *prometheus.CounterVec   // status
+	ServerSubmit   *prometheus.CounterVec   // customer_id
+	ServerRequests *prometheus.HistogramVec // command, status
+	ServerRefused  *prometheus.CounterVec   // cause
+	ServerDeliver  *prometheus.CounterVec   // kind, state
+	AuditDropped   prometheus.Counter
 }
 
 // seconds are buckets from a millisecond to a minute: what the gateway itself
@@ -64,6 +72,14 @@ func New() *Metrics {
 	m.RateExceeded = counter("rate_limit_exceeded_total", "Requests or parts held back by a rate.", "type")
 	m.TenDLC = counter("sms_10dlc_violations", "Messages refused for want of an active campaign.", "customer_id", "reason")
 	m.Illegal = prometheus.NewCounter(prometheus.CounterOpts{Name: "illegal_transitions_total", Help: "Changes of status that the record refused."})
+	m.ServerSessions = prometheus.NewGauge(prometheus.GaugeOpts{Name: "smpp_server_active_sessions_total", Help: "Sessions of bound customers."})
+	m.ServerBinds = counter("smpp_server_bind_requests_total", "Binds that customers asked for.", "status")
+	m.ServerSubmit = counter("smpp_server_submit_sm_total", "Messages accepted over SMPP.", "customer_id")
+	m.ServerRequests = histogram("smpp_server_request_duration_seconds", "From a customer's request to its answer.", "command", "status")
+	m.ServerRefused = counter("smpp_server_connections_refused_total", "Connections closed before a bind was decided.", "cause")
+	m.ServerDeliver = counter("smpp_server_deliveries_total", "Tries to bring a receipt or message to a customer.", "kind", "state")
+	m.AuditDropped = prometheus.NewCounter(prometheus.CounterOpts{Name: "audit_dropped_total", Help: "Lines of the audit log that could not be written."})
+	m.registry.MustRegister(m.ServerSessions, m.AuditDropped)
 	m.registry.MustRegister(m.Illegal, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"crypto/tls"
+	"time"
+
+	"github.com/postrider/postrider/edges/smpp"
+	"github.com/postrider/postrider/internal/message"
+)
+
+// startSMPP listens for customers' ESMEs.
+func (g *Gateway) startSMPP() error {
+	c := g.Config
+	g.smpp = &smpp.Server{
+		Ingress:   g.ingress,
+		Journal:   g.db,
+		Snapshot:  g.config.Current,
+		Log:       g.Log.With("part", "smpp"),
+		Instance:  g.instance(),
+		ProxyFrom: c.SMPPProxyFrom,
+		Metrics:   g.smppMetrics(),
+	}
+	if c.SMPPTLSCert != "" {
+		files, err := smpp.NewCertificateFiles(c.SMPPTLSCert, c.SMPPTLSKey)
+		if err != nil {
+			return err
+		}
+		files.Log = g.Log.With("part", "smpp")
+		g.smpp.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.GetCertificate}
+	}
+	if c.SMPPPort != 0 {
+		l, err := listen(c.SMPPHost, c.SMPPPort)
+		if err != nil {
+			return err
+		}
+		g.serve("SMPP", func() error { return g.smpp.Serve(l) })
+	}
+	if c.SMPPTLSPort != 0 && g.smpp.TLS != nil {
+		l, err := listen(c.SMPPHost, c.SMPPTLSPort)
+		if err != nil {
+			return err
+		}
+		g.serve("SMPP over TLS", func() error { return g.smpp.ServeTLS(l) })
+	}
+	return nil
+}
+
+func (g *Gateway) smppMetrics() smpp.Metrics {
+	m := g.metrics
+	return smpp.Metrics{
+		Binds: func(_ string, delta int) {
+			m.ServerSessions.Add(float64(delta))
+			if delta > 0 {
+				m.ServerBinds.WithLabelValues("success").Inc()
+			}
+		},
+		BindRefused: func(message.Reason) { m.ServerBinds.WithLabelValues("failure").Inc() },
+		Request: func(command, status string, took time.Duration) {
+			m.ServerRequests.WithLabelValues(command, status).Observe(took.Seconds())
+		},
+		Throttled: func(message.ID) { m.RateExceeded.WithLabelValues("customer").Inc() },
+		Delivered: func(kind message.DeliveryKind, state message.NotificationState) {
+			m.ServerDeliver.WithLabelValues(string(kind), string(state)).Inc()
+		},
+		ConnectionRefused: func(cause string) { m.ServerRefused.WithLabelValues(cause).Inc() },
+		AuditDropped:      func(lines int) { m.AuditDropped.Add(float64(lines)) },
+	}
+}

@@ -1,0 +1,240 @@
+package smpp
+
+import (
+	"container/list"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"runtime"
+	"sync"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/smpp"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// heldBack is a bind that was refused for those that failed before it.
+type heldBack struct {
+	address bool // for all failures of the address, whatever the system_id
+}
+
+// Error says what was held back.
+func (h *heldBack) Error() string {
+	if h.address {
+		return "held back: too many failures of the address"
+	}
+	return "held back: too many failures of the system_id at the address"
+}
+
+// authenticate finds the credential of a bind and checks its password. An
+// unknown system_id and a wrong password cost the same and are answered alike.
+func (c *connection) authenticate(ctx context.Context, b *smpp.Bind) (*snapshot.SMPPCredential, error) {
+	s := c.server
+	snap := s.Snapshot()
+	if snap == nil || s.registry.isDraining() {
+		return nil, message.Refuse(message.ReasonUnavailable, "starting or shutting down")
+	}
+	// Asked again when the password's turn has come, so that what others have
+	// failed meanwhile counts.
+	held := func() error {
+		if h := s.failures.held(c.peer, b.SystemID, s.now()); h != nil {
+			return message.Because(message.ReasonUnauthenticated, h, "%s", h.Error())
+		}
+		return nil
+	}
+	if err := held(); err != nil {
+		return nil, err
+	}
+	cred := snap.SMPPCredentials[b.SystemID]
+	hash := ""
+	if cred != nil {
+		hash = cred.PasswordHash
+	}
+	fits, err := s.passwords.check(ctx, password{cred, hash, b.Password}, anyPasswordHash(snap), held)
+	switch {
+	case err != nil:
+		return nil, err
+	case fits:
+		s.failures.succeeded(c.peer, b.SystemID)
+		return cred, nil
+	}
+	s.failures.failed(c.peer, b.SystemID, s.now())
+	if cred == nil {
+		return nil, message.Refuse(message.ReasonUnauthenticated, "unknown system_id")
+	}
+	return nil, message.Refuse(message.ReasonUnauthenticated, "wrong password")
+}
+
+// strangersHash is compared with when there is no credential at all. It is a
+// hash at bcrypt.DefaultCost of a value that nobody knows.
+const strangersHash = "$2a$10$.sg4Y0d61g6byWmRtxpu..RZ2QGSeMS16dik/XzYtV38joHGa7Wpy"
+
+// anyPasswordHash is a hash to spend time on. What it says is not looked at.
+func anyPasswordHash(snap *snapshot.Snapshot) string {
+	for _, c := range snap.SMPPCredentials {
+		if readable(c.PasswordHash) {
+			return c.PasswordHash
+		}
+	}
+	return strangersHash
+}
+
+// readable reports whether a hash is one of bcrypt.
+func readable(hash string) bool {
+	_, err := bcrypt.Cost([]byte(hash))
+	return err == nil
+}
+
+// password is what a bind wants checked. Credential is nil when its system_id
+// is unknown.
+type password struct {
+	credential *snapshot.SMPPCredential
+	hash       string
+	given      string
+}
+
+// maxKnown is how many passwords that were right are remembered.
+const maxKnown = 4096
+
+type passwordKey [sha256.Size]byte
+
+// passwords checks passwords against bcrypt hashes. One that was right is known
+// again without bcrypt, so that a thousand binds that come back at once cost
+// nothing; one that was wrong is computed each time. What is kept is an HMAC
+// under a key of this process, and it covers the hash: a changed password ends
+// what was known. It is safe for concurrent use.
+type passwords struct {
+	compare func(hash, password []byte) error
+	secret  [32]byte
+	turns   chan struct{} // one element a bcrypt under way
+
+	mu      sync.Mutex
+	known   map[passwordKey]*list.Element
+	recent  list.List // of passwordKey, the last used first
+	flights map[passwordKey]*flight
+}
+
+// flight is a bcrypt under way, or waiting for its turn.
+type flight struct {
+	done chan struct{} // closed when fits and err are set
+	fits bool
+	err  error
+}
+
+func newPasswords() *passwords {
+	p := &passwords{
+		compare: bcrypt.CompareHashAndPassword,
+		turns:   make(chan struct{}, runtime.GOMAXPROCS(0)),
+		known:   make(map[passwordKey]*list.Element), flights: make(map[passwordKey]*flight),
+	}
+	_, _ = rand.Read(p.secret[:]) // never fails: it ends the process before
+	return p
+}
+
+// check reports whether the password is the credential's. With no credential
+// it takes as long over other and says no. Before it computes it asks held, and
+// gives that error back; after ctx it gives up its turn.
+//
+// One that several wait for is computed once.
+func (p *passwords) check(ctx context.Context, pw password, other string, held func() error) (bool, error) {
+	key := p.key(pw)
+	for {
+		p.mu.Lock()
+		if e := p.known[key]; e != nil {
+			p.recent.MoveToFront(e)
+			p.mu.Unlock()
+			return true, nil
+		}
+		f := p.flights[key]
+		if f == nil {
+			f = &flight{done: make(chan struct{})}
+			p.flights[key] = f
+			p.mu.Unlock()
+			p.fly(ctx, key, f, pw, other, held)
+			return f.fits, f.err
+		}
+		p.mu.Unlock()
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return false, errNoTurn()
+		}
+		if f.err == nil {
+			return f.fits, nil
+		}
+		// The one who computed gave up; that is no answer for us.
+		if err := held(); err != nil {
+			return false, err
+		}
+	}
+}
+
+func errNoTurn() error {
+	return message.Because(message.ReasonUnavailable, errNoTime, "the password was not checked")
+}
+
+// fly computes, and tells those who wait.
+func (p *passwords) fly(ctx context.Context, key passwordKey, f *flight, pw password, other string, held func() error) {
+	f.err = errNoTurn() // what those who wait get if compare panics
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.flights, key)
+		if f.fits {
+			p.remember(key)
+		}
+		close(f.done)
+	}()
+	select {
+	case p.turns <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-p.turns }()
+	if f.err = held(); f.err != nil {
+		return
+	}
+	f.fits = p.fits(pw, other)
+}
+
+// fits compares once whatever it is given: a system_id that does not exist and
+// a hash that cannot be read do not show in the time.
+func (p *passwords) fits(pw password, other string) bool {
+	hash, usable := pw.hash, pw.credential != nil && readable(pw.hash)
+	if !usable {
+		hash = other
+	}
+	err := p.compare([]byte(hash), []byte(pw.given))
+	return err == nil && usable
+}
+
+// remember keeps a password that was right; the caller holds mu.
+func (p *passwords) remember(key passwordKey) {
+	if len(p.known) >= maxKnown {
+		oldest := p.recent.Back()
+		p.recent.Remove(oldest)
+		delete(p.known, oldest.Value.(passwordKey))
+	}
+	p.known[key] = p.recent.PushFront(key)
+}
+
+// key is the HMAC-SHA256 over credential, hash and password, each with its
+// length.
+func (p *passwords) key(pw password) passwordKey {
+	h := hmac.New(sha256.New, p.secret[:])
+	var id message.ID
+	if pw.credential != nil {
+		id = pw.credential.ID
+	}
+	for _, field := range [][]byte{id[:], []byte(pw.hash), []byte(pw.given)} {
+		var n [4]byte
+		binary.BigEndian.PutUint32(n[:], uint32(len(field)))
+		h.Write(n[:])
+		h.Write(field)
+	}
+	return passwordKey(h.Sum(nil))
+}

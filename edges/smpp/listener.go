@@ -1,0 +1,195 @@
+package smpp
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/postrider/postrider/internal/limit"
+)
+
+// connectWindow is what Server.ConnectRate counts over.
+const connectWindow = 10 * time.Second
+
+// Pauses after an accept that failed, for want of file descriptors for example:
+// trying at once would take the processor from those who could free some.
+const (
+	acceptPauseMin = 5 * time.Millisecond
+	acceptPauseMax = time.Second
+)
+
+// Serve takes connections from l until Shutdown, then returns nil. It closes l.
+// It may run for several listeners at a time.
+func (s *Server) Serve(l net.Listener) error { return s.serve(l, nil) }
+
+// ServeTLS is Serve for TLS, with Server.TLS.
+func (s *Server) ServeTLS(l net.Listener) error {
+	if s.TLS == nil {
+		_ = l.Close()
+		return errors.New("smpp: no TLS configuration")
+	}
+	return s.serve(l, serverTLS(s.TLS))
+}
+
+func (s *Server) serve(l net.Listener, config *tls.Config) error {
+	defer func() { _ = l.Close() }()
+	s.prepare()
+	if !s.registry.listen(l, s.launch) {
+		return nil
+	}
+	defer s.registry.unlisten(l)
+	var pause time.Duration
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.admitConnection(conn, config)
+		case s.registry.isDraining():
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("smpp: listener: %w", err)
+		default:
+			// Whatever it is, it may pass; giving the port up would not help.
+			pause = min(max(2*pause, acceptPauseMin), acceptPauseMax)
+			s.log.Error("smpp accept", "error", err, "pause", pause)
+			s.rest(pause)
+		}
+	}
+}
+
+// rest waits, or until Shutdown cuts everything off.
+func (s *Server) rest(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.life.Done():
+	}
+}
+
+// admitConnection runs a connection, or closes it at once.
+func (s *Server) admitConnection(conn net.Conn, config *tls.Config) {
+	c := &connection{server: s, raw: conn, config: config, deadline: time.Now().Add(sessionInit), gone: make(chan struct{})}
+	c.peer = addressOf(conn.RemoteAddr())
+	c.proxied = inNetworks(c.peer, s.ProxyFrom)
+	cause := ""
+	if !s.door.enter() {
+		cause = RefusedTotal
+	} else if !c.proxied { // else the header tells who it is
+		if cause = s.door.enterFrom(c.peer, s.now()); cause != "" {
+			s.door.leave()
+		}
+	}
+	if cause != "" {
+		_ = conn.Close()
+		s.refusedConnection(c, cause)
+		return
+	}
+	if s.Metrics.Connections != nil {
+		s.Metrics.Connections(1)
+	}
+	c.entered = !c.proxied
+	if !s.registry.add(c, &s.work, c.run) {
+		_ = conn.Close()
+		c.leave()
+	}
+}
+
+func (s *Server) refusedConnection(c *connection, cause string) {
+	if s.Metrics.ConnectionRefused != nil {
+		s.Metrics.ConnectionRefused(cause)
+	}
+	s.log.Info("smpp connection refused", "reason", cause, "address", c.peer.String())
+}
+
+// addressOf is the address of a peer without its port; the zero Addr when it is
+// no IP address.
+func addressOf(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}
+
+// inNetworks reports whether the address lies in one of the networks.
+func inNetworks(a netip.Addr, networks []netip.Prefix) bool {
+	for _, n := range networks {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// hostOf is what an address counts as: itself, or its /64 in IPv6, where one
+// host has a whole network to choose from.
+func hostOf(a netip.Addr) netip.Addr {
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return a
+}
+
+// door holds connections back before anything is read from them. It is safe for
+// concurrent use.
+type door struct {
+	most, mostFrom, rate int
+
+	mu     sync.Mutex
+	open   int
+	from   map[netip.Addr]int
+	recent *limit.Limiter
+}
+
+func newDoor(most, mostFrom, rate int) *door {
+	return &door{most: most, mostFrom: mostFrom, rate: rate, from: make(map[netip.Addr]int), recent: limit.New(0)}
+}
+
+// enter takes one of all places; leave gives it back.
+func (d *door) enter() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open >= d.most {
+		return false
+	}
+	d.open++
+	return true
+}
+
+func (d *door) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open--
+}
+
+// enterFrom takes one of the address's places, or tells why not; leaveFrom
+// gives it back.
+func (d *door) enterFrom(a netip.Addr, now time.Time) (refused string) {
+	host := hostOf(a)
+	if !d.recent.Take(host.String(), d.rate, connectWindow, now).OK {
+		return RefusedRate
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.from[host] >= d.mostFrom {
+		return RefusedAddress
+	}
+	d.from[host]++
+	return ""
+}
+
+func (d *door) leaveFrom(a netip.Addr) {
+	host := hostOf(a)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.from[host]--; d.from[host] <= 0 {
+		delete(d.from, host)
+	}
+}

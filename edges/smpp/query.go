@@ -1,0 +1,136 @@
+package smpp
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/smpp"
+)
+
+// query answers a query_sm from stored state. It is legal in BOUND_TX and
+// BOUND_TRX.
+func (x *exchange) query(q *smpp.QuerySM) {
+	x.work(func(ctx context.Context) {
+		found, st := x.find(ctx, q.MessageID, q.Source)
+		switch {
+		case st != smpp.StatusOK:
+			x.answer(st, nil)
+			return
+		case len(found) > 1: // a batch has no one state
+			x.answer(smpp.StatusQueryFail, nil)
+			return
+		}
+		m := &found[0].message
+		x.answer(smpp.StatusOK, &smpp.QuerySMResp{MessageID: q.MessageID, FinalDate: smpp.FormatTime(finalDate(m)),
+			State: queryState(m.Status).Number(), ErrorCode: queryError(m)})
+	})
+}
+
+// replace answers a replace_sm. It finds the message, but nothing can change a
+// stored one yet: RREPLACEFAIL, as for one that has left already. It is legal in
+// BOUND_TX and BOUND_TRX.
+func (x *exchange) replace(p *smpp.ReplaceSM) {
+	x.work(func(ctx context.Context) {
+		_, st := x.find(ctx, p.MessageID, p.Source)
+		if st == smpp.StatusOK {
+			st = smpp.StatusReplaceFail
+		}
+		x.answer(st, nil)
+	})
+}
+
+// answered is a message that the ESME knows by a message_id of ours.
+type answered struct {
+	message message.Message
+	origin  message.SMPPOrigin
+}
+
+// find gives the messages that were answered with the id and came from the
+// source: one, or those of a batch. RINVMSGID says that there is none; it does
+// not say whether only the source is another.
+func (x *exchange) find(ctx context.Context, id string, source smpp.Address) ([]answered, smpp.Status) {
+	id, ok := readMessageID(id)
+	if !ok {
+		return nil, smpp.StatusInvMsgID
+	}
+	messages, origins, err := x.s.Journal.Answered(ctx, x.b.credential, id)
+	if err != nil {
+		return nil, x.failure(err)
+	}
+	var found []answered
+	for i := range min(len(messages), len(origins)) {
+		if sameNumber(origins[i].Source.Text, source.Text) {
+			found = append(found, answered{messages[i], origins[i]})
+		}
+	}
+	if len(found) == 0 {
+		return nil, smpp.StatusInvMsgID
+	}
+	return found, smpp.StatusOK
+}
+
+// shortIDDigits is the length of a message_id of a peer below version 3.4.
+const shortIDDigits = 8
+
+// readMessageID reads one of our message_ids as an ESME may have kept it: in
+// either case, the long form also with hyphens.
+func readMessageID(s string) (string, bool) {
+	s = strings.ToLower(strings.TrimSpace(s))
+	if len(s) == shortIDDigits {
+		return s, strings.Trim(s, "0123456789abcdef") == ""
+	}
+	id, err := message.ParseID(s)
+	return message.Hex32(id), err == nil
+}
+
+// sameNumber compares two addresses as written; a plus sign makes no
+// difference, and neither does the type of number, which peers leave off in
+// what is not a submit.
+func sameNumber(a, b string) bool {
+	bare := func(s string) string { return strings.TrimPrefix(strings.TrimSpace(s), "+") }
+	return bare(a) == bare(b)
+}
+
+// queryState is the message_state of a status (api.md §4).
+func queryState(s message.Status) message.ReceiptState {
+	switch s {
+	case message.StatusDelivered:
+		return message.ReceiptDelivered
+	case message.StatusExpired:
+		return message.ReceiptExpired
+	case message.StatusCanceled:
+		return message.ReceiptDeleted
+	case message.StatusUndelivered, message.StatusFailed:
+		return message.ReceiptUndeliverable
+	case message.StatusRejected:
+		return message.ReceiptRejected
+	case message.StatusUnconfirmed:
+		return message.ReceiptUnknown
+	}
+	return message.ReceiptEnroute
+}
+
+// finalDate is when the message reached its final status; zero before.
+func finalDate(m *message.Message) time.Time {
+	switch {
+	case !m.Status.Final():
+		return time.Time{}
+	case m.Status == message.StatusDelivered && !m.DeliveredAt.IsZero():
+		return m.DeliveredAt
+	}
+	return m.UpdatedAt
+}
+
+// queryError is the error_code: the field has one octet, so of the three digits
+// that the receipt has it gets the first, which tells the kind of trouble.
+func queryError(m *message.Message) byte {
+	if m.Error == nil || !m.Status.Final() || m.Status == message.StatusDelivered {
+		return 0
+	}
+	if e := m.Error.Reason.Entry().ReceiptErr; e != "" {
+		return e[0] - '0'
+	}
+	return 0
+}

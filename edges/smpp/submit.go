@@ -1,0 +1,165 @@
+package smpp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+
+	"github.com/postrider/postrider/edges/ingress"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/smpp"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// submitOperation is what the idempotency key of a submit_sm belongs to, and of
+// a data_sm, which says the same in another form.
+const submitOperation = "submit_sm"
+
+// submit takes a submit_sm in. It is legal in BOUND_TX and BOUND_TRX.
+func (x *exchange) submit(c *snapshot.SMPPCredential, m *smpp.Message) {
+	sub, st := x.read(c, m, []smpp.Address{m.Dest})
+	switch {
+	case st != smpp.StatusOK:
+		x.answer(st, nil)
+		return
+	case !x.afford(sub.parts):
+		return
+	case sub.content.Parts > 1:
+		x.s.submitPart(x.b, x.r, m, sub.content)
+		return
+	}
+	r := sub.request(0)
+	if x.b.legacy {
+		r.SMPP.AnswerID = shortID()
+	}
+	r.Key = sub.keyOf(submitOperation, r.SMPP.AnswerID)
+	x.work(func(ctx context.Context) {
+		p := x.accept(ctx, r)
+		x.answer(p.status, submitted(x.r, p.id))
+	})
+}
+
+// data takes a data_sm in: a submit_sm whose text is in message_payload. It is
+// legal in BOUND_TX and BOUND_TRX.
+func (x *exchange) data(c *snapshot.SMPPCredential, p *smpp.DataSM) {
+	if _, ok := p.TLVs.Get(smpp.TagMessagePayload); !ok {
+		x.answer(smpp.StatusMissingOptParam, nil)
+		return
+	}
+	m := p.Message()
+	x.submit(c, &m)
+}
+
+// submitted is the answer to a submit_sm or data_sm that was taken.
+func submitted(r *smpp.Request, id string) smpp.PDU {
+	if _, ok := r.Body.(*smpp.DataSM); ok {
+		return &smpp.DataSMResp{MessageID: id}
+	}
+	return &smpp.SubmitSMResp{MessageID: id}
+}
+
+// afford takes parts from the credential's rate. Over it the request is
+// answered, nothing is stored, and false comes back.
+func (x *exchange) afford(parts int) bool {
+	if x.s.allow(x.b, parts) {
+		return true
+	}
+	if x.s.Metrics.Throttled != nil {
+		x.s.Metrics.Throttled(x.b.account)
+	}
+	x.answer(smpp.StatusThrottled, nil)
+	return false
+}
+
+// placed is what became of a message: a status, and with ROK its message_id.
+type placed struct {
+	status smpp.Status
+	id     string
+	stored bool // in the journal, as a message or as a refused one
+}
+
+// accept commits one message. It is ROK only after the commit, of this request
+// or of the first one with its key, and then has the id that was answered.
+func (x *exchange) accept(ctx context.Context, r ingress.Request) placed {
+	out, err := x.s.Ingress.Accept(ctx, r)
+	switch {
+	case err != nil:
+		return placed{status: x.submitFailure(err), stored: out.Message != nil}
+	case out.Replay != nil:
+		return placed{status: smpp.Status(out.Replay.Status), id: string(out.Replay.Response), stored: true}
+	case out.Message == nil:
+		return placed{status: x.submitFailure(errors.New("ingress accepted without a message"))}
+	}
+	return placed{id: answerID(r.SMPP.AnswerID, out.Message), stored: true}
+}
+
+// answerID is the message_id of a submit: the one that was chosen for it, else
+// the message's own.
+func answerID(chosen string, m *message.Message) string {
+	if chosen != "" {
+		return chosen
+	}
+	return message.Hex32(m.ID)
+}
+
+func (x *exchange) submitFailure(err error) smpp.Status {
+	if st, ok := fieldStatus(err); ok {
+		return st
+	}
+	return x.failure(err)
+}
+
+// fieldStatus is the status of a refusal for which SMPP has a clearer word than
+// the catalogue, because it names the field.
+func fieldStatus(err error) (smpp.Status, bool) {
+	e := message.AsError(err)
+	for _, f := range e.Fields {
+		switch {
+		case e.Reason == message.ReasonInvalidRequest && f.Location == "body.from":
+			return smpp.StatusInvSource, true
+		case e.Reason == message.ReasonInvalidSchedule && f.Location == "body.validity_seconds":
+			return smpp.StatusInvExpiry, true
+		}
+	}
+	return smpp.StatusOK, false
+}
+
+// keyOf makes the ingress key of the submission, nil when the ESME gave none.
+// What is stored with it is the command_status and the message_id; chosen is
+// the latter when it does not follow from the message.
+func (sub *submission) keyOf(operation, chosen string) *ingress.Key {
+	if sub.key == "" {
+		return nil
+	}
+	return &ingress.Key{Operation: operation, Value: sub.key, BodyHash: sub.hash,
+		Render: func(m *message.Message, e *message.Error) (int, []byte, error) {
+			if e == nil {
+				return int(smpp.StatusOK), []byte(answerID(chosen, m)), nil
+			}
+			st, ok := fieldStatus(e)
+			if !ok {
+				st = smpp.StatusOf(e.Reason)
+			}
+			return int(st), []byte{}, nil
+		}}
+}
+
+// shortIDs is the newest number that shortID has given.
+var shortIDs = func() *atomic.Uint32 {
+	n := new(atomic.Uint32)
+	n.Store(rand.Uint32())
+	return n
+}()
+
+// shortID makes the message_id for a peer below version 3.4, which reads 8 hex
+// digits (SMPP 3.4 §3.4). Taken out of the message's own id they would repeat
+// within some ten thousand messages of a customer; so they are numbered from a
+// random start. One process repeats none for four billion submits, and two
+// processes, or one before and after its restart, only if their starts happen
+// to lie within as many numbers as they give. Should a credential get the same
+// id twice all the same, Journal.Answered gives the newest message: the older
+// one can no longer be queried or withdrawn over SMPP, and its receipt is told
+// from the newer one's by its addresses.
+func shortID() string { return fmt.Sprintf("%08x", shortIDs.Add(1)) }
