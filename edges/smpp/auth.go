@@ -35,8 +35,8 @@ func (h *heldBack) Error() string {
 func (c *connection) authenticate(ctx context.Context, b *smpp.Bind) (*snapshot.SMPPCredential, error) {
 	s := c.server
 	snap := s.Snapshot()
-	if snap == nil || s.registry.isDraining() {
-		return nil, message.Refuse(message.ReasonUnavailable, "starting or shutting down")
+	if snap == nil {
+		return nil, message.Refuse(message.ReasonUnavailable, "the configuration is not read yet")
 	}
 	// Asked again when the password's turn has come, so that what others have
 	// failed meanwhile counts.

@@ -305,6 +305,12 @@ func TestFailuresOfAnAddress(t *testing.T) {
 	if f.held(serverHome, "new", now) == nil {
 		t.Error("no longer held")
 	}
+	// Once held, it is not held again for a single failure.
+	now = now.Add(2 * failuresWindow)
+	f.failed(serverHome, "0", now)
+	if f.held(serverHome, "new", now) != nil {
+		t.Error("held for one failure")
+	}
 	a, b := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
 	for range maxFailures {
 		f.failed(a, "acme", now)

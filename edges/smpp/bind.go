@@ -101,9 +101,6 @@ func (c *connection) enter(ctx context.Context, cred *snapshot.SMPPCredential, b
 			return message.Because(message.ReasonUnavailable, err, "the bind was not entered")
 		}
 		if entered {
-			if s.registry.isDraining() {
-				return message.Refuse(message.ReasonUnavailable, "shutting down") // settle takes the row out
-			}
 			return nil
 		}
 		leaving := s.registry.leaving(cred.ID)
@@ -159,17 +156,22 @@ func (s *Server) takeOut(row message.ID) {
 // within seconds of a change anyway.
 func (s *Server) Recheck() {
 	s.prepare()
-	snap := s.Snapshot()
+	for _, c := range s.registry.allBound() {
+		c.recheck()
+	}
+}
+
+// recheck unbinds a bound session that may not bind any more.
+func (c *connection) recheck() {
+	snap := c.server.Snapshot()
 	if snap == nil {
 		return
 	}
-	for _, c := range s.registry.allBound() {
-		cred := snap.SMPPCredentialByID(c.own.credential)
-		if cred == nil {
-			c.unbind("the credential is gone")
-		} else if err := c.mayBind(snap, cred, c.own.session.Mode()); err != nil {
-			c.unbind(message.AsError(err).Detail)
-		}
+	cred := snap.SMPPCredentialByID(c.own.credential)
+	if cred == nil {
+		c.unbind("the credential is gone")
+	} else if err := c.mayBind(snap, cred, c.own.session.Mode()); err != nil {
+		c.unbind(message.AsError(err).Detail)
 	}
 }
 

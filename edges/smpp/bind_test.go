@@ -1,6 +1,7 @@
 package smpp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -135,7 +136,7 @@ func TestRebindIsNotRefusedForItsPredecessor(t *testing.T) {
 	w.publish(2)
 	ending, release := make(chan struct{}), make(chan struct{})
 	asked := make(chan struct{}, 10)
-	w.journal.onUnbind = func() error {
+	w.journal.onUnbind = func(context.Context) error {
 		close(ending)
 		<-release
 		w.journal.onUnbind = nil
@@ -165,7 +166,7 @@ func TestBindDecidedInTime(t *testing.T) {
 		w.cred.MaxBinds = 1
 		w.publish(2)
 		release := make(chan struct{})
-		w.journal.onUnbind = func() error { <-release; return nil }
+		w.journal.onUnbind = func(context.Context) error { <-release; return nil }
 		l := w.pipes()
 		a := l.dial("192.0.2.1")
 		a.bind(bindTRX)
@@ -341,6 +342,78 @@ func TestRecheckOnDemand(t *testing.T) {
 	})
 }
 
+// A change that comes while a bind is decided is seen as well, though neither
+// the bind nor a Recheck has seen both.
+func TestChangeWhileABindIsDecided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := serverSetup(t)
+		w.journal.onBind = func() error {
+			w.cred.Enabled = false
+			w.publish(2)
+			w.Recheck()
+			return nil
+		}
+		p := w.pipes().dial("192.0.2.1")
+		began := time.Now()
+		p.bind(bindTRX)
+		p.unbound()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("took %v", took)
+		}
+		w.audited("smpp.unbind known acme 192.0.2.1: the credential is disabled", 1)
+	})
+}
+
+// The deliverer knows of sessions that can receive, until nothing can be sent
+// to them any more.
+func TestReceivingSessionsAreAttached(t *testing.T) {
+	for _, tt := range []struct {
+		command string
+		want    attachment
+	}{{bindRX, attached}, {bindTRX, attached}, {bindTX, unattached}} {
+		w := serverSetup(t)
+		came := serverHeld(w)
+		p := w.pipes().dial("192.0.2.1")
+		p.bind(tt.command)
+		w.events.await("binds acme +1", 1)
+		p.alive() // what follows the bind_resp is done
+		c := w.registry.allBound()[0]
+		state := func() attachment {
+			c.receiving.Lock()
+			defer c.receiving.Unlock()
+			return c.attachment
+		}
+		if got := state(); got != tt.want {
+			t.Errorf("%s: %d while bound", tt.command, got)
+		}
+		if tt.command == bindTRX { // our unbind waits for a request of the peer
+			p.pdu("00000004 00000000 00000002" + submitHi)
+			r := <-came
+			c.unbind("the first cause")
+			c.unbind("another")
+			p.alive()
+			_ = r.Respond(smpp.StatusOK, nil)
+			p.read()
+			p.read()
+			if got := state(); got != detached {
+				t.Errorf("%s: %d while unbinding", tt.command, got)
+			}
+		}
+		_ = p.Close()
+		<-c.gone
+		if tt.command == bindTRX {
+			w.audited("smpp.unbind known acme 192.0.2.1: the first cause", 1)
+		}
+		if got := state(); got != detached {
+			t.Errorf("%s: %d at the end", tt.command, got)
+		}
+		c.attach() // too late
+		if got := state(); got != detached {
+			t.Errorf("%s: %d, attached after its end", tt.command, got)
+		}
+	}
+}
+
 // Other settings do not end a session.
 func TestHarmlessChangesUnbindNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -374,11 +447,14 @@ func TestRefusalsAreAuditedOnceAMinute(t *testing.T) {
 		w.audited("smpp.bind_refused known acme 192.0.2.2: not without TLS", 1)
 		<-time.After(refusalsEvery + watchEvery)
 		w.audited(line+" (39 more)", 1)
+		again := l.dial("192.0.2.1") // within the minute of that line
+		_ = again.tryBind(bindTRX, "acme", serverPassword, 0x34)
+		again.wantEnd()
 		<-time.After(3 * refusalsEvery)
-		if got := w.events.with(line); len(got) != 2 {
+		if got := w.events.with(line); len(got) != 3 || got[2] != line+" (1 more)" {
 			t.Errorf("audited %v", got)
 		}
-		if n := w.events.count("bind refused forbidden"); n != 41 {
+		if n := w.events.count("bind refused forbidden"); n != 42 {
 			t.Errorf("%d refusals counted", n)
 		}
 	})

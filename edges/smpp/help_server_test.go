@@ -88,7 +88,8 @@ type serverJournal struct {
 	events *serverEvents
 	// onBind, onUnbind and onAlive run first, on the caller's goroutine; an error
 	// is given back.
-	onBind, onUnbind, onAlive func() error
+	onBind, onAlive func() error
+	onUnbind        func(context.Context) error
 
 	mu    sync.Mutex
 	rows  map[message.ID]message.SMPPBind
@@ -116,9 +117,9 @@ func (j *serverJournal) Bind(_ context.Context, b message.SMPPBind, most int) (b
 	return true, nil
 }
 
-func (j *serverJournal) Unbind(_ context.Context, id message.ID) error {
+func (j *serverJournal) Unbind(ctx context.Context, id message.ID) error {
 	if j.onUnbind != nil {
-		if err := j.onUnbind(); err != nil {
+		if err := j.onUnbind(ctx); err != nil {
 			return err
 		}
 	}

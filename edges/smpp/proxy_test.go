@@ -159,10 +159,15 @@ func TestProxiedPeersAreToldApart(t *testing.T) {
 		p.send(fmt.Sprintf(`"PROXY TCP4 %s 203.0.113.1 1000 2775" 0d0a`, address))
 		return p
 	}
-	from("198.51.100.7").bind(bindTRX)
+	first := from("198.51.100.7")
+	first.bind(bindTRX)
 	from("198.51.100.8").bind(bindTRX)
 	from("198.51.100.7").wantEnd()
 	w.events.await("refused "+RefusedAddress, 1)
+	w.events.await("connections -1", 1)
+	_ = first.Close()
+	w.events.await("connections -1", 2)
+	from("198.51.100.7").bind(bindTRX)
 	p := from("192.0.2.1")
 	if st := p.tryBind(bindTRX, "acme", serverPassword, 0x34); st != smpp.StatusBindFail {
 		t.Errorf("answered %s", st)

@@ -103,12 +103,11 @@ func (r *registry) remove(c *connection) {
 	delete(r.connections, c)
 }
 
-// setSession tells of a connection's session; false: the server shuts down.
-func (r *registry) setSession(c *connection, session *smpp.Session) bool {
+// setSession tells of a connection's session.
+func (r *registry) setSession(c *connection, session *smpp.Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c.session = session
-	return !r.draining
 }
 
 func (r *registry) sessionOf(c *connection) *smpp.Session {

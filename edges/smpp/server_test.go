@@ -431,6 +431,34 @@ func TestShutdownLeavesAStuckRequest(t *testing.T) {
 	})
 }
 
+// What the sessions could not say to the journal is said at the end, in one
+// statement.
+func TestShutdownWithASlowJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := serverSetup(t)
+		w.journal.onUnbind = func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		l := newServerPipes(t)
+		served := make(chan error, 1)
+		go func() { served <- w.Serve(l) }()
+		p := l.dial("192.0.2.1")
+		p.bind(bindTX)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		go p.unbound()
+		if err := w.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("shutdown: %v after %v", err, time.Since(began))
+		}
+		<-served
+		if rows := w.journal.row(); len(rows) > 0 {
+			t.Errorf("%d rows left", len(rows))
+		}
+	})
+}
+
 func TestShutdownWithoutServe(t *testing.T) {
 	w := serverSetup(t)
 	if err := w.Shutdown(context.Background()); err != nil {

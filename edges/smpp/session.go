@@ -75,9 +75,7 @@ func (c *connection) run() {
 		Bound:       c.onBound,
 		SessionInit: max(time.Until(c.deadline), time.Nanosecond), // 0 would be the default
 	})
-	if !c.server.registry.setSession(c, session) {
-		session.Close()
-	}
+	c.server.registry.setSession(c, session)
 	<-session.Done()
 	c.settle(session)
 	session.Wait()
@@ -151,6 +149,8 @@ func (c *connection) onBound(session *smpp.Session) {
 	if mode.CanDeliver() {
 		c.attach()
 	}
+	// It was decided by the configuration of then; a Recheck since has not seen it.
+	c.recheck()
 }
 
 func (c *connection) describe(mode smpp.Mode, version byte) string {
