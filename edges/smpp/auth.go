@@ -32,6 +32,8 @@ func (h *heldBack) Error() string {
 
 // authenticate finds the credential of a bind and checks its password. An
 // unknown system_id and a wrong password cost the same and are answered alike.
+// With an error the credential is whose system_id was used, nil when unknown or
+// not looked for.
 func (c *connection) authenticate(ctx context.Context, b *smpp.Bind) (*snapshot.SMPPCredential, error) {
 	s := c.server
 	snap := s.Snapshot()
@@ -66,7 +68,7 @@ func (c *connection) authenticate(ctx context.Context, b *smpp.Bind) (*snapshot.
 	if cred == nil {
 		return nil, message.Refuse(message.ReasonUnauthenticated, "unknown system_id")
 	}
-	return nil, message.Refuse(message.ReasonUnauthenticated, "wrong password")
+	return cred, message.Refuse(message.ReasonUnauthenticated, "wrong password")
 }
 
 // strangersHash is compared with when there is no credential at all. It is a

@@ -101,7 +101,7 @@ func TestKnownPasswordsAreBounded(t *testing.T) {
 func TestPasswordKeysAreOfTheProcess(t *testing.T) {
 	a, b := newPasswords(), newPasswords()
 	pw := password{serverCredential("x"), serverHashOf("x"), "x"}
-	if a.key(pw) == b.key(pw) || a.key(pw) != a.key(pw) {
+	if again := a.key(pw); a.key(pw) == b.key(pw) || a.key(pw) != again {
 		t.Error("keys")
 	}
 	shifted := pw

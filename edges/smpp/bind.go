@@ -27,7 +27,7 @@ func (c *connection) decide(ctx context.Context, session *smpp.Session, b *smpp.
 
 	cred, err := c.authenticate(ctx, b)
 	if err != nil {
-		return c.refuse(nil, b, err)
+		return c.refuse(cred, b, err)
 	}
 	if err = c.mayBind(c.server.Snapshot(), cred, b.Mode); err == nil {
 		err = c.enter(ctx, cred, b)
@@ -42,7 +42,8 @@ func (c *connection) decide(ctx context.Context, session *smpp.Session, b *smpp.
 	return smpp.Decision{Window: cred.Window, Inbound: cred.Window}
 }
 
-// refuse counts a refused bind and makes its answer.
+// refuse counts a refused bind and makes its answer. The credential is that of
+// the system_id, proved or not; nil: unknown.
 func (c *connection) refuse(cred *snapshot.SMPPCredential, b *smpp.Bind, err error) smpp.Decision {
 	s := c.server
 	refusal := message.AsError(err)

@@ -47,7 +47,7 @@ func TestBindRefused(t *testing.T) {
 		{"journal away", func(w *serverWorld) { w.journal.onBind = func() error { return errors.New("away") } }, bindTRX,
 			smpp.StatusSystemError, message.ReasonUnavailable, "known acme 192.0.2.1: the bind was not entered"},
 		{"no password hash", func(w *serverWorld) { w.cred.PasswordHash = "" }, bindTRX,
-			smpp.StatusInvPassword, message.ReasonUnauthenticated, "unknown acme 192.0.2.1: wrong password"},
+			smpp.StatusInvPassword, message.ReasonUnauthenticated, "known acme 192.0.2.1: wrong password"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := serverSetup(t)
@@ -501,6 +501,27 @@ func TestAuditQueueIsBounded(t *testing.T) {
 	close(release)
 	a.close(now)
 	a.put(auditLine{}) // after the end: dropped, no panic
+}
+
+// A beat that cannot have all places holds none.
+func TestBeatHeldUp(t *testing.T) {
+	r := newRegistry()
+	if !r.enterRow(t.Context()) {
+		t.Fatal("no place")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if r.holdEntries(ctx) {
+		t.Error("a bind was being entered")
+	}
+	if len(r.entry) != 1 {
+		t.Errorf("%d places are taken", len(r.entry))
+	}
+	r.enteredRow()
+	if !r.holdEntries(t.Context()) {
+		t.Error("nothing was in the way")
+	}
+	r.releaseEntries()
 }
 
 func TestAuditLineNotWritten(t *testing.T) {

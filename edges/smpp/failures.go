@@ -25,7 +25,7 @@ const (
 	// with it how long its holds had become.
 	failuresKept = 10 * time.Minute
 	// maxFailing bounds the keys that are remembered; the one that has not failed
-	// for longest goes first. A key costs some 300 bytes.
+	// for longest goes first. A key costs 1 KiB at most.
 	maxFailing = 20_000
 )
 

@@ -12,8 +12,13 @@ import (
 	"github.com/postrider/postrider/internal/limit"
 )
 
-// connectWindow is what Server.ConnectRate counts over.
-const connectWindow = 10 * time.Second
+const (
+	// connectWindow is what Server.ConnectRate counts over.
+	connectWindow = 10 * time.Second
+	// maxHosts bounds the addresses that it is counted for; the one that came
+	// longest ago goes first.
+	maxHosts = 20_000
+)
 
 // Pauses after an accept that failed, for want of file descriptors for example:
 // trying at once would take the processor from those who could free some.
@@ -149,7 +154,7 @@ type door struct {
 }
 
 func newDoor(most, mostFrom, rate int) *door {
-	return &door{most: most, mostFrom: mostFrom, rate: rate, from: make(map[netip.Addr]int), recent: limit.New(0)}
+	return &door{most: most, mostFrom: mostFrom, rate: rate, from: make(map[netip.Addr]int), recent: limit.New(maxHosts)}
 }
 
 // enter takes one of all places; leave gives it back.

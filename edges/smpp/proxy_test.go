@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,12 +112,14 @@ func TestProxyHeaderTooLate(t *testing.T) {
 			w := proxySetup(t)
 			p := w.pipes().dial("10.1.2.3")
 			began := time.Now()
-			go during(p)
+			var sending sync.WaitGroup
+			sending.Go(func() { during(p) })
 			p.wantEnd()
 			if took := time.Since(began); took != sessionInit {
 				t.Errorf("%s: ended after %v", name, took)
 			}
 			w.events.await("connections -1", 1)
+			sending.Wait()
 		}
 	})
 }
