@@ -102,15 +102,16 @@ type delivery struct {
 // orderKey names deliveries that must not overtake each other: a message's
 // notice and receipt, and the inbound messages of one conversation.
 type orderKey struct {
-	id       message.ID // of the message; for a conversation of the credential
-	from, to message.Address
+	credential message.ID
+	message    message.ID // zero for a conversation
+	from, to   message.Address
 }
 
 func orderOf(d *message.SMPPDelivery) orderKey {
 	if d.Kind == message.DeliverMessage {
-		return orderKey{d.CredentialID, d.Message.From, d.Message.To}
+		return orderKey{credential: d.CredentialID, from: d.Message.From, to: d.Message.To}
 	}
-	return orderKey{id: d.Message.ID}
+	return orderKey{credential: d.CredentialID, message: d.Message.ID}
 }
 
 // settlement is what the journal has to be told of a delivery before the lease
@@ -166,7 +167,8 @@ func (d *deliverer) stop() {
 }
 
 // attach and detach tell of sessions that can receive. After detach a session
-// is given nothing more; what it has is still its own to answer.
+// is given no more deliveries, and what it has not written is taken from it; the
+// rest is still its own to answer.
 func (d *deliverer) attach(b *bound) { d.post(func() { d.attached(b) }) }
 func (d *deliverer) detach(b *bound) { d.post(func() { d.detached(b) }) }
 
@@ -311,6 +313,7 @@ func (d *deliverer) finished() bool {
 		return true
 	case d.recordBy.IsZero():
 		d.recordBy = time.Now().Add(stopRecords)
+		d.quiet, d.pause = time.Time{}, 0 // there is no time to be patient
 	}
 	if time.Now().Before(d.recordBy) {
 		return false
@@ -380,7 +383,7 @@ func (d *deliverer) claimAt() time.Time {
 	if d.soon {
 		wait = claimPace
 	}
-	return later(d.lastClaim.Add(wait), d.quiet)
+	return laterOf(d.lastClaim.Add(wait), d.quiet)
 }
 
 // wanted is how many deliveries each credential has room for. When that is more

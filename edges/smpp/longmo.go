@@ -37,7 +37,7 @@ func inboundSM(m *message.Message, c *snapshot.SMPPCredential, legacy bool) ([]*
 	parts := []string{body}
 	if o.Long != smpp.LongPayload {
 		var err error
-		if parts, err = cut(body, o.Encoding, c.Alphabet); err != nil {
+		if parts, err = cutText(body, o.Encoding, c.Alphabet); err != nil {
 			return nil, err
 		}
 	}
@@ -83,9 +83,9 @@ func hasText(alphabet, s string) bool {
 	return true
 }
 
-// cut splits a text into the parts of short messages. In Latin-1 and ASCII a
+// cutText splits a text into the parts of short messages. In Latin-1 and ASCII a
 // character counts as the septet that the network makes of it.
-func cut(s string, encoding message.Encoding, alphabet string) ([]string, error) {
+func cutText(s string, encoding message.Encoding, alphabet string) ([]string, error) {
 	if encoding == message.EncodingUCS2 || alphabet != text.AlphabetLatin1 && alphabet != text.AlphabetASCII {
 		return text.Split(s, encoding, false)
 	}

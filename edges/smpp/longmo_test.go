@@ -24,13 +24,13 @@ func inboundOf(t testing.TB, body string, c snapshot.SMPPCredential, legacy bool
 		t.Fatal(err)
 	}
 	for i, m := range pdus {
-		pdus[i] = overTheWire(t, m)
+		pdus[i] = deliverOverTheWire(t, m)
 	}
 	return pdus
 }
 
 // joined reads the parts of one message as the peer does.
-func joined(pdus []*smpp.DeliverSM, alphabet string) (string, error) {
+func inboundJoined(pdus []*smpp.DeliverSM, alphabet string) (string, error) {
 	var b strings.Builder
 	reference := -1
 	for i, m := range pdus {
@@ -105,7 +105,7 @@ func TestInboundText(t *testing.T) {
 			if tt.legacy && len(m.TLVs) > 0 {
 				t.Errorf("TLVs for a peer below 3.4: %v", m.TLVs)
 			}
-			got, err := joined(pdus, tt.alphabet)
+			got, err := inboundJoined(pdus, tt.alphabet)
 			if want := strings.ToValidUTF8(tt.body, "\uFFFD"); err != nil || got != want {
 				t.Errorf("joined %q, %v", got, err)
 			}
@@ -173,7 +173,7 @@ func TestInboundReadsBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := joined(pdus, c.Alphabet)
+		got, err := inboundJoined(pdus, c.Alphabet)
 		if want := strings.ToValidUTF8(body, "\uFFFD"); err != nil || got != want {
 			t.Fatalf("joined %q, %v", got, err)
 		}
@@ -189,14 +189,14 @@ func TestInboundReadsBack(t *testing.T) {
 			if len(m.ShortMessage) > limit {
 				t.Errorf("part %d has %d octets", i+1, len(m.ShortMessage))
 			}
-			if wire(t, again[i]) != wire(t, m) {
+			if inboundWire(t, again[i]) != inboundWire(t, m) {
 				t.Errorf("part %d differs in the repetition", i+1)
 			}
 		}
 	})
 }
 
-func wire(t *rapid.T, m *smpp.DeliverSM) string {
+func inboundWire(t *rapid.T, m *smpp.DeliverSM) string {
 	b, err := smpp.Append(nil, smpp.StatusOK, 1, m)
 	if err != nil {
 		t.Fatal(err)
@@ -228,7 +228,7 @@ func TestLongInboundDelivery(t *testing.T) {
 				if len(all) != 2+3 {
 					t.Fatalf("%d parts came, want 2 and 3", len(all))
 				}
-				if whole, err := joined(all[2:], ""); err != nil || whole != body {
+				if whole, err := inboundJoined(all[2:], ""); err != nil || whole != body {
 					t.Errorf("joined %q, %v", whole, err)
 				}
 				for i := range 2 {
@@ -314,7 +314,7 @@ func TestLongInboundOutlastsItsClaim(t *testing.T) {
 		}
 		s.journal.done()
 		all := p.received()
-		if whole, err := joined(all[3:], ""); len(all) != 3+4 || err != nil || whole != r.Message.Body {
+		if whole, err := inboundJoined(all[3:], ""); len(all) != 3+4 || err != nil || whole != r.Message.Body {
 			t.Errorf("%d parts; joined %q, %v", len(all), whole, err)
 		}
 	})

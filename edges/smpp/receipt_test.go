@@ -15,7 +15,7 @@ import (
 )
 
 // aReceipt is the receipt of a message with a known id.
-func aReceipt(edit func(*message.SMPPDelivery)) message.SMPPDelivery {
+func receiptSample(edit func(*message.SMPPDelivery)) message.SMPPDelivery {
 	at := time.Date(2026, 11, 21, 15, 4, 9, 0, time.FixedZone("", -5*3600))
 	d := message.SMPPDelivery{
 		Kind: message.DeliverReceipt, Status: message.StatusDelivered, FinalAt: at.Add(62 * time.Minute), CreatedAt: at.Add(time.Hour),
@@ -38,11 +38,11 @@ func receiptOf(t testing.TB, d message.SMPPDelivery, c snapshot.SMPPCredential, 
 	if err != nil || len(pdus) != 1 {
 		t.Fatalf("%d PDUs: %v", len(pdus), err)
 	}
-	return overTheWire(t, pdus[0])
+	return deliverOverTheWire(t, pdus[0])
 }
 
 // overTheWire gives the deliver_sm as the peer reads it.
-func overTheWire(t testing.TB, m *smpp.DeliverSM) *smpp.DeliverSM {
+func deliverOverTheWire(t testing.TB, m *smpp.DeliverSM) *smpp.DeliverSM {
 	t.Helper()
 	b, err := smpp.Append(nil, smpp.StatusOK, 1, m)
 	if err != nil {
@@ -65,20 +65,20 @@ func TestReceiptText(t *testing.T) {
 		err   uint16
 	}{
 		{"delivered", nil, "stat:DELIVRD err:000 text:Your parcel is on it", 2, 0},
-		{"undelivered", is(message.StatusUndelivered, message.ReasonUnknownSubscriber), "stat:UNDELIV err:404 text:Your parcel is on it", 5, 404},
-		{"undelivered, no reason", is(message.StatusUndelivered, ""), "stat:UNDELIV err:505 text:Your parcel is on it", 5, 505},
-		{"failed", is(message.StatusFailed, message.ReasonVendorUnreachable), "stat:UNDELIV err:506 text:Your parcel is on it", 5, 506},
-		{"failed, no reason", is(message.StatusFailed, ""), "stat:UNDELIV err:505 text:Your parcel is on it", 5, 505},
-		{"rejected", is(message.StatusRejected, message.ReasonOptedOut), "stat:REJECTD err:301 text:Your parcel is on it", 8, 301},
-		{"rejected, no reason", is(message.StatusRejected, ""), "stat:REJECTD err:901 text:Your parcel is on it", 8, 901},
-		{"expired", is(message.StatusExpired, message.ReasonVendorThrottled), "stat:EXPIRED err:501 text:Your parcel is on it", 3, 501},
-		{"expired, no reason", is(message.StatusExpired, ""), "stat:EXPIRED err:509 text:Your parcel is on it", 3, 509},
-		{"canceled", is(message.StatusCanceled, message.ReasonCanceled), "stat:DELETED err:510 text:Your parcel is on it", 4, 510},
-		{"canceled, no reason", is(message.StatusCanceled, ""), "stat:DELETED err:510 text:Your parcel is on it", 4, 510},
-		{"unconfirmed", is(message.StatusUnconfirmed, message.ReasonSubmitInDoubt), "stat:UNKNOWN err:507 text:Your parcel is on it", 7, 507},
-		{"unconfirmed, no reason", is(message.StatusUnconfirmed, ""), "stat:UNKNOWN err:508 text:Your parcel is on it", 7, 508},
-		{"a reason that receipts do not have", is(message.StatusRejected, message.ReasonInvalidRequest), "stat:REJECTD err:901 text:Your parcel is on it", 8, 901},
-		{"an unknown reason", is(message.StatusRejected, "fax"), "stat:REJECTD err:901 text:Your parcel is on it", 8, 901},
+		{"undelivered", receiptIs(message.StatusUndelivered, message.ReasonUnknownSubscriber), "stat:UNDELIV err:404 text:Your parcel is on it", 5, 404},
+		{"undelivered, no reason", receiptIs(message.StatusUndelivered, ""), "stat:UNDELIV err:505 text:Your parcel is on it", 5, 505},
+		{"failed", receiptIs(message.StatusFailed, message.ReasonVendorUnreachable), "stat:UNDELIV err:506 text:Your parcel is on it", 5, 506},
+		{"failed, no reason", receiptIs(message.StatusFailed, ""), "stat:UNDELIV err:505 text:Your parcel is on it", 5, 505},
+		{"rejected", receiptIs(message.StatusRejected, message.ReasonOptedOut), "stat:REJECTD err:301 text:Your parcel is on it", 8, 301},
+		{"rejected, no reason", receiptIs(message.StatusRejected, ""), "stat:REJECTD err:901 text:Your parcel is on it", 8, 901},
+		{"expired", receiptIs(message.StatusExpired, message.ReasonVendorThrottled), "stat:EXPIRED err:501 text:Your parcel is on it", 3, 501},
+		{"expired, no reason", receiptIs(message.StatusExpired, ""), "stat:EXPIRED err:509 text:Your parcel is on it", 3, 509},
+		{"canceled", receiptIs(message.StatusCanceled, message.ReasonCanceled), "stat:DELETED err:510 text:Your parcel is on it", 4, 510},
+		{"canceled, no reason", receiptIs(message.StatusCanceled, ""), "stat:DELETED err:510 text:Your parcel is on it", 4, 510},
+		{"unconfirmed", receiptIs(message.StatusUnconfirmed, message.ReasonSubmitInDoubt), "stat:UNKNOWN err:507 text:Your parcel is on it", 7, 507},
+		{"unconfirmed, no reason", receiptIs(message.StatusUnconfirmed, ""), "stat:UNKNOWN err:508 text:Your parcel is on it", 7, 508},
+		{"a reason that receipts do not have", receiptIs(message.StatusRejected, message.ReasonInvalidRequest), "stat:REJECTD err:901 text:Your parcel is on it", 8, 901},
+		{"an unknown reason", receiptIs(message.StatusRejected, "fax"), "stat:REJECTD err:901 text:Your parcel is on it", 8, 901},
 		{"settled late: the old receipt", func(d *message.SMPPDelivery) {
 			d.Status = message.StatusUnconfirmed
 			d.Message.Status, d.Message.Error = message.StatusUndelivered, message.Refuse(message.ReasonUnreachable, "away")
@@ -86,13 +86,13 @@ func TestReceiptText(t *testing.T) {
 		{"settled late: the new receipt", func(d *message.SMPPDelivery) {
 			d.Message.Error = message.Refuse(message.ReasonNoReceipt, "silence")
 		}, "stat:DELIVRD err:000 text:Your parcel is on it", 2, 0},
-		{"notice", notice, "stat:ENROUTE err:000 text:Your parcel is on it", 1, 0},
+		{"notice", receiptNotice, "stat:ENROUTE err:000 text:Your parcel is on it", 1, 0},
 		{"notice of what is settled by now", func(d *message.SMPPDelivery) {
-			is(message.StatusUndelivered, message.ReasonUnreachable)(d)
-			notice(d)
+			receiptIs(message.StatusUndelivered, message.ReasonUnreachable)(d)
+			receiptNotice(d)
 		}, "stat:ENROUTE err:000 text:Your parcel is on it", 1, 0},
 		{"the vendor's own err", func(d *message.SMPPDelivery) {
-			is(message.StatusUndelivered, message.ReasonUnreachable)(d)
+			receiptIs(message.StatusUndelivered, message.ReasonUnreachable)(d)
 			d.Message.Receipt = &message.ReceiptSummary{Stat: "UNDELIV", Err: "069"}
 		}, "stat:UNDELIV err:405 text:Your parcel is on it", 5, 405},
 		{"redacted", func(d *message.SMPPDelivery) { d.Message.Redacted = true }, "stat:DELIVRD err:000 text:", 2, 0},
@@ -111,7 +111,7 @@ func TestReceiptText(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d := aReceipt(tt.edit)
+			d := receiptSample(tt.edit)
 			m := receiptOf(t, d, snapshot.SMPPCredential{ReceiptTLVs: true}, false)
 			if got := text.DecodeGSM7(m.ShortMessage); got != head+tt.want {
 				t.Errorf("says %q\nwant %q", got, head+tt.want)
@@ -138,7 +138,7 @@ func TestReceiptText(t *testing.T) {
 	}
 }
 
-func is(s message.Status, r message.Reason) func(*message.SMPPDelivery) {
+func receiptIs(s message.Status, r message.Reason) func(*message.SMPPDelivery) {
 	return func(d *message.SMPPDelivery) {
 		d.Status, d.Message.Status = s, s
 		if r != "" {
@@ -147,7 +147,9 @@ func is(s message.Status, r message.Reason) func(*message.SMPPDelivery) {
 	}
 }
 
-func notice(d *message.SMPPDelivery) { d.Kind, d.Status = message.DeliverNotice, message.StatusSent }
+func receiptNotice(d *message.SMPPDelivery) {
+	d.Kind, d.Status = message.DeliverNotice, message.StatusSent
+}
 
 // Each status says what the table of statuses says, each reason its three
 // digits of the catalogue, and smpp.ReceiptOf reads it back.
@@ -161,7 +163,7 @@ func TestReceiptOfEveryStatusAndReason(t *testing.T) {
 	}
 	for _, s := range message.Statuses() {
 		for _, e := range message.Catalogue() {
-			d := aReceipt(is(s, e.Reason))
+			d := receiptSample(receiptIs(s, e.Reason))
 			m := receiptOf(t, d, snapshot.SMPPCredential{ReceiptTLVs: true}, false)
 			r, ok := smpp.ReceiptOf(&m.Message, text.DecodeGSM7(m.ShortMessage))
 			wantErr := e.ReceiptErr
@@ -200,7 +202,7 @@ func TestReceiptForm(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			m := receiptOf(t, aReceipt(tt.edit), snapshot.SMPPCredential{ReceiptTLVs: tt.tlvs}, tt.legacy)
+			m := receiptOf(t, receiptSample(tt.edit), snapshot.SMPPCredential{ReceiptTLVs: tt.tlvs}, tt.legacy)
 			var tags []smpp.Tag
 			for _, f := range m.TLVs {
 				tags = append(tags, f.Tag)
@@ -217,7 +219,7 @@ func TestReceiptForm(t *testing.T) {
 
 // A data_sm may have longer addresses than a deliver_sm.
 func TestReceiptOfLongAddresses(t *testing.T) {
-	d := aReceipt(func(d *message.SMPPDelivery) {
+	d := receiptSample(func(d *message.SMPPDelivery) {
 		d.Origin.Source.Text = "00000000012025550143x"
 		d.Origin.Dest.Text = "00000000000003105550117"
 	})
@@ -237,7 +239,7 @@ func TestReceiptOfLongAddresses(t *testing.T) {
 func TestReceiptsReadBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		alphabet := rapid.SampledFrom([]string{"", text.AlphabetGSM7, text.AlphabetLatin1, text.AlphabetASCII}).Draw(t, "alphabet")
-		d := aReceipt(func(d *message.SMPPDelivery) {
+		d := receiptSample(func(d *message.SMPPDelivery) {
 			d.Message.Body = rapid.OneOf(rapid.String(), rapid.Just(" stat:UNDELIV err:9 id:7"), rapid.StringMatching(`[{}€^\[\]@_a]{0,40}`)).Draw(t, "body")
 			d.Origin.AnswerID = rapid.StringMatching(`[0-9a-f]{8}|[0-9a-f]{32}|[0-9A-Za-z-]{1,64}`).Draw(t, "id")
 		})

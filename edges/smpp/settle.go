@@ -22,7 +22,7 @@ const (
 
 func (d *deliverer) unsettled() int { return len(d.tried) + len(d.given) }
 
-func (d *deliverer) settleAt() time.Time { return later(d.lastSettle.Add(claimPace), d.quiet) }
+func (d *deliverer) settleAt() time.Time { return laterOf(d.lastSettle.Add(claimPace), d.quiet) }
 
 // settle writes to the journal what became of deliveries, and gives back those
 // that were not tried. A claim that has run out is no longer ours to settle.
@@ -111,7 +111,7 @@ func (d *deliverer) log() *slog.Logger {
 	return d.server.Log
 }
 
-func later(a, b time.Time) time.Time {
+func laterOf(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return b
 	}
