@@ -40,6 +40,15 @@ type journal struct {
 	overdue  []message.ID
 	deferred []message.ID
 	moved    *sync.Cond
+	stored   map[message.ID]bool // ids of accepted
+	parts    []*partRow
+	fault    func(step string) (before, after error) // of AddPart, Accept and MarkJoined; nil: none
+}
+
+type partRow struct {
+	message.SMPPPart
+	message message.ID
+	decided time.Time
 }
 
 type outboxRow struct {
@@ -48,7 +57,7 @@ type outboxRow struct {
 }
 
 func newJournal() *journal {
-	j := &journal{keys: map[string]*message.Idempotency{}, outbox: map[message.ID]outboxRow{}, reads: map[message.ID]int{}, settled: map[message.ID]message.Matched{}}
+	j := &journal{stored: map[message.ID]bool{}, keys: map[string]*message.Idempotency{}, outbox: map[message.ID]outboxRow{}, reads: map[message.ID]int{}, settled: map[message.ID]message.Matched{}}
 	j.moved = sync.NewCond(&j.mu)
 	return j
 }
@@ -64,6 +73,13 @@ func (j *journal) do(f func()) error {
 	return nil
 }
 
+// all is what was accepted so far.
+func (j *journal) all() []message.Acceptance {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.accepted)
+}
+
 // until waits for the journal to look as it should.
 func (j *journal) until(what func() bool) {
 	j.mu.Lock()
@@ -77,7 +93,7 @@ func (j *journal) Accept(_ context.Context, a message.Acceptance) (out message.A
 	if a.Message.Edge == "slow" {
 		<-j.slow
 	}
-	fail := j.do(func() {
+	fail := j.step("accept", func() {
 		if k := a.Idempotency; k != nil {
 			if first := j.keys[k.Key]; first != nil {
 				if first.BodyHash != k.BodyHash {
@@ -88,12 +104,112 @@ func (j *journal) Accept(_ context.Context, a message.Acceptance) (out message.A
 			}
 			j.keys[k.Key] = k
 		}
+		if j.stored[a.Message.ID] {
+			return
+		}
+		j.stored[a.Message.ID] = true
 		j.accepted = append(j.accepted, a)
 		if m := a.Message; m.Status == message.StatusAccepted {
 			j.put(message.Start{MessageID: m.ID, AccountID: m.AccountID, Class: m.Class})
 		}
 	})
 	return out, errors.Join(err, fail)
+}
+
+// step is do for what a test may let fail: before it was done, or after.
+func (j *journal) step(name string, f func()) error {
+	j.mu.Lock()
+	fault := j.fault
+	j.mu.Unlock()
+	var before, after error
+	if fault != nil {
+		before, after = fault(name)
+	}
+	if before != nil {
+		return before
+	}
+	return errors.Join(j.do(f), after)
+}
+
+func (j *journal) AddPart(_ context.Context, p message.SMPPPart, key *message.Idempotency) (out message.SMPPPartAdded, err error) {
+	fail := j.step("add", func() {
+		if key != nil {
+			if out.Replay = j.keys[key.Key]; out.Replay != nil {
+				return
+			}
+			j.keys[key.Key] = key
+		}
+		p.CreatedAt = time.Now()
+		j.parts = append(j.parts, &partRow{SMPPPart: p})
+		out.Set = j.decide(p, false)
+	})
+	if fail != nil {
+		out = message.SMPPPartAdded{}
+	}
+	return out, fail
+}
+
+func sameSet(a, b message.SMPPPart) bool {
+	return a.Origin.CredentialID == b.Origin.CredentialID && a.Origin.Source == b.Origin.Source && a.Origin.Dest == b.Origin.Dest && a.Reference == b.Reference && a.Total == b.Total
+}
+
+// decide settles the set of a part when it is whole, or all the same.
+func (j *journal) decide(p message.SMPPPart, all bool) *message.SMPPPartSet {
+	var rows []*partRow
+	set := &message.SMPPPartSet{}
+	for _, r := range j.parts {
+		if r.message == (message.ID{}) && sameSet(r.SMPPPart, p) {
+			rows, set.Parts = append(rows, r), append(set.Parts, r.SMPPPart)
+		}
+	}
+	set.Sort()
+	if _, whole := set.Text(); !whole && !all {
+		return nil
+	}
+	set.MessageID = set.Parts[0].ID
+	for _, r := range rows {
+		r.message, r.decided = set.MessageID, time.Now()
+	}
+	return set
+}
+
+func (j *journal) PartsDue(_ context.Context, join, missing time.Duration, limit int) (due []message.SMPPPartSet, err error) {
+	err = j.do(func() {
+		sets := map[message.ID]*message.SMPPPartSet{}
+		newest := map[*partRow]time.Time{}
+		for _, r := range j.parts {
+			switch {
+			case r.message == (message.ID{}):
+				for _, o := range j.parts {
+					if o.message == r.message && sameSet(o.SMPPPart, r.SMPPPart) && o.CreatedAt.After(newest[r]) {
+						newest[r] = o.CreatedAt
+					}
+				}
+			case time.Since(r.decided) >= join:
+				if sets[r.message] == nil {
+					sets[r.message] = &message.SMPPPartSet{MessageID: r.message}
+				}
+				sets[r.message].Parts = append(sets[r.message].Parts, r.SMPPPart)
+			}
+		}
+		for _, set := range sets {
+			set.Sort()
+			due = append(due, *set)
+		}
+		for r, at := range newest {
+			if r.message == (message.ID{}) && time.Since(at) >= missing {
+				due = append(due, *j.decide(r.SMPPPart, true))
+			}
+		}
+		due = due[:min(limit, len(due))]
+	})
+	return due, err
+}
+
+func (j *journal) MarkJoined(_ context.Context, id message.ID) error {
+	return j.step("mark", func() {
+		j.parts = slices.DeleteFunc(j.parts, func(r *partRow) bool { return r.message == id })
+	})
 }
 
 func (j *journal) put(s message.Start) { j.outbox[s.MessageID] = outboxRow{Start: s, at: time.Now()} }

@@ -33,6 +33,15 @@ type Journal interface {
 	SettlementsDue(ctx context.Context, age time.Duration, limit int) ([]message.ID, error)
 	OverdueNotifications(ctx context.Context, age time.Duration, limit int) ([]message.ID, error)
 	DeferNotifications(ctx context.Context, ids []message.ID, by time.Duration) error
+	// AddPart commits a part, with its key if there is one; the set comes back when
+	// the part made it whole.
+	AddPart(ctx context.Context, p message.SMPPPart, key *message.Idempotency) (message.SMPPPartAdded, error)
+	// PartsDue gives the sets that were settled longer than join ago and are not
+	// joined, and those that stayed incomplete for missing, which it settles. An
+	// error may come beside sets.
+	PartsDue(ctx context.Context, join, missing time.Duration, limit int) ([]message.SMPPPartSet, error)
+	// MarkJoined takes the parts of a stored message away.
+	MarkJoined(ctx context.Context, id message.ID) error
 }
 
 // Temporal is what ingress needs of Temporal. Errors of Decided and Cancel are
@@ -146,14 +155,7 @@ func (in *Ingress) Accept(ctx context.Context, r Request) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	d := policy.Evaluate(s, m, r.Credential)
-	m.CampaignID = d.CampaignID
-	if len(d.Candidates) > 0 {
-		m.Price = message.Price{Amount: d.Candidates[0].Rate * message.Micros(m.Segments), Currency: in.Currency, Estimated: true}
-	}
-	if d.Error != nil {
-		m.Status, m.Error = message.StatusRejected, d.Error
-	}
+	d := in.decide(s, r, m)
 	out := Outcome{Message: m, Trail: d.Trail}
 	if r.DryRun {
 		return out, refusal(d)
@@ -178,16 +180,35 @@ func (in *Ingress) Accept(ctx context.Context, r Request) (Outcome, error) {
 	case accepted.Replay != nil:
 		return Outcome{Replay: accepted.Replay}, nil
 	}
+	in.tell(m, d, began)
+	return out, refusal(d)
+}
+
+// decide asks the policy and notes in the message what it says.
+func (in *Ingress) decide(s *snapshot.Snapshot, r Request, m *message.Message) policy.Decision {
+	d := policy.Evaluate(s, m, r.Credential)
+	m.CampaignID = d.CampaignID
+	if len(d.Candidates) > 0 {
+		m.Price = message.Price{Amount: d.Candidates[0].Rate * message.Micros(m.Segments), Currency: in.Currency, Estimated: true}
+	}
+	if d.Error != nil {
+		m.Status, m.Error = message.StatusRejected, d.Error
+	}
+	return d
+}
+
+// tell passes on that a message is in the journal: to the starters, unless it was
+// refused, and to the metrics.
+func (in *Ingress) tell(m *message.Message, d policy.Decision, began time.Time) {
 	if d.Error == nil && !in.NoStarts {
 		in.starter.offer(startOf(m, d.Candidates[0].Vendor.Name))
 	}
 	if in.Metrics.Accepted != nil {
-		in.Metrics.Accepted(r.Edge, in.Now().Sub(began))
+		in.Metrics.Accepted(m.Edge, in.Now().Sub(began))
 	}
 	if in.Metrics.Status != nil {
 		in.Metrics.Status(m, m.Status, message.ReasonOf(refusal(d)))
 	}
-	return out, refusal(d)
 }
 
 // refusal keeps a nil *Error from becoming an error that is not nil.
@@ -212,7 +233,11 @@ func (in *Ingress) read(s *snapshot.Snapshot, r Request, now time.Time) (*messag
 	if account == nil {
 		return nil, message.Refuse(message.ReasonAccountSuspended, "the account does not exist any more")
 	}
-	m := &message.Message{ID: message.NewID(), AccountID: r.AccountID, Direction: message.Outbound, Kind: message.SMS, Status: message.StatusAccepted,
+	id := r.ID
+	if id == (message.ID{}) {
+		id = message.NewID()
+	}
+	m := &message.Message{ID: id, AccountID: r.AccountID, Direction: message.Outbound, Kind: message.SMS, Status: message.StatusAccepted,
 		Edge: r.Edge, ClientReference: r.ClientReference, Metadata: r.Metadata, WebhookURL: r.WebhookURL, WebhookFailover: r.WebhookFailover,
 		TraceParent: r.TraceParent, SendAt: r.SendAt, CreatedAt: now.UTC().Truncate(time.Millisecond)}
 	m.UpdatedAt = m.CreatedAt

@@ -10,6 +10,7 @@ import (
 // Request is a message as an edge has decoded it: what the customer wrote, not
 // yet checked. The zero value of a field means that the customer did not say.
 type Request struct {
+	ID         message.ID // zero: made by Accept; a message that is there already is not stored again
 	AccountID  message.ID
 	Credential *snapshot.Credential // nil: not bound to one
 	Edge       string               // rest, smpp, mm4

@@ -45,7 +45,7 @@ const (
 
 // sweeper finishes what was interrupted: messages without a workflow, decided
 // messages whose workflow was not told, receipts without a part, webhooks that
-// nothing works on. It reads the work tables only, so it can die at any time.
+// nothing works on, parts without a message. It reads the work tables only, so it can die at any time.
 type sweeper struct {
 	in     *Ingress
 	queue  chan message.ID // decided messages; never closed
@@ -176,7 +176,7 @@ func (s *sweeper) runRest(ctx context.Context) {
 		for _, sweep := range []struct {
 			name string
 			run  func(context.Context) error
-		}{{"settlements", s.settlements}, {"receipts", s.receipts}, {"webhooks", s.webhooks}} {
+		}{{"settlements", s.settlements}, {"receipts", s.receipts}, {"webhooks", s.webhooks}, {"parts", s.parts}} {
 			if err := sweep.run(ctx); err != nil && ctx.Err() == nil {
 				s.in.Log.Warn("sweep interrupted, it will be repeated", "sweep", sweep.name, "error", err)
 			}

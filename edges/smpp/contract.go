@@ -12,6 +12,8 @@ import (
 type Ingress interface {
 	// Accept commits a message; see ingress.Ingress.
 	Accept(ctx context.Context, r ingress.Request) (ingress.Outcome, error)
+	// Part commits one part of a message; see ingress.Ingress.
+	Part(ctx context.Context, p ingress.Part) (ingress.PartOutcome, error)
 	// Cancel withdraws a message: ReasonConflict when it is too late,
 	// ReasonNotFound when its workflow is not there.
 	Cancel(ctx context.Context, id message.ID) error

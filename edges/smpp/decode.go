@@ -302,7 +302,7 @@ func (sub *submission) readText(m *smpp.Message, alphabet string, account *snaps
 	if sub.content.Parts > 1 {
 		return smpp.StatusOK
 	}
-	body, ok := decodeText(m.DataCoding, alphabet, sub.content.Octets)
+	body, ok := text.DecodeStrict(m.DataCoding, alphabet, sub.content.Octets)
 	if !ok {
 		return mismatch
 	}
@@ -346,26 +346,6 @@ func otherElements(m *smpp.Message) bool {
 	}
 	h, _, err := text.ParseUDH(octets)
 	return err == nil && len(h.Others) > 0
-}
-
-// decodeText reads octets as text.Decode does, but is strict where that is
-// lenient: a handset must not be sent a replacement character for what the ESME
-// meant, so octets that the alphabet lacks are refused. One NUL that some peers
-// put behind UCS-2 text is dropped.
-func decodeText(coding byte, alphabet string, octets []byte) (string, bool) {
-	meant := 0 // replacement characters that the ESME wrote itself
-	if isUCS2(coding) {
-		if n := len(octets); n%2 == 1 && octets[n-1] == 0 {
-			octets = octets[:n-1]
-		}
-		for i := 0; i+1 < len(octets); i += 2 {
-			if rune(octets[i])<<8|rune(octets[i+1]) == utf8.RuneError {
-				meant++
-			}
-		}
-	}
-	s, ok := text.Decode(coding, alphabet, octets)
-	return s, ok && strings.Count(s, string(utf8.RuneError)) == meant
 }
 
 // The rules of our own parameters, those of REST.

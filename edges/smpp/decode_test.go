@@ -134,7 +134,7 @@ func TestDamagedText(t *testing.T) {
 		{0, "", "caf\xe9"}, {0, text.AlphabetASCII, "caf\xe9"}, {0, "ebcdic", "abc"}, {1, "", "caf\xc3\xa9"}, {6, "", "\x80"}, {7, "", "\xff"},
 		{8, "", "\x00h\x00i\x01"}, {8, "", "\xd8\x3d"}, {8, "", "\xff\xfd\xdc\x00"}, {0x18, "", "\xdc\x00"},
 	} {
-		if s, ok := decodeText(c.coding, c.alphabet, []byte(c.octets)); ok {
+		if s, ok := text.DecodeStrict(c.coding, c.alphabet, []byte(c.octets)); ok {
 			t.Errorf("%#x %q is %q", c.coding, c.octets, s)
 		}
 	}

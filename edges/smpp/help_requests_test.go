@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,42 @@ type reqStore struct {
 	accepted []message.Acceptance // refused messages too, as in the record
 	keys     map[string]message.Idempotency
 	down     func(message.Acceptance) error // nil: everything is committed
+	parts    []message.SMPPPart
+	partDown error // of AddPart
+}
+
+// AddPart keeps one set: all that is there when its last part comes.
+func (j *reqStore) AddPart(_ context.Context, p message.SMPPPart, key *message.Idempotency) (message.SMPPPartAdded, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.partDown != nil {
+		return message.SMPPPartAdded{}, j.partDown
+	}
+	if key != nil {
+		first, ok := j.keys[key.Operation+"|"+key.Key]
+		switch {
+		case ok && first.BodyHash != key.BodyHash:
+			return message.SMPPPartAdded{}, message.Refuse(message.ReasonIdempotencyMismatch, "another body")
+		case ok:
+			return message.SMPPPartAdded{Replay: &first}, nil
+		}
+		j.keys[key.Operation+"|"+key.Key] = *key
+	}
+	j.parts = append(j.parts, p)
+	set := message.SMPPPartSet{Parts: slices.Clone(j.parts)}
+	set.Sort()
+	if _, whole := set.Text(); !whole {
+		return message.SMPPPartAdded{}, nil
+	}
+	set.MessageID = set.Parts[0].ID
+	return message.SMPPPartAdded{Set: &set}, nil
+}
+
+func (j *reqStore) MarkJoined(context.Context, message.ID) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.parts = nil
+	return nil
 }
 
 func (j *reqStore) Accept(ctx context.Context, in message.Acceptance) (message.Accepted, error) {

@@ -27,7 +27,7 @@ func (x *exchange) submit(c *snapshot.SMPPCredential, m *smpp.Message) {
 	case !x.afford(sub.parts):
 		return
 	case sub.content.Parts > 1:
-		x.s.submitPart(x.b, x.r, m, sub.content)
+		x.submitPart(c, m, &sub)
 		return
 	}
 	r := sub.request(0)

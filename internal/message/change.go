@@ -129,6 +129,12 @@ type Acceptance struct {
 	Message *Message
 	Trail   []TrailEntry // of a refusal
 	Origin  *SMPPOrigin  // of a message that came over SMPP
+	// More are the origins of the other parts of a message that came over SMPP in
+	// parts: each was answered with an id of its own and is owed its own receipts.
+	More []SMPPOrigin
+	// Owed says that the origins were answered before the message was decided on,
+	// so that they are owed receipts even when it is refused or has failed.
+	Owed bool
 	// Idempotency, when the request had a key.
 	Idempotency *Idempotency
 }

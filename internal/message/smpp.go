@@ -1,6 +1,11 @@
 package message
 
-import "time"
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"time"
+)
 
 // EdgeSMPP is the Edge of a message that came over SMPP.
 const EdgeSMPP = "smpp"
@@ -99,4 +104,58 @@ type SMPPDelivered struct {
 	Again  time.Duration
 	Status uint32 // command_status of the answer; 0: taken, or no answer
 	Error  string // why there was none; empty: there was an answer
+}
+
+// SMPPPart is one submit of a message that an ESME has cut itself. It has been
+// answered with an id of its own.
+type SMPPPart struct {
+	ID        ID
+	AccountID ID
+	// Origin is what its submit is owed. Credential, source and destination tell
+	// sets apart, as Reference and Total do.
+	Origin    SMPPOrigin
+	Reference int  // concatenation reference, its kind above bit 15
+	Total     int  // parts of the message, 2 to 255
+	Number    int  // of this one, from 1
+	Coding    byte // data_coding
+	Octets    []byte
+	// Request is what else its submit asked for, as JSON and without text: the
+	// business of those who write and read it.
+	Request   []byte
+	CreatedAt time.Time // by the journal's clock
+}
+
+// SMPPPartSet is the parts of one message, in the order of their numbers and of
+// one number the newest first. Which they are is settled for good.
+type SMPPPartSet struct {
+	MessageID ID // of the first part
+	Parts     []SMPPPart
+}
+
+// Sort puts the parts in their order.
+func (s *SMPPPartSet) Sort() {
+	slices.SortFunc(s.Parts, func(a, b SMPPPart) int {
+		return cmp.Or(a.Number-b.Number, b.CreatedAt.Compare(a.CreatedAt), bytes.Compare(b.ID[:], a.ID[:]))
+	})
+}
+
+// Text gives the parts that make the text: of each number the newest. Whole is
+// false when one is missing.
+func (s *SMPPPartSet) Text() (parts []SMPPPart, whole bool) {
+	for _, p := range s.Parts {
+		if len(parts) == 0 || parts[len(parts)-1].Number != p.Number {
+			parts = append(parts, p)
+		}
+	}
+	return parts, len(parts) > 0 && len(parts) == parts[0].Total
+}
+
+// SMPPPartAdded says what became of a part.
+type SMPPPartAdded struct {
+	// Replay is the first answer when the part's key was seen before; nothing was
+	// stored then.
+	Replay *Idempotency
+	// Set is the part's whole set when it was the last one missing. It is given
+	// once: who gets it stores the message, or leaves that to the sweeper.
+	Set *SMPPPartSet
 }

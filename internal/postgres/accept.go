@@ -20,10 +20,12 @@ const maxAccepts = 256
 // first, then the messages whose key is fresh (or that have none), their first
 // event and their outbox row. The row of a message that is already there (a
 // repeat after a lost connection) counts as written. A group with messages that
-// came over SMPP has insertOrigins before its end.
+// came over SMPP has insertOrigins before its end, and insertOwed when one of them
+// was refused after its parts had been answered.
 const (
-	insertAccepted     = insertMessages + selectFresh
-	insertAcceptedSMPP = insertMessages + insertOrigins + selectFresh
+	insertAccepted      = insertMessages + selectFresh
+	insertAcceptedSMPP  = insertMessages + insertOrigins + selectFresh
+	insertAcceptedParts = insertMessages + insertOrigins + insertOwed + selectFresh
 )
 
 const selectFresh = `
@@ -122,7 +124,7 @@ func (a *acceptor) close() {
 // Accept commits a message, its first event, its idempotency key, its outbox row
 // and what its sender over SMPP is owed, and returns after the commit: the point
 // from which the message is never lost. A refused message is kept the same way,
-// with its trail, and is owed nothing. When the key was seen before nothing is
+// with its trail, and is owed nothing unless in.Owed says so. When the key was seen before nothing is
 // stored and the first answer comes back, or ReasonIdempotencyMismatch when the
 // body differs. When ctx ends first, whether the message was accepted is unknown
 // to the caller.
@@ -223,8 +225,11 @@ func (a *acceptor) insert(group []*acceptance) (map[message.ID]bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	sql, args := insertAccepted, acceptColumns(group)
-	if owed := withOrigin(group); len(owed) > 0 {
+	if owed, refused := answersOwed(group); len(owed) > 0 {
 		sql, args = insertAcceptedSMPP, append(args, originColumns(owed)...)
+		if refused {
+			sql, args = insertAcceptedParts, append(args, wishes(message.DeliverReceipt, message.StatusFailed), int16(registeredMask))
+		}
 	}
 	rows, err := a.db.pool.Query(ctx, sql, args...)
 	if err != nil {

@@ -15,37 +15,45 @@ const registeredMask = 0x13
 
 // owed adds the deliver_sm that a sender over SMPP has asked for about the new
 // status: its receipt, or the notice that it was sent. There is one of each for a
-// status, so a late receipt after `unconfirmed` makes a second one. A credential
-// that is gone is owed nothing.
+// status and an origin, so a late receipt after `unconfirmed` makes a second one. A
+// credential that is gone is owed nothing.
 func (w *writer) owed(c message.Change) {
 	kind := message.DeliverReceipt
 	if c.To == message.StatusSent {
 		kind = message.DeliverNotice
 	}
-	var wishes []int16
-	for bits := byte(0); bits <= registeredMask; bits++ {
-		o := message.SMPPOrigin{Registered: bits}
-		if bits&registeredMask == bits && (kind == message.DeliverNotice && o.WantsNotice() || kind == message.DeliverReceipt && o.WantsReceipt(c.To)) {
-			wishes = append(wishes, int16(bits))
-		}
-	}
-	if len(wishes) == 0 {
+	wanted := wishes(kind, c.To)
+	if len(wanted) == 0 {
 		return
 	}
-	w.clause("owed", `insert into smpp_deliveries (id, credential_id, account_id, message_id, kind, status, expires_at)
-  select `+w.arg(message.NewID(), "uuid")+", o.credential_id, m.account_id, m.id, "+w.arg(string(kind), "text")+", "+w.arg(string(c.To), "text")+`,
+	w.clause("owed", `insert into smpp_deliveries (id, credential_id, account_id, message_id, kind, status, ordinal, expires_at)
+  select case o.ordinal when 0 then `+w.arg(message.NewID(), "uuid")+" else gen_random_uuid() end, o.credential_id, m.account_id, m.id, "+
+		w.arg(string(kind), "text")+", "+w.arg(string(c.To), "text")+`, o.ordinal,
     now() + c.mo_lifetime_seconds * interval '1 second'
   from moved m
   join smpp_origins o on o.message_id = m.id
   join smpp_credentials c on c.id = o.credential_id
-  where o.registered & `+w.arg(int16(registeredMask), "smallint")+" = any("+w.arg(wishes, "smallint[]")+`)
+  where o.registered & `+w.arg(int16(registeredMask), "smallint")+" = any("+w.arg(wanted, "smallint[]")+`)
   on conflict do nothing`)
+}
+
+// wishes lists the values of the registered_delivery bits that ask for this kind
+// of deliver_sm about the status.
+func wishes(kind message.DeliveryKind, s message.Status) []int16 {
+	var wanted []int16
+	for bits := byte(0); bits <= registeredMask; bits++ {
+		o := message.SMPPOrigin{Registered: bits}
+		if bits&registeredMask == bits && (kind == message.DeliverNotice && o.WantsNotice() || kind == message.DeliverReceipt && o.WantsReceipt(s)) {
+			wanted = append(wanted, int16(bits))
+		}
+	}
+	return wanted
 }
 
 // claimDeliveries takes what is due for each credential and ends what has expired
 // for anyone. Rows that another process is looking at, and those that it ends,
 // are skipped and never waited for, so it is in nobody's way. A delivery waits for
-// the earlier ones of its message.
+// the earlier ones of its message and origin.
 //
 //	$1 instance  $2 credentials  $3 limit of each  $4 lease
 const claimDeliveries = `
@@ -111,7 +119,7 @@ with expired as (
   set claimed_by = $1, claimed_until = now() + $4::interval
   from due
   where d.id = due.id
-  returning d.id, d.credential_id, d.message_id, d.kind, d.status, d.attempts, d.expires_at, d.created_at
+  returning d.id, d.credential_id, d.message_id, d.kind, d.status, d.attempts, d.expires_at, d.created_at, d.ordinal
 )
 select d.id, d.credential_id, d.kind, d.status, d.attempts, d.expires_at, d.created_at,
   (select e.at from message_events e where e.message_id = d.message_id and e.type = d.status order by e.sequence desc limit 1),` + originFields + `, m.*
@@ -121,7 +129,7 @@ cross join lateral (
   from messages
   where id = d.message_id
 ) m
-left join smpp_origins o on o.message_id = d.message_id
+left join smpp_origins o on o.message_id = d.message_id and o.ordinal = d.ordinal
 order by d.created_at, d.id`
 
 // mayBeClaimed asks of the earlier ones whether they are done, and not for their
@@ -133,7 +141,7 @@ const mayBeClaimed = `
           and not exists (
             select
             from smpp_deliveries e
-            where e.message_id = d.message_id and e.credential_id = d.credential_id and e.done_at is null and e.expires_at > now()
+            where e.message_id = d.message_id and e.credential_id = d.credential_id and e.ordinal = d.ordinal and e.done_at is null and e.expires_at > now()
               and (e.created_at, e.id) < (d.created_at, d.id)
             offset 0)`
 

@@ -18,53 +18,81 @@ const insertOrigins = `, given_origin as (
   select *
   from unnest(
     $35::uuid[], $36::uuid[], $37::smallint[], $38::smallint[], $39::smallint[], $40::bytea[], $41::smallint[], $42::smallint[], $43::bytea[],
-    $44::bytea[], $45::text[])
-  as g(message_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, answer_id)
+    $44::bytea[], $45::text[], $46::smallint[])
+  as g(message_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, answer_id, ordinal)
 ), origin as (
   insert into smpp_origins (
-    message_id, account_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, answer_id)
+    message_id, account_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, answer_id, ordinal)
   select
-    g.message_id, f.account_id, g.credential_id, g.registered, g.source_ton, g.source_npi, g.source, g.dest_ton, g.dest_npi, g.dest, g.reference, g.answer_id
+    g.message_id, f.account_id, g.credential_id, g.registered, g.source_ton, g.source_npi, g.source, g.dest_ton, g.dest_npi, g.dest, g.reference, g.answer_id,
+    g.ordinal
   from given_origin g
   join fresh f on f.id = g.message_id
   join stored s on s.id = g.message_id
   on conflict do nothing
 )`
 
-// withOrigin picks the acceptances whose sender is owed something: a message
-// that is refused was answered with its refusal, and that is all.
-func withOrigin(group []*acceptance) []*acceptance {
-	var owed []*acceptance
-	for _, i := range group {
-		if s := i.Message.Status; i.Origin != nil && (s == message.StatusAccepted || s == message.StatusScheduled) {
-			owed = append(owed, i)
-		}
-	}
-	return owed
+// insertOwed is the clause of an acceptance that writes the receipts of messages
+// which were refused or have failed after their parts had been answered. What is
+// owed says $47: the registered_delivery values that want such a receipt.
+const insertOwed = `, owed as (
+  insert into smpp_deliveries (id, credential_id, account_id, message_id, kind, status, ordinal, expires_at)
+  select gen_random_uuid(), g.credential_id, f.account_id, f.id, 'receipt', f.status, g.ordinal, now() + c.mo_lifetime_seconds * interval '1 second'
+  from given_origin g
+  join fresh f on f.id = g.message_id
+  join stored s on s.id = g.message_id
+  join smpp_credentials c on c.id = g.credential_id
+  where f.status in ('rejected', 'failed') and g.registered & $48::smallint = any($47::smallint[])
+  on conflict do nothing
+)`
+
+// answer is an origin with the message that it belongs to.
+type answer struct {
+	message *message.Message
+	origin  *message.SMPPOrigin
+	ordinal int16 // 0: the message's own
 }
 
-func originColumns(group []*acceptance) []any {
-	type a = *acceptance
+// answersOwed gives the origins of the acceptances whose senders are owed
+// something: a message that is refused was answered with its refusal, and that is
+// all. refused reports whether there are some that were answered before.
+func answersOwed(group []*acceptance) (owed []answer, refused bool) {
+	for _, i := range group {
+		goesOn := i.Message.Status == message.StatusAccepted || i.Message.Status == message.StatusScheduled
+		if i.Origin == nil || !goesOn && !i.Owed {
+			continue
+		}
+		refused = refused || !goesOn
+		owed = append(owed, answer{message: i.Message, origin: i.Origin})
+		for n := range i.More {
+			owed = append(owed, answer{message: i.Message, origin: &i.More[n], ordinal: int16(n + 1)})
+		}
+	}
+	return owed, refused
+}
+
+func originColumns(list []answer) []any {
 	octet := func(of func(*message.SMPPOrigin) byte) []int16 {
-		return column(group, func(i a) int16 { return int16(of(i.Origin)) })
+		return pick(list, func(a answer) int16 { return int16(of(a.origin)) })
 	}
 	return []any{
-		column(group, func(i a) message.ID { return i.Message.ID }),
-		column(group, func(i a) message.ID { return i.Origin.CredentialID }),
+		pick(list, func(a answer) message.ID { return a.message.ID }),
+		pick(list, func(a answer) message.ID { return a.origin.CredentialID }),
 		octet(func(o *message.SMPPOrigin) byte { return o.Registered }),
 		octet(func(o *message.SMPPOrigin) byte { return o.Source.TON }),
 		octet(func(o *message.SMPPOrigin) byte { return o.Source.NPI }),
-		column(group, func(i a) []byte { return []byte(i.Origin.Source.Text) }),
+		pick(list, func(a answer) []byte { return []byte(a.origin.Source.Text) }),
 		octet(func(o *message.SMPPOrigin) byte { return o.Dest.TON }),
 		octet(func(o *message.SMPPOrigin) byte { return o.Dest.NPI }),
-		column(group, func(i a) []byte { return []byte(i.Origin.Dest.Text) }),
-		column(group, func(i a) []byte { return i.Origin.Reference }),
-		column(group, func(i a) *string {
-			if i.Origin.AnswerID == message.Hex32(i.Message.ID) {
+		pick(list, func(a answer) []byte { return []byte(a.origin.Dest.Text) }),
+		pick(list, func(a answer) []byte { return a.origin.Reference }),
+		pick(list, func(a answer) *string {
+			if a.origin.AnswerID == message.Hex32(a.message.ID) {
 				return nil
 			}
-			return &i.Origin.AnswerID
+			return &a.origin.AnswerID
 		}),
+		pick(list, func(a answer) int16 { return a.ordinal }),
 	}
 }
 
@@ -145,7 +173,9 @@ order by o.message_id`
 // first, each with its origin beside it: several when the id is a batch's. Only
 // messages of the credential's account are found, whichever of its credentials
 // they came through; ReasonNotFound when there is none. Of several submits with
-// one short id the newest is found. The messages' parts are not filled in.
+// one short id the newest is found. The messages' parts are not filled in. A part
+// whose message is not there yet is found as an accepted message of its own, with
+// nothing in it but ids and time.
 func (db *DB) Answered(ctx context.Context, credential message.ID, answerID string) ([]message.Message, []message.SMPPOrigin, error) {
 	var own *message.ID
 	if id, err := message.ParseID(answerID); err == nil && message.Hex32(id) == answerID {
@@ -170,7 +200,7 @@ func (db *DB) Answered(ctx context.Context, credential message.ID, answerID stri
 		return nil, nil, fmt.Errorf("find the message of an answer: %w", err)
 	}
 	if len(list) == 0 {
-		return nil, nil, message.Refuse(message.ReasonNotFound, "no message was answered with this id")
+		return db.answeredPart(ctx, credential, answerID)
 	}
 	older := 0
 	for own == nil && list[len(list)-1].CreatedAt.Sub(list[older].CreatedAt) > batchTime {
@@ -191,7 +221,7 @@ join messages m on m.id = o.message_id
 where o.account_id = (select account_id from smpp_credentials where id = $1)
   and o.dest = $2 and o.source = $3 and o.message_id > $4
   and o.dest_ton = $5 and o.dest_npi = $6 and o.source_ton = $7 and o.source_npi = $8
-  and m.status = any($9::text[])
+  and m.status = any($9::text[]) and o.ordinal = 0
 order by o.message_id
 limit $10`
 

@@ -31,6 +31,26 @@ func Decode(dataCoding byte, defaultAlphabet string, body []byte) (s string, ok 
 	return s, ok
 }
 
+// DecodeStrict reads octets as Decode does, but is strict where that is lenient:
+// a handset must not be sent a replacement character for what a customer meant, so
+// octets that the alphabet lacks are not ok. One NUL that some peers put behind
+// UCS-2 text is dropped.
+func DecodeStrict(dataCoding byte, defaultAlphabet string, body []byte) (string, bool) {
+	meant := 0 // replacement characters that the customer wrote
+	if dataCoding == 8 || dataCoding == 0x18 {
+		if n := len(body); n%2 == 1 && body[n-1] == 0 {
+			body = body[:n-1]
+		}
+		for i := 0; i+1 < len(body); i += 2 {
+			if rune(body[i])<<8|rune(body[i+1]) == utf8.RuneError {
+				meant++
+			}
+		}
+	}
+	s, ok := Decode(dataCoding, defaultAlphabet, body)
+	return s, ok && strings.Count(s, string(utf8.RuneError)) == meant
+}
+
 func decode(dataCoding byte, defaultAlphabet string, body []byte) (string, bool) {
 	switch {
 	case dataCoding == 0:
