@@ -22,6 +22,7 @@ const (
 	claimIdle    = 250 * time.Millisecond // between claims while nothing is due
 	claimPace    = 20 * time.Millisecond  // between two claims at least
 	claimLimit   = 1000                   // deliveries that one claim asks for
+	expireEvery  = 10 * time.Second       // claims of nothing: the journal ends what has expired in a claim
 	overdueEvery = time.Second
 
 	stopTimeout = 20 * time.Second // for answers; the server ends its sessions before
@@ -61,6 +62,7 @@ type deliverer struct {
 
 	soon        bool // claim without waiting for claimIdle
 	lastClaim   time.Time
+	lastAsked   time.Time // when the journal was, for something or nothing
 	lastSettle  time.Time
 	lastOverdue time.Time
 	quiet       time.Time     // the journal is left alone until then
@@ -352,13 +354,16 @@ func (d *deliverer) claim() {
 	}
 	d.lastClaim, d.soon = time.Now(), false
 	wanted := d.wanted()
-	if len(wanted) == 0 {
+	if len(wanted) == 0 && d.lastClaim.Sub(d.lastAsked) < expireEvery {
 		return
 	}
+	d.lastAsked = d.lastClaim
 	ctx, cancel := context.WithTimeout(context.Background(), journalTimeout)
 	defer cancel()
 	claimed, err := d.server.Journal.ClaimDeliveries(ctx, d.server.Instance, wanted, claimLease)
-	if !d.journal("claim", err) {
+	if err != nil && len(claimed) > 0 {
+		d.complain("claim", err) // some could not be read, and are claimed for nothing
+	} else if !d.journal("claim", err) {
 		return
 	}
 	for i := range claimed {
@@ -374,14 +379,16 @@ func (d *deliverer) claim() {
 	d.soon = d.soon || len(claimed) > 0
 }
 
-// mayClaim reports whether there is anybody to claim for, and the journal keeps
-// up with what it is told.
-func (d *deliverer) mayClaim() bool { return len(d.receivers) > 0 && d.unsettled() < settleLimit }
+// mayClaim reports whether the journal keeps up with what it is told.
+func (d *deliverer) mayClaim() bool { return d.unsettled() < settleLimit }
 
 func (d *deliverer) claimAt() time.Time {
 	wait := claimIdle
-	if d.soon {
+	switch {
+	case d.soon:
 		wait = claimPace
+	case len(d.receivers) == 0:
+		wait = expireEvery
 	}
 	return laterOf(d.lastClaim.Add(wait), d.quiet)
 }

@@ -50,6 +50,8 @@ type deliverJournal struct {
 	// refuse makes a call fail; it may be nil. The ids are those of the
 	// deliveries, none in a claim.
 	refuse func(operation string, ids []message.ID) error
+	// unreadable makes claims leave these out, with an error beside the others.
+	unreadable message.ID
 	// slow is how long a claim takes after it was made.
 	slow time.Duration
 
@@ -129,10 +131,15 @@ func (j *deliverJournal) failures() int {
 	return j.failed
 }
 
-func (j *deliverJournal) setRefuse(fn func(string, []message.ID) error) {
+// edit changes how the journal behaves.
+func (j *deliverJournal) edit(fn func(*deliverJournal)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.refuse = fn
+	fn(j)
+}
+
+func (j *deliverJournal) setRefuse(fn func(string, []message.ID) error) {
+	j.edit(func(j *deliverJournal) { j.refuse = fn })
 }
 
 func (j *deliverJournal) refusedLocked(operation string, ids []message.ID) error {
@@ -173,6 +180,7 @@ func (j *deliverJournal) claim(instance string, wanted map[message.ID]int, lease
 		return nil, 0, err
 	}
 	var out []message.SMPPDelivery
+	var unread error
 	got := make(map[message.ID]int)
 	open := make(map[orderKey]bool)
 	for _, r := range j.rows {
@@ -188,10 +196,14 @@ func (j *deliverJournal) claim(instance string, wanted map[message.ID]int, lease
 		got[r.CredentialID]++
 		r.claimed, r.lease = now, now.Add(lease)
 		r.claims++
+		if r.ID == j.unreadable {
+			unread = errDeliverJournal
+			continue
+		}
 		out = append(out, r.SMPPDelivery)
 	}
 	call.got = len(out)
-	return out, j.slow, nil
+	return out, j.slow, unread
 }
 
 func (j *deliverJournal) Delivered(_ context.Context, tries []message.SMPPDelivered) error {

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	settleLimit = 500 // deliveries that one statement settles
+	settleLimit = 256 // deliveries that one statement settles
 
 	journalTimeout  = 10 * time.Second // of one call
 	journalBackoff  = 250 * time.Millisecond
@@ -94,14 +94,20 @@ func (d *deliverer) journal(operation string, err error) bool {
 		d.pause = 0
 		return true
 	}
-	now := time.Now()
 	d.pause = min(max(2*d.pause, journalBackoff), journalMaxPause)
-	d.quiet = now.Add(d.pause)
-	if now.Sub(d.lastLog) >= journalLogEvery {
-		d.log().Error("smpp deliveries wait for the journal", "operation", operation, "lapsed", d.lapsed, "error", err)
-		d.lastLog, d.lapsed = now, 0
-	}
+	d.quiet = time.Now().Add(d.pause)
+	d.complain(operation, err)
 	return false
+}
+
+// complain logs what the journal says, but not too often.
+func (d *deliverer) complain(operation string, err error) {
+	now := time.Now()
+	if now.Sub(d.lastLog) < journalLogEvery {
+		return
+	}
+	d.log().Error("smpp deliveries wait for the journal", "operation", operation, "lapsed", d.lapsed, "error", err)
+	d.lastLog, d.lapsed = now, 0
 }
 
 func (d *deliverer) log() *slog.Logger {

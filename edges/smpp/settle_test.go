@@ -97,6 +97,57 @@ func TestJournalAway(t *testing.T) {
 	})
 }
 
+// One delivery that the journal cannot read is no reason to leave the others.
+func TestClaimWithOneUnreadable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := deliverPlay(t, deliverPipes)
+		c := s.credential(nil)
+		bad := deliverReceipt(c)
+		s.journal.edit(func(j *deliverJournal) { j.unreadable = bad.ID })
+		rows := s.journal.add(bad, deliverReceipt(c), deliverReceipt(c))
+		s.bind(c, deliverBind{answer: deliverTake})
+		start := time.Now()
+		for _, r := range rows[1:] {
+			s.journal.tried(r, 1)
+		}
+		s.journal.tried(s.owe(deliverReceipt(c))[0], 1)
+		if took := time.Since(start); took > 5*claimPace {
+			t.Errorf("the others took %v", took)
+		}
+		if lines := s.log.all(); len(lines) != 1 || !strings.Contains(lines[0], errDeliverJournal.Error()) {
+			t.Errorf("logged %q", lines)
+		}
+		s.journal.edit(func(j *deliverJournal) { j.unreadable = message.ID{} })
+		s.journal.done() // once the claim for nothing has lapsed
+	})
+}
+
+// The journal ends what has expired in a claim: it is asked although nobody is
+// bound, and although every window is full.
+func TestExpiryWithoutReceivers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := deliverPlay(t, deliverPipes)
+		asked := func() int {
+			before := len(s.journal.claimCalls())
+			for range 120 {
+				s.server.Poke()
+				<-time.After(500 * time.Millisecond)
+			}
+			return len(s.journal.claimCalls()) - before
+		}
+		if n := asked(); n < 5 || n > 7 {
+			t.Errorf("asked %d times in a minute without receivers", n)
+		}
+		c := s.credential(nil)
+		p := s.bind(c, deliverBind{window: 1, answer: deliverHold, config: smpp.Config{ResponseTimeout: time.Hour}})
+		s.owe(deliverReceipt(c))
+		<-p.held
+		if n := asked(); n < 5 || n > 8 {
+			t.Errorf("asked %d times in a minute with a full window", n)
+		}
+	})
+}
+
 // An answer is kept until it is recorded or the claim has lapsed. Then the
 // delivery goes again, the same.
 func TestAnswerNotRecorded(t *testing.T) {
@@ -202,7 +253,7 @@ func TestAnswersWaitingAreBounded(t *testing.T) {
 func TestSlowClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := deliverPlay(t, deliverPipes)
-		s.journal.slow = 11 * time.Second
+		s.journal.edit(func(j *deliverJournal) { j.slow = 11 * time.Second })
 		c := s.credential(nil)
 		p := s.bind(c, deliverBind{answer: deliverTake})
 		r := s.owe(deliverReceipt(c))[0]
@@ -210,9 +261,7 @@ func TestSlowClaim(t *testing.T) {
 		if n := len(p.received()); n != 0 {
 			t.Errorf("sent %d times", n)
 		}
-		s.journal.mu.Lock()
-		s.journal.slow = 0
-		s.journal.mu.Unlock()
+		s.journal.edit(func(j *deliverJournal) { j.slow = 0 })
 		s.journal.done()
 	})
 }
@@ -397,7 +446,7 @@ func drawDeliverPlan(t *rapid.T) deliverPlan {
 
 func (plan deliverPlan) run(t *testing.T) (problems []string) {
 	s := deliverPlay(t, deliverPipes)
-	s.journal.unordered = true
+	s.journal.edit(func(j *deliverJournal) { j.unordered = true })
 	start := time.Now()
 	s.journal.setRefuse(func(string, []message.ID) error {
 		if at := time.Since(start) - time.Second; at >= 0 && at < plan.away {

@@ -53,8 +53,14 @@ func (b *bundle) until(what string, reached func() bool) {
 // blocked waits until a statement waits for a lock.
 func (b *bundle) blocked() {
 	b.tb.Helper()
-	b.until("a statement waits for a lock", func() bool {
-		return b.count("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'") > 0
+	b.waiting(1)
+}
+
+// waiting returns when so many statements wait for locks.
+func (b *bundle) waiting(n int) {
+	b.tb.Helper()
+	b.until("statements wait for locks", func() bool {
+		return b.count("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'") >= n
 	})
 }
 

@@ -1,10 +1,13 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/postrider/postrider/internal/message"
 )
@@ -86,31 +89,46 @@ func TestReplicasOverTheSameMessages(t *testing.T) {
 func TestDeadlockIsRepeated(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	one, two := b.accepted(1), b.accepted(1)
+	// Postgres looks for a deadlock once, a while after a wait began. So that the
+	// group is who finds it, its last wait has to begin last: it stands before the
+	// gate until the other one waits for it.
+	one, gate, two := b.accepted(1), b.accepted(1), b.accepted(1)
 	b.exec("alter database " + b.cfg.Database + " set deadlock_timeout = '50ms'")
 	db := b.replica()
-	tx, err := b.pool.Begin(b.ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tx.Rollback(b.ctx) }()
-	// An hour: the other one is to be ended.
-	for _, sql := range []string{"set local deadlock_timeout = '1h'", "update messages set edge = edge where id = '" + two.ID.String() + "'"} {
-		if _, err := tx.Exec(b.ctx, sql); err != nil {
+	hold := func(m *message.Message) pgx.Tx {
+		tx, err := b.pool.Begin(b.ctx)
+		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+		for _, sql := range []string{"set local deadlock_timeout = '1h'", "update messages set edge = edge where id = '" + m.ID.String() + "'"} {
+			if _, err := tx.Exec(b.ctx, sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return tx
 	}
+	other, keeper := hold(two), hold(gate)
 	queued := func(id message.ID) *statement {
 		sql, args := advanceStatement(message.Change{MessageID: id, To: message.StatusQueued, Events: line(message.StatusQueued)})
 		return &statement{sql: sql, args: args, read: none, done: make(chan error, 1)}
 	}
-	group := []*statement{queued(one.ID), queued(two.ID)}
+	group := []*statement{queued(one.ID), queued(gate.ID), queued(two.ID)}
 	go db.groups.commit(group)
-	b.blocked()
-	if _, err := tx.Exec(b.ctx, "update messages set edge = edge where id = $1", one.ID); err != nil {
+	b.waiting(1)
+	moved := make(chan error, 1)
+	go func() {
+		_, err := other.Exec(b.ctx, "update messages set edge = edge where id = $1", one.ID)
+		moved <- err
+	}()
+	b.waiting(2)
+	if err := keeper.Commit(b.ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := tx.Commit(b.ctx); err != nil {
+	if err := <-moved; err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Commit(b.ctx); err != nil {
 		t.Fatal(err)
 	}
 	for i, s := range group {
@@ -118,7 +136,7 @@ func TestDeadlockIsRepeated(t *testing.T) {
 			t.Errorf("statement %d: %v", i, err)
 		}
 	}
-	for _, m := range []*message.Message{one, two} {
+	for _, m := range []*message.Message{one, gate, two} {
 		if n := len(b.timeline(m)); n != 2 {
 			t.Errorf("%d events", n)
 		}
