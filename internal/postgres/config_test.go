@@ -222,7 +222,7 @@ func TestSnapshotConsistent(t *testing.T) {
 		}
 	})
 	versions := map[int64]bool{}
-	for range 100 {
+	for i := 0; i < 100 || len(versions) < 5; i++ { // the writer may get its turn late
 		s, err := b.LoadSnapshot(b.ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -234,9 +234,6 @@ func TestSnapshotConsistent(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	if len(versions) < 2 {
-		t.Errorf("only %d versions were seen", len(versions))
-	}
 }
 
 // A row that cannot be read stops the whole snapshot and is named.
