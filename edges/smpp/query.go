@@ -24,7 +24,7 @@ func (x *exchange) query(q *smpp.QuerySM) {
 		}
 		m := &found[0].message
 		x.answer(smpp.StatusOK, &smpp.QuerySMResp{MessageID: q.MessageID, FinalDate: smpp.FormatTime(finalDate(m)),
-			State: queryState(m.Status).Number(), ErrorCode: queryError(m)})
+			State: receiptState(m.Status).Number(), ErrorCode: queryError(m)})
 	})
 }
 
@@ -93,25 +93,6 @@ func sameNumber(a, b string) bool {
 	return bare(a) == bare(b)
 }
 
-// queryState is the message_state of a status (api.md §4).
-func queryState(s message.Status) message.ReceiptState {
-	switch s {
-	case message.StatusDelivered:
-		return message.ReceiptDelivered
-	case message.StatusExpired:
-		return message.ReceiptExpired
-	case message.StatusCanceled:
-		return message.ReceiptDeleted
-	case message.StatusUndelivered, message.StatusFailed:
-		return message.ReceiptUndeliverable
-	case message.StatusRejected:
-		return message.ReceiptRejected
-	case message.StatusUnconfirmed:
-		return message.ReceiptUnknown
-	}
-	return message.ReceiptEnroute
-}
-
 // finalDate is when the message reached its final status; zero before.
 func finalDate(m *message.Message) time.Time {
 	switch {
@@ -125,12 +106,4 @@ func finalDate(m *message.Message) time.Time {
 
 // queryError is the error_code: the field has one octet, so of the three digits
 // that the receipt has it gets the first, which tells the kind of trouble.
-func queryError(m *message.Message) byte {
-	if m.Error == nil || !m.Status.Final() || m.Status == message.StatusDelivered {
-		return 0
-	}
-	if e := m.Error.Reason.Entry().ReceiptErr; e != "" {
-		return e[0] - '0'
-	}
-	return 0
-}
+func queryError(m *message.Message) byte { return receiptErr(m.Status, m)[0] - '0' }

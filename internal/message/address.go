@@ -160,8 +160,9 @@ func canonicalE164(t string) (Address, bool) {
 	return "", false
 }
 
-// possibleNANP checks +1 numbers by the numbering plan: 1 NXX NXX XXXX with N
-// from 2 to 9 and an area code that is not N11.
+// possibleNANP checks +1 numbers by the numbering plan: ten digits, of which
+// area code and exchange begin with 2 to 9, and an area code that does not end
+// in 11.
 func possibleNANP(digits string) bool {
 	return len(digits) == 11 && digits[1] >= '2' && digits[4] >= '2' && !(digits[2] == '1' && digits[3] == '1')
 }
