@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"time"
 
@@ -33,6 +34,15 @@ func (g *Gateway) ingressMetrics() ingress.Metrics {
 		},
 		Receipt: func(vendor message.ID, state message.ReceiptState) {
 			g.metrics.Receipts.WithLabelValues(vendor.String(), string(state)).Inc()
+		},
+		Backlog: func(now []message.Backlog) {
+			depth := map[int]int{1: 0, 3: 0, 5: 0}
+			for _, b := range now {
+				depth[b.Priority] += b.Messages
+			}
+			for priority, n := range depth {
+				g.metrics.QueueDepth.WithLabelValues(strconv.Itoa(priority)).Set(float64(n))
+			}
 		},
 	}
 }

@@ -160,6 +160,7 @@ func (g *Gateway) joinIngress() {
 			return g.steps.Record.RecordOutcome(ctx, in)
 		},
 	}
+	g.db.OnLeft(g.ingress.Left)
 }
 
 func (g *Gateway) joinSteps() {
@@ -196,9 +197,9 @@ func (g *Gateway) start(ctx context.Context) error {
 		g.keep(ctx, "notify", func() worker.Worker { return workers.Notify(g.temporal, g.steps) })
 	}
 	// The starters need a messages worker of the same process to start eagerly;
-	// other processes leave their messages in the outbox for them, and tell
-	// workflows of the receipts that came over their links.
-	if g.Roles["messages"] || g.Roles["vendors"] {
+	// other processes leave their messages in the outbox for them, tell workflows of
+	// the receipts that came over their links, and know how much is under way.
+	if g.Roles["messages"] || g.Roles["vendors"] || g.Roles["rest"] || g.Roles["smpp"] {
 		g.ingress.Start(ctx)
 	}
 	g.registerGauges()

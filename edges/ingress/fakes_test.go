@@ -41,6 +41,13 @@ type journal struct {
 	deferred []message.ID
 	moved    *sync.Cond
 	stored   map[message.ID]bool // ids of accepted
+	entered  []message.ID
+	line     []message.Start // what waits for its turn; acceptances with Hold join it when waits is set
+	waits    bool
+	free     int // how many of line have their turn
+	turns    int // calls of TakeTurns
+	backlog  []message.Backlog
+	counts   int // calls of Backlog
 	parts    []*partRow
 	fault    func(step string) (before, after error) // of AddPart, Accept and MarkJoined; nil: none
 }
@@ -109,11 +116,42 @@ func (j *journal) Accept(_ context.Context, a message.Acceptance) (out message.A
 		}
 		j.stored[a.Message.ID] = true
 		j.accepted = append(j.accepted, a)
-		if m := a.Message; m.Status == message.StatusAccepted {
+		switch m := a.Message; {
+		case m.Status != message.StatusAccepted:
+		case j.waits && a.Hold > 0:
+			out.Waits = true
+			j.line = append(j.line, message.Start{MessageID: m.ID, AccountID: m.AccountID, Class: m.Class})
+		default:
 			j.put(message.Start{MessageID: m.ID, AccountID: m.AccountID, Class: m.Class})
 		}
 	})
 	return out, errors.Join(err, fail)
+}
+
+// Enter notes the order in which messages enter; the rest is Accept.
+func (j *journal) Enter(a message.Acceptance) func(context.Context) (message.Accepted, error) {
+	j.mu.Lock()
+	j.entered = append(j.entered, a.Message.ID)
+	j.mu.Unlock()
+	return func(ctx context.Context) (message.Accepted, error) { return j.Accept(ctx, a) }
+}
+
+func (j *journal) TakeTurns(_ context.Context, limit int) (free []message.Start, waiting bool, err error) {
+	err = j.do(func() {
+		j.turns++
+		waiting = len(j.line) > 0
+		n := min(j.free, limit, len(j.line))
+		free, j.line, j.free = j.line[:n:n], j.line[n:], j.free-n
+		for _, s := range free {
+			j.put(s)
+		}
+	})
+	return free, waiting, err
+}
+
+func (j *journal) Backlog(context.Context) (rows []message.Backlog, err error) {
+	err = j.do(func() { rows = j.backlog; j.counts++ })
+	return rows, err
 }
 
 // step is do for what a test may let fail: before it was done, or after.
@@ -428,4 +466,11 @@ func setup(t testing.TB) *bundle {
 
 func (b *bundle) request() ingress.Request {
 	return ingress.Request{AccountID: b.account.ID, Edge: "rest", From: string(number), To: "+13105550117", Body: "hello"}
+}
+
+// count reads a count of the journal.
+func (j *journal) count(read func() int) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return read()
 }

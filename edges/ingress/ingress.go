@@ -7,6 +7,7 @@
 package ingress
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -25,6 +26,14 @@ import (
 // Journal is what ingress needs of the record.
 type Journal interface {
 	Accept(ctx context.Context, in message.Acceptance) (message.Accepted, error)
+	// Enter is Accept in two halves: messages are committed in the order in which
+	// they entered. It does not block; wait is called once.
+	Enter(in message.Acceptance) (wait func(ctx context.Context) (message.Accepted, error))
+	// TakeTurns lets go at most limit messages whose turn in their conversation has
+	// come, and reports whether some were waiting when it looked.
+	TakeTurns(ctx context.Context, limit int) (free []message.Start, waiting bool, err error)
+	// Backlog counts the messages that are on their way out.
+	Backlog(ctx context.Context) ([]message.Backlog, error)
 	Unstarted(ctx context.Context, age time.Duration, limit int, underway []message.ID) ([]message.Start, error)
 	Started(ctx context.Context, ids []message.ID) error
 	Receipt(ctx context.Context, r message.Receipt) (message.Matched, error)
@@ -94,6 +103,8 @@ type Ingress struct {
 	accepting atomic.Int64 // acceptances under way
 	starter   starter
 	sweeper   sweeper
+	turns     turnTaker
+	backlog   backlog
 	expected  expected
 }
 
@@ -102,6 +113,8 @@ type Metrics struct {
 	Accepted func(edge string, took time.Duration)
 	Status   func(m *message.Message, status message.Status, reason message.Reason)
 	Receipt  func(vendor message.ID, state message.ReceiptState)
+	// Backlog is told how many messages are on their way out, of all processes.
+	Backlog func(now []message.Backlog)
 }
 
 // maxCharacters is the longest text that is taken, in characters.
@@ -120,7 +133,9 @@ func (in *Ingress) Start(ctx context.Context) {
 	in.ready()
 	if !in.NoStarts {
 		in.starter.start(ctx)
+		in.turns.start(ctx)
 	}
+	in.backlog.start(ctx)
 	in.sweeper.start(ctx)
 }
 
@@ -128,6 +143,8 @@ func (in *Ingress) Start(ctx context.Context) {
 func (in *Ingress) ready() {
 	in.once.Do(func() {
 		in.starter.make(in)
+		in.turns.make(in)
+		in.backlog.make(in)
 		in.sweeper.make(in)
 		in.expected.make(in.sweeper.settle)
 	})
@@ -138,29 +155,45 @@ func (in *Ingress) ready() {
 func (in *Ingress) Stop() {
 	in.expected.close()
 	in.sweeper.stop()
+	in.backlog.stop()
+	in.turns.stop()
 	in.starter.stop()
+}
+
+// Left says that a message of the account is out of the backlog. It does not
+// block.
+func (in *Ingress) Left(account message.ID) {
+	in.ready()
+	in.backlog.left(account)
+	in.turns.poke()
 }
 
 // Accept checks a request, commits it and returns. An error is a
 // *message.Error: with Outcome.Message set when the refusal was recorded,
 // without when nothing was stored. After a nil error the message is on disk and
 // will reach a final status.
-func (in *Ingress) Accept(ctx context.Context, r Request) (Outcome, error) {
+func (in *Ingress) Accept(ctx context.Context, r Request) (Outcome, error) { return in.Enter(r)(ctx) }
+
+// Enter is Accept in two halves. The first checks the request and gives it its
+// place in the order of acceptance; it does not block. The second, wait, is
+// called once and does the rest: messages that entered one after another are in
+// the journal in that order, and leave in it if they are of one conversation
+// whose account asks for that.
+func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, error)) {
 	in.ready()
-	in.accepting.Add(1)
-	defer in.accepting.Add(-1)
 	began := in.Now()
 	s := in.Snapshot()
 	m, err := in.read(s, r, began)
 	if err != nil {
-		return Outcome{}, err
+		return refuse(Outcome{}, err)
 	}
 	d := in.decide(s, r, m)
 	out := Outcome{Message: m, Trail: d.Trail}
 	if r.DryRun {
-		return out, refusal(d)
+		return refuse(out, refusal(d))
 	}
-	a := message.Acceptance{Message: m, Trail: d.Trail}
+	account := s.Accounts[m.AccountID]
+	a := message.Acceptance{Message: m, Trail: d.Trail, Hold: holdOf(account, m)}
 	if r.SMPP != nil {
 		origin := *r.SMPP
 		if origin.AnswerID == "" {
@@ -170,18 +203,42 @@ func (in *Ingress) Accept(ctx context.Context, r Request) (Outcome, error) {
 	}
 	if r.Key != nil {
 		if a.Idempotency, err = in.answer(r, m, d.Error); err != nil {
-			return Outcome{}, err
+			return refuse(Outcome{}, err)
 		}
 	}
-	accepted, err := in.Journal.Accept(ctx, a)
-	switch {
-	case err != nil:
-		return Outcome{}, err
-	case accepted.Replay != nil:
-		return Outcome{Replay: accepted.Replay}, nil
+	if d.Error == nil {
+		if err := in.backlog.enter(account); err != nil {
+			return refuse(Outcome{}, err)
+		}
 	}
-	in.tell(m, d, began)
-	return out, refusal(d)
+	in.accepting.Add(1)
+	commit := in.Journal.Enter(a)
+	return func(ctx context.Context) (Outcome, error) {
+		accepted, err := commit(ctx)
+		in.accepting.Add(-1)
+		switch {
+		case err != nil || accepted.Replay != nil:
+			if d.Error == nil {
+				in.backlog.left(m.AccountID)
+			}
+			return Outcome{Replay: accepted.Replay}, err
+		}
+		in.tell(m, d, accepted.Waits, began)
+		return out, refusal(d)
+	}
+}
+
+func refuse(out Outcome, err error) func(context.Context) (Outcome, error) {
+	return func(context.Context) (Outcome, error) { return out, err }
+}
+
+// holdOf is how long a message may hold up its conversation; 0 when it is in no
+// order. One for later has its place in time, not among those of now.
+func holdOf(account *snapshot.Account, m *message.Message) time.Duration {
+	if account == nil || !account.Ordered(m.Edge) || m.SendAt.After(m.CreatedAt) {
+		return 0
+	}
+	return cmp.Or(account.ConversationHold, snapshot.DefaultConversationHold)
 }
 
 // decide asks the policy and notes in the message what it says.
@@ -198,9 +255,13 @@ func (in *Ingress) decide(s *snapshot.Snapshot, r Request, m *message.Message) p
 }
 
 // tell passes on that a message is in the journal: to the starters, unless it was
-// refused, and to the metrics.
-func (in *Ingress) tell(m *message.Message, d policy.Decision, began time.Time) {
-	if d.Error == nil && !in.NoStarts {
+// refused or waits for its turn, and to the metrics.
+func (in *Ingress) tell(m *message.Message, d policy.Decision, waits bool, began time.Time) {
+	switch {
+	case d.Error != nil || in.NoStarts:
+	case waits:
+		in.turns.watch()
+	default:
 		in.starter.offer(startOf(m, d.Candidates[0].Vendor.Name))
 	}
 	if in.Metrics.Accepted != nil {

@@ -77,6 +77,9 @@ func (in *Ingress) Part(ctx context.Context, p Part) (PartOutcome, error) {
 	if err := refusal(policy.Evaluate(s, m, r.Credential)); err != nil {
 		return PartOutcome{}, err
 	}
+	if err := in.backlog.full(s.Accounts[r.AccountID]); err != nil {
+		return PartOutcome{}, err
+	}
 	kept, err := json.Marshal(partRequest{Edge: r.Edge, From: r.From, To: r.To, Encoding: r.Encoding, Class: r.Class, Validity: r.Validity,
 		SendAt: r.SendAt, Reference: r.ClientReference, TraceParent: r.TraceParent, Alphabet: p.Alphabet})
 	if err != nil {
@@ -122,17 +125,21 @@ func (in *Ingress) join(ctx context.Context, set message.SMPPPartSet, settled bo
 	began := in.Now()
 	s := in.Snapshot()
 	m, d := in.joined(s, set)
-	a := message.Acceptance{Message: m, Trail: d.Trail, Origin: originOf(set, set.MessageID), Owed: true}
+	a := message.Acceptance{Message: m, Trail: d.Trail, Origin: originOf(set, set.MessageID), Owed: true, Hold: holdOf(s.Accounts[m.AccountID], m)}
 	for _, p := range set.Parts {
 		if p.ID != set.MessageID {
 			a.More = append(a.More, p.Origin)
 		}
 	}
-	if _, err := in.Journal.Accept(ctx, a); err != nil {
+	accepted, err := in.Journal.Accept(ctx, a)
+	if err != nil {
 		return err
 	}
 	if settled {
-		in.tell(m, d, began)
+		if d.Error == nil {
+			in.backlog.joined(m.AccountID)
+		}
+		in.tell(m, d, accepted.Waits, began)
 	}
 	return in.Journal.MarkJoined(ctx, set.MessageID)
 }

@@ -10,8 +10,9 @@ import (
 
 // Ingress is the door that messages go through.
 type Ingress interface {
-	// Accept commits a message; see ingress.Ingress.
-	Accept(ctx context.Context, r ingress.Request) (ingress.Outcome, error)
+	// Enter gives a message its place in the order of acceptance, and wait, called
+	// once, returns when it is committed; see ingress.Ingress.
+	Enter(r ingress.Request) (wait func(ctx context.Context) (ingress.Outcome, error))
 	// Part commits one part of a message; see ingress.Ingress.
 	Part(ctx context.Context, p ingress.Part) (ingress.PartOutcome, error)
 	// Cancel withdraws a message: ReasonConflict when it is too late,

@@ -48,6 +48,15 @@ func (sub *submission) request(i int) ingress.Request {
 	return r
 }
 
+// conversations are those that the submission's messages belong to.
+func (sub *submission) conversations() []conversation {
+	list := make([]conversation, len(sub.to))
+	for i, to := range sub.to {
+		list[i] = conversation{sub.common.From, to.number}
+	}
+	return list
+}
+
 func written(a smpp.Address) message.SMPPAddress {
 	return message.SMPPAddress{TON: a.TON, NPI: a.NPI, Text: a.Text}
 }

@@ -25,14 +25,19 @@ type reqStore struct {
 	ingress.Journal
 	mu       sync.Mutex
 	accepted []message.Acceptance // refused messages too, as in the record
+	entered  []message.Acceptance
 	keys     map[string]message.Idempotency
 	down     func(message.Acceptance) error // nil: everything is committed
 	parts    []message.SMPPPart
-	partDown error // of AddPart
+	partDown error  // of AddPart
+	adding   func() // before AddPart; nil: nothing
 }
 
 // AddPart keeps one set: all that is there when its last part comes.
 func (j *reqStore) AddPart(_ context.Context, p message.SMPPPart, key *message.Idempotency) (message.SMPPPartAdded, error) {
+	if j.adding != nil {
+		j.adding()
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.partDown != nil {
@@ -87,6 +92,14 @@ func (j *reqStore) Accept(ctx context.Context, in message.Acceptance) (message.A
 	return message.Accepted{}, nil
 }
 
+// Enter notes the order in which messages enter; the rest is Accept.
+func (j *reqStore) Enter(in message.Acceptance) func(context.Context) (message.Accepted, error) {
+	j.mu.Lock()
+	j.entered = append(j.entered, in)
+	j.mu.Unlock()
+	return func(ctx context.Context) (message.Accepted, error) { return j.Accept(ctx, in) }
+}
+
 // taken gives what was accepted and not refused.
 func (j *reqStore) taken() []message.Acceptance {
 	j.mu.Lock()
@@ -118,11 +131,11 @@ type reqIngress struct {
 	refuse   map[message.ID]error
 }
 
-func (in *reqIngress) Accept(ctx context.Context, r ingress.Request) (ingress.Outcome, error) {
+func (in *reqIngress) Enter(r ingress.Request) func(context.Context) (ingress.Outcome, error) {
 	if in.accept != nil {
-		return in.accept(ctx, r)
+		return func(ctx context.Context) (ingress.Outcome, error) { return in.accept(ctx, r) }
 	}
-	return in.Ingress.Accept(ctx, r)
+	return in.Ingress.Enter(r)
 }
 
 func (in *reqIngress) Cancel(_ context.Context, id message.ID) error {

@@ -37,7 +37,11 @@ func (x *exchange) multi(c *snapshot.SMPPCredential, p *smpp.SubmitMulti) {
 		return
 	}
 	batch := x.batchID(&sub)
-	x.work(func(ctx context.Context) { x.answerMulti(sub.to, x.place(ctx, &sub, batch), batch) })
+	// With a key it asks the journal before the rest may enter.
+	x.inOrder(sub.conversations(), sub.key != "", func(ctx context.Context) func(context.Context) {
+		placed := x.place(ctx, &sub, batch)
+		return func(ctx context.Context) { x.answerMulti(sub.to, placed(ctx), batch) }
+	})
 }
 
 // partsRefused names what says that the PDU is a part.
@@ -69,40 +73,45 @@ func (x *exchange) batchID(sub *submission) string {
 	return message.Hex32(id)
 }
 
-// place commits the messages. With a key the first one goes ahead alone: unless
-// it is stored, the key may belong to another request, and nothing of this one
-// may be.
-func (x *exchange) place(ctx context.Context, sub *submission, batch string) []placed {
+// place enters the messages, and what it gives back says what has become of
+// each. With a key the first one goes ahead alone: unless it is stored, the key
+// may belong to another request, and nothing of this one may be.
+func (x *exchange) place(ctx context.Context, sub *submission, batch string) func(context.Context) []placed {
 	out := make([]placed, len(sub.to))
 	var todo []int
 	for i, to := range sub.to {
 		out[i].status = to.status
 		if to.status == smpp.StatusOK {
-			// Until it is known better, also should the work on it panic.
-			out[i].status = smpp.StatusSystemError
 			todo = append(todo, i)
 		}
 	}
-	one := func(n int) {
-		i := todo[n]
-		r := sub.request(i)
+	enter := func(n int) func(context.Context) placed {
+		r := sub.request(todo[n])
 		r.SMPP.AnswerID = batch
 		r.Key = sub.keyOf(fmt.Sprintf("submit_multi %d", n), batch)
-		out[i] = x.accept(ctx, r)
+		return x.enter(r)
 	}
 	done := 0
 	if sub.key != "" {
-		one(0)
-		if first := out[todo[0]]; !first.stored {
+		first := enter(0)(ctx)
+		if !first.stored {
 			for _, i := range todo {
 				out[i] = first
 			}
-			return out
+			return func(context.Context) []placed { return out }
 		}
-		done = 1
+		out[todo[0]], done = first, 1
 	}
-	x.fan(len(todo)-done, func(n int) { one(done + n) })
-	return out
+	waits := make([]func(context.Context) placed, len(todo))
+	for n := done; n < len(todo); n++ {
+		waits[n] = enter(n)
+	}
+	return func(ctx context.Context) []placed {
+		for n := done; n < len(todo); n++ {
+			out[todo[n]] = waits[n](ctx)
+		}
+		return out
+	}
 }
 
 // answerMulti gives the answer, in the order of the destinations.

@@ -33,15 +33,17 @@ func (x *exchange) submitPart(c *snapshot.SMPPCredential, m *smpp.Message, sub *
 	r.Key = sub.keyOf(submitOperation, r.SMPP.AnswerID)
 	p := ingress.Part{Request: r, Reference: sub.content.Reference, Total: sub.content.Parts, Number: sub.content.Part,
 		Coding: m.DataCoding, Alphabet: c.Alphabet, Octets: bytes.Clone(sub.content.Octets)} // they alias the frame
-	x.work(func(ctx context.Context) {
+	x.inOrder(sub.conversations(), true, func(ctx context.Context) func(context.Context) {
 		out, err := x.s.Ingress.Part(ctx, p)
-		switch {
-		case err != nil:
-			x.answer(x.submitFailure(err), nil)
-		case out.Replay != nil:
-			x.answer(smpp.Status(out.Replay.Status), submitted(x.r, string(out.Replay.Response)))
-		default:
-			x.answer(smpp.StatusOK, submitted(x.r, out.AnswerID))
+		return func(context.Context) {
+			switch {
+			case err != nil:
+				x.answer(x.submitFailure(err), nil)
+			case out.Replay != nil:
+				x.answer(smpp.Status(out.Replay.Status), submitted(x.r, string(out.Replay.Response)))
+			default:
+				x.answer(smpp.StatusOK, submitted(x.r, out.AnswerID))
+			}
 		}
 	})
 }

@@ -72,16 +72,14 @@ func (x *exchange) refuseGone() {
 	x.answer(st, nil)
 }
 
-// work runs fn off the reader, with the time that it may take. That time is not
-// cut short when the session ends: a submit that has begun must not hang on
-// whether its peer still listens. One that has not begun by then is left alone,
-// for its peer got no answer and will submit it again.
+// work runs fn off the reader, with the time that it may take; not when the
+// session has ended by then.
 func (x *exchange) work(fn func(ctx context.Context)) {
 	x.r.Go(func() {
 		if x.r.Context().Err() != nil {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), answerTimeout)
+		ctx, cancel := x.limited()
 		defer cancel()
 		fn(ctx)
 	})

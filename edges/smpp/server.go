@@ -127,6 +127,7 @@ type bound struct {
 	legacy bool
 
 	flood flood
+	order order
 	// unbind ends the session in order; it does not wait. Nil in tests.
 	unbind func(cause string)
 }

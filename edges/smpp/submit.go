@@ -35,9 +35,12 @@ func (x *exchange) submit(c *snapshot.SMPPCredential, m *smpp.Message) {
 		r.SMPP.AnswerID = shortID()
 	}
 	r.Key = sub.keyOf(submitOperation, r.SMPP.AnswerID)
-	x.work(func(ctx context.Context) {
-		p := x.accept(ctx, r)
-		x.answer(p.status, submitted(x.r, p.id))
+	x.inOrder(sub.conversations(), false, func(context.Context) func(context.Context) {
+		wait := x.enter(r)
+		return func(ctx context.Context) {
+			p := wait(ctx)
+			x.answer(p.status, submitted(x.r, p.id))
+		}
 	})
 }
 
@@ -80,19 +83,23 @@ type placed struct {
 	stored bool // in the journal, as a message or as a refused one
 }
 
-// accept commits one message. It is ROK only after the commit, of this request
-// or of the first one with its key, and then has the id that was answered.
-func (x *exchange) accept(ctx context.Context, r ingress.Request) placed {
-	out, err := x.s.Ingress.Accept(ctx, r)
-	switch {
-	case err != nil:
-		return placed{status: x.submitFailure(err), stored: out.Message != nil}
-	case out.Replay != nil:
-		return placed{status: smpp.Status(out.Replay.Status), id: string(out.Replay.Response), stored: true}
-	case out.Message == nil:
-		return placed{status: x.submitFailure(errors.New("ingress accepted without a message"))}
+// enter gives one message its place in the order of acceptance, and wait says
+// what has become of it. That is ROK only after the commit, of this request or of
+// the first one with its key, and then has the id that was answered.
+func (x *exchange) enter(r ingress.Request) (wait func(ctx context.Context) placed) {
+	commit := x.s.Ingress.Enter(r)
+	return func(ctx context.Context) placed {
+		out, err := commit(ctx)
+		switch {
+		case err != nil:
+			return placed{status: x.submitFailure(err), stored: out.Message != nil}
+		case out.Replay != nil:
+			return placed{status: smpp.Status(out.Replay.Status), id: string(out.Replay.Response), stored: true}
+		case out.Message == nil:
+			return placed{status: x.submitFailure(errors.New("ingress accepted without a message"))}
+		}
+		return placed{id: answerID(r.SMPP.AnswerID, out.Message), stored: true}
 	}
-	return placed{id: answerID(r.SMPP.AnswerID, out.Message), stored: true}
 }
 
 // answerID is the message_id of a submit: the one that was chosen for it, else

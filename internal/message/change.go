@@ -137,6 +137,10 @@ type Acceptance struct {
 	Owed bool
 	// Idempotency, when the request had a key.
 	Idempotency *Idempotency
+	// Hold puts the message into the order of its conversation: how long it may hold
+	// up those behind it once its workflow has begun, in whole seconds. 0: it is in no
+	// order.
+	Hold time.Duration
 }
 
 // Idempotency is a request's key with its first answer.
@@ -154,6 +158,16 @@ type Accepted struct {
 	// Replay is the first answer when the key was seen before: nothing was
 	// stored this time. It is nil for a fresh request.
 	Replay *Idempotency
+	// Waits says that earlier messages of its conversation are before it: its
+	// workflow is not to be started until its turn has come.
+	Waits bool
+}
+
+// Backlog is how many messages of an account are on their way out.
+type Backlog struct {
+	AccountID ID
+	Priority  int // of their class
+	Messages  int
 }
 
 // Progress is how far the receipts of a message have come.

@@ -18,7 +18,7 @@ const maxAccepts = 256
 
 // insertAccepted writes a group of acceptances in one statement: the keys
 // first, then the messages whose key is fresh (or that have none), their first
-// event and their outbox row. The row of a message that is already there (a
+// event, their outbox row and their place in the backlog. The row of a message that is already there (a
 // repeat after a lost connection) counts as written. A group with messages that
 // came over SMPP has insertOrigins before its end, and insertOwed when one of them
 // was refused after its parts had been answered.
@@ -29,8 +29,9 @@ const (
 )
 
 const selectFresh = `
-select id
-from fresh`
+select f.id, coalesce(l.waits, false)
+from fresh f
+left join lined_up l on l.message_id = f.id`
 
 const insertMessages = `
 with given as (
@@ -39,12 +40,12 @@ with given as (
     $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::int[],
     $11::text[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::text[], $17::text[], $18::bigint[], $19::text[],
     $20::text[], $21::text[], $22::text[], $23::text[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[],
-    $27::smallint[], $28::jsonb[], $29::text[], $30::text[], $31::bytea[], $32::int[], $33::bytea[], $34::uuid[])
-  as g(
+    $27::smallint[], $28::jsonb[], $29::text[], $30::text[], $31::bytea[], $32::int[], $33::bytea[], $34::uuid[], $35::int[])
+  with ordinality as g(
     id, account_id, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at,
-    priority, detail, operation, key, body_hash, http_status, response, retry_of)
+    priority, detail, operation, key, body_hash, http_status, response, retry_of, hold_seconds, place)
 ), keyed as (
   insert into idempotency_keys (account_id, operation, key, body_hash, message_id, http_status, response, created_at)
   select account_id, operation, key, body_hash, id, http_status, response, created_at
@@ -80,16 +81,19 @@ with given as (
   from fresh f
   join stored s on s.id = f.id
   where f.status = 'accepted'
-)`
+)` + insertBacklog
 
 // acceptor gathers acceptances into shared commits. One commit is under way at
-// a time; what comes meanwhile shares the next.
+// a time; what comes meanwhile shares the next, in the order of its coming. The
+// queue has no bound of its own: each acceptance in it has a caller that waits,
+// and callers are bounded by the windows and connections of the edges.
 type acceptor struct {
-	db    *DB
-	queue chan *acceptance // closed by close, after which nothing is sent
-	wg    sync.WaitGroup
+	db *DB
+	wg sync.WaitGroup
 
-	mu     sync.RWMutex
+	mu     sync.Mutex
+	queue  []*acceptance
+	more   sync.Cond // there is something in the queue, or the end
 	closed bool
 }
 
@@ -102,84 +106,99 @@ type acceptance struct {
 
 type acceptOutcome struct {
 	fresh bool
+	waits bool // for its turn in its conversation
 	err   error
 }
 
 func newAcceptor(db *DB) *acceptor {
-	a := &acceptor{db: db, queue: make(chan *acceptance, maxAccepts)}
+	a := &acceptor{db: db}
+	a.more.L = &a.mu
 	a.wg.Go(a.run)
 	return a
 }
 
 func (a *acceptor) close() {
 	a.mu.Lock()
-	if !a.closed {
-		a.closed = true
-		close(a.queue)
-	}
+	a.closed = true
+	a.more.Signal()
 	a.mu.Unlock()
 	a.wg.Wait()
 }
 
-// Accept commits a message, its first event, its idempotency key, its outbox row
-// and what its sender over SMPP is owed, and returns after the commit: the point
-// from which the message is never lost. A refused message is kept the same way,
-// with its trail, and is owed nothing unless in.Owed says so. When the key was seen before nothing is
-// stored and the first answer comes back, or ReasonIdempotencyMismatch when the
-// body differs. When ctx ends first, whether the message was accepted is unknown
-// to the caller.
+// Accept is Enter and the wait for the commit.
 func (db *DB) Accept(ctx context.Context, in message.Acceptance) (message.Accepted, error) {
+	return db.Enter(in)(ctx)
+}
+
+// Enter puts a message into the queue of what is committed next and returns at
+// once; wait, called once, returns after the commit. Messages are committed in
+// the order in which they entered, and those of one conversation leave in that
+// order if in.Hold says so.
+//
+// What is committed is the message, its first event, its idempotency key, its
+// outbox row, its place in the backlog and what its sender over SMPP is owed: the
+// point from which the message is never lost. A refused message is kept the same
+// way, with its trail, and is owed nothing unless in.Owed says so. When the key
+// was seen before nothing is stored and the first answer comes back, or
+// ReasonIdempotencyMismatch when the body differs. When ctx ends first, whether
+// the message was accepted is unknown to the caller.
+func (db *DB) Enter(in message.Acceptance) (wait func(ctx context.Context) (message.Accepted, error)) {
 	item := &acceptance{Acceptance: in, done: make(chan acceptOutcome, 1)}
 	item.body = db.sealer.Seal([]byte(in.Message.Body), in.Message.ID[:])
 	if k := in.Idempotency; k != nil {
 		item.answer = db.sealer.Seal(k.Response, []byte(k.Key))
 	}
-	if err := db.accept.send(ctx, item); err != nil {
-		return message.Accepted{}, err
+	if err := db.accept.put(item); err != nil {
+		return func(context.Context) (message.Accepted, error) { return message.Accepted{}, err }
 	}
+	return func(ctx context.Context) (message.Accepted, error) { return db.accepted(ctx, item) }
+}
+
+// accepted waits for what becomes of an acceptance.
+func (db *DB) accepted(ctx context.Context, item *acceptance) (message.Accepted, error) {
 	select {
 	case out := <-item.done:
 		if out.err == nil && out.fresh {
-			db.remember(in.Message)
+			db.remember(item.Message)
 		}
 		if out.err != nil || out.fresh {
-			return message.Accepted{}, out.err
+			return message.Accepted{Waits: out.waits}, out.err
 		}
 	case <-ctx.Done():
 		return message.Accepted{}, ctx.Err()
 	}
-	return db.replay(ctx, *in.Idempotency)
+	return db.replay(ctx, *item.Idempotency)
 }
 
-func (a *acceptor) send(ctx context.Context, item *acceptance) error {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
+func (a *acceptor) put(item *acceptance) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.closed {
 		return message.Refuse(message.ReasonUnavailable, "the gateway is shutting down")
 	}
-	select {
-	case a.queue <- item:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	a.queue = append(a.queue, item)
+	a.more.Signal()
+	return nil
+}
+
+// next waits for acceptances and takes as many as share a commit; none at the
+// end.
+func (a *acceptor) next() []*acceptance {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(a.queue) == 0 && !a.closed {
+		a.more.Wait()
 	}
+	n := min(len(a.queue), maxAccepts)
+	group := a.queue[:n:n]
+	if a.queue = a.queue[n:]; len(a.queue) == 0 {
+		a.queue = nil // lets go of what was taken
+	}
+	return group
 }
 
 func (a *acceptor) run() {
-	for first := range a.queue {
-		group := append(make([]*acceptance, 0, maxAccepts), first)
-	drain:
-		for len(group) < maxAccepts {
-			select {
-			case item, ok := <-a.queue:
-				if !ok {
-					break drain
-				}
-				group = append(group, item)
-			default:
-				break drain
-			}
-		}
+	for group := a.next(); len(group) > 0; group = a.next() {
 		a.commit(group)
 	}
 }
@@ -199,12 +218,15 @@ func (a *acceptor) commit(group []*acceptance) {
 	}
 }
 
+// finish tells the caller. fresh has the messages whose key is fresh, and
+// whether they wait for their turn.
 func (item *acceptance) finish(fresh map[message.ID]bool, err error) {
 	if err != nil {
 		item.done <- acceptOutcome{err: acceptError(err)}
 		return
 	}
-	item.done <- acceptOutcome{fresh: fresh[item.Message.ID]}
+	waits, ok := fresh[item.Message.ID]
+	item.done <- acceptOutcome{fresh: ok, waits: waits}
 }
 
 // acceptError gives the reason for a failed commit.
@@ -235,13 +257,14 @@ func (a *acceptor) insert(group []*acceptance) (map[message.ID]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal: accept: %w", err)
 	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[message.ID])
-	if err != nil {
+	fresh := make(map[message.ID]bool, len(group))
+	var id message.ID
+	var waits bool
+	if _, err := pgx.ForEachRow(rows, []any{&id, &waits}, func() error {
+		fresh[id] = waits
+		return nil
+	}); err != nil {
 		return nil, fmt.Errorf("journal: accept: %w", err)
-	}
-	fresh := make(map[message.ID]bool, len(ids))
-	for _, id := range ids {
-		fresh[id] = true
 	}
 	return fresh, nil
 }
@@ -311,6 +334,7 @@ func acceptColumns(group []*acceptance) []any {
 		}),
 		column(group, func(i a) []byte { return i.answer }),
 		column(group, func(i a) *message.ID { return idOrNull(i.Message.RetryOf) }),
+		column(group, func(i a) *int32 { return holdSeconds(i.Hold) }),
 	}
 }
 

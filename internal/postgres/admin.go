@@ -15,8 +15,8 @@ import (
 const insertAccount = `
 insert into accounts (id, external_id, company_name, default_message_class, delivery, smart_encoding, max_parts, api_rate_limit,
   allowed_source_addresses, force_source_address, webhook_secret, time_zone, content_retention_days, ordered_conversations,
-  internal_delivery, default_country)
-values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`
+  internal_delivery, default_country, conversation_hold_seconds, max_backlog)
+values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`
 
 // CreateAccount adds a customer. Zero fields get the defaults of the schema's
 // documentation; WebhookSecret must be given.
@@ -30,7 +30,8 @@ func (db *DB) CreateAccount(ctx context.Context, by Actor, a snapshot.Account) e
 		_, err := tx.Exec(ctx, insertAccount, a.ID, a.ExternalID, a.CompanyName, orElse(a.DefaultClass, message.ClassConversation),
 			orElse(a.Delivery, message.AtMostOnce), a.SmartEncoding, orElse(a.MaxParts, 10), orElse(a.APIRateLimit, 10),
 			a.AllowedSourceAddresses, string(a.ForceSourceAddress), sealed, orElse(a.TimeZone, "UTC"), orElse(a.ContentRetentionDays, 30),
-			a.OrderedConversations, a.InternalDelivery, orElse(a.DefaultCountry, "US"))
+			a.OrderedConversations, a.InternalDelivery, orElse(a.DefaultCountry, "US"),
+			int(orElse(a.ConversationHold, snapshot.DefaultConversationHold)/time.Second), orElse(a.MaxBacklog, snapshot.DefaultMaxBacklog))
 		return err
 	})
 }

@@ -39,7 +39,12 @@ func advanceStatement(c message.Change) (string, []any) {
 	if c.Started {
 		w.clause("started", "delete from starts s\n  using moved m\n  where s.message_id = m.id")
 	}
-	w.sql.WriteString("\nselect event_seq\nfrom moved")
+	w.backlog(c)
+	account := "null::uuid"
+	if leaves(c.To) {
+		account = "(select account_id from left_backlog)"
+	}
+	w.sql.WriteString("\nselect event_seq, " + account + "\nfrom moved")
 	return w.sql.String(), w.args
 }
 
@@ -249,12 +254,13 @@ where id = $1`
 
 func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanced, error) {
 	var out message.Advanced
+	var left *message.ID
 	sql, args := advanceStatement(c)
 	err := db.one(ctx, c.MessageID, sql, func(rows pgx.Rows) error {
-		out = message.Advanced{}
+		out, left = message.Advanced{}, nil
 		for rows.Next() {
 			out.Changed = true
-			if err := rows.Scan(&out.Sequence); err != nil {
+			if err := rows.Scan(&out.Sequence, &left); err != nil {
 				return err
 			}
 		}
@@ -265,6 +271,9 @@ func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanc
 	}
 	if err != nil {
 		return message.Advanced{}, fmt.Errorf("advance %s to %q: %w", c.MessageID, c.To, err)
+	}
+	if db.onLeft != nil && left != nil {
+		db.onLeft(*left)
 	}
 	return out, nil
 }

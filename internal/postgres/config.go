@@ -88,7 +88,7 @@ func each(ctx context.Context, tx pgx.Tx, sql string, row func(pgx.CollectableRo
 const selectAccounts = `
 select id, coalesce(external_id, ''), company_name, status, time_zone, default_message_class, delivery, ordered_conversations,
   internal_delivery, smart_encoding, max_parts, content_retention_days, default_country, allowed_source_addresses,
-  force_source_address, api_rate_limit, webhook_secret
+  force_source_address, api_rate_limit, webhook_secret, conversation_hold_seconds, max_backlog
 from accounts`
 
 func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
@@ -96,9 +96,10 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 	return each(ctx, tx, selectAccounts, func(row pgx.CollectableRow) error {
 		a := &snapshot.Account{}
 		var sealed []byte
+		var hold int
 		err := row.Scan(&a.ID, &a.ExternalID, &a.CompanyName, &a.Status, &a.TimeZone, &a.DefaultClass, &a.Delivery, &a.OrderedConversations,
 			&a.InternalDelivery, &a.SmartEncoding, &a.MaxParts, &a.ContentRetentionDays, &a.DefaultCountry, &a.AllowedSourceAddresses,
-			&a.ForceSourceAddress, &a.APIRateLimit, &sealed)
+			&a.ForceSourceAddress, &a.APIRateLimit, &sealed, &hold, &a.MaxBacklog)
 		if err != nil {
 			return fmt.Errorf("read accounts: %w", err)
 		}
@@ -106,7 +107,7 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 		if err != nil {
 			return fmt.Errorf("webhook secret of account %s: %w", a.ID, err)
 		}
-		a.WebhookSecret = string(secret)
+		a.WebhookSecret, a.ConversationHold = string(secret), seconds(hold)
 		s.Accounts[a.ID] = a
 		return nil
 	})

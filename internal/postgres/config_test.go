@@ -24,7 +24,8 @@ func TestLoadSnapshot(t *testing.T) {
 	a := s.Accounts[b.owner]
 	wantAccount := snapshot.Account{ID: b.owner, ExternalID: "acme-1", CompanyName: "Acme", Status: snapshot.AccountActive, TimeZone: "America/New_York",
 		DefaultClass: message.ClassOTP, Delivery: message.AtLeastOnce, SmartEncoding: true, MaxParts: 6, ContentRetentionDays: 7, DefaultCountry: "US",
-		AllowedSourceAddresses: []string{"ACME"}, ForceSourceAddress: "+12025550143", APIRateLimit: 25, WebhookSecret: "whsec_account"}
+		AllowedSourceAddresses: []string{"ACME"}, ForceSourceAddress: "+12025550143", APIRateLimit: 25, WebhookSecret: "whsec_account",
+		ConversationHold: snapshot.DefaultConversationHold, MaxBacklog: snapshot.DefaultMaxBacklog}
 	if fmt.Sprint(*a) != fmt.Sprint(wantAccount) {
 		t.Errorf("account\n%+v\nwant\n%+v", *a, wantAccount)
 	}
@@ -93,7 +94,7 @@ func TestCreateDefaults(t *testing.T) {
 	}
 	one, two := message.NewID(), message.NewID()
 	do(b.CreateAccount(b.ctx, actor, snapshot.Account{ID: one, CompanyName: "One", WebhookSecret: "x"}))
-	do(b.CreateAccount(b.ctx, actor, snapshot.Account{ID: two, CompanyName: "Two", WebhookSecret: "x", OrderedConversations: true, InternalDelivery: true, DefaultCountry: "DE"}))
+	do(b.CreateAccount(b.ctx, actor, snapshot.Account{ID: two, CompanyName: "Two", WebhookSecret: "x", OrderedConversations: new(true), InternalDelivery: true, DefaultCountry: "DE"}))
 	do(b.CreateCredential(b.ctx, actor, snapshot.Credential{ID: message.NewID(), AccountID: one, Key: "k", SecretHash: []byte("h")}))
 	do(b.CreateVendor(b.ctx, actor, snapshot.Vendor{ID: b.vendor.ID, Name: "v"}))
 	do(b.CreateNumber(b.ctx, actor, snapshot.Number{Number: "12345", AccountID: one, Type: snapshot.ShortCode}))
@@ -104,10 +105,10 @@ func TestCreateDefaults(t *testing.T) {
 	do(err)
 	a := s.Accounts[one]
 	if a.ExternalID != "" || a.DefaultClass != message.ClassConversation || a.Delivery != message.AtMostOnce || a.MaxParts != 10 || a.ContentRetentionDays != 30 ||
-		a.DefaultCountry != "US" || a.APIRateLimit != 10 || a.TimeZone != "UTC" || a.OrderedConversations || a.InternalDelivery {
+		a.DefaultCountry != "US" || a.APIRateLimit != 10 || a.TimeZone != "UTC" || a.OrderedConversations != nil || a.InternalDelivery {
 		t.Errorf("account: %+v", a)
 	}
-	if a := s.Accounts[two]; !a.OrderedConversations || !a.InternalDelivery || a.DefaultCountry != "DE" {
+	if a := s.Accounts[two]; a.OrderedConversations == nil || !*a.OrderedConversations || !a.InternalDelivery || a.DefaultCountry != "DE" {
 		t.Errorf("account: %+v", a)
 	}
 	if c := s.Credentials["k"]; c == nil || len(c.Scopes)+len(c.AllowedIPs)+len(c.AllowedNumbers) != 0 || !c.ExpiresAt.IsZero() {

@@ -97,6 +97,8 @@ type DB struct {
 	accept *acceptor
 	groups *groups
 
+	onLeft func(account message.ID)
+
 	envelopes *recent[*message.Message]
 	untried   *recent[untried] // notifications of which no try was made
 }
@@ -151,6 +153,10 @@ func Migrate(ctx context.Context, c Config) ([]string, error) {
 	}
 	return names, err
 }
+
+// OnLeft sets what is called after a commit by which a message of the account
+// has left the backlog: f must not block. Call it before anything is written.
+func (db *DB) OnLeft(f func(account message.ID)) { db.onLeft = f }
 
 // Close lets what is being written finish, then disconnects.
 func (db *DB) Close() {

@@ -133,6 +133,8 @@ func (b *bundle) fill() {
 		`insert into webhooks_due (delivery_id, due_at) select id, now() + n * interval '1 second' from ids`,
 		`insert into idempotency_keys (account_id, operation, key, body_hash, http_status, response) select account, 'op', n::text, '', 202, '' from ids`,
 		`insert into starts (message_id, priority) select id, 1 + n % 5 from ids`,
+		`insert into backlog (message_id, account_id, priority, from_addr, to_addr, hold_seconds, waits)
+		 select id, account, 3, '+12025550143', '+1310' || lpad((n % 5000)::text, 7, '0'), 10, n % 10 = 0 from ids`,
 		`insert into settlements_due (message_id) select id from ids`,
 		`drop table ids`, `analyze`,
 	} {

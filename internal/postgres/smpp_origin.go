@@ -17,8 +17,8 @@ import (
 const insertOrigins = `, given_origin as (
   select *
   from unnest(
-    $35::uuid[], $36::uuid[], $37::smallint[], $38::smallint[], $39::smallint[], $40::bytea[], $41::smallint[], $42::smallint[], $43::bytea[],
-    $44::bytea[], $45::text[], $46::smallint[])
+    $36::uuid[], $37::uuid[], $38::smallint[], $39::smallint[], $40::smallint[], $41::bytea[], $42::smallint[], $43::smallint[], $44::bytea[],
+    $45::bytea[], $46::text[], $47::smallint[])
   as g(message_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, answer_id, ordinal)
 ), origin as (
   insert into smpp_origins (
@@ -34,7 +34,7 @@ const insertOrigins = `, given_origin as (
 
 // insertOwed is the clause of an acceptance that writes the receipts of messages
 // which were refused or have failed after their parts had been answered. What is
-// owed says $47: the registered_delivery values that want such a receipt.
+// owed says $48: the registered_delivery values that want such a receipt.
 const insertOwed = `, owed as (
   insert into smpp_deliveries (id, credential_id, account_id, message_id, kind, status, ordinal, expires_at)
   select gen_random_uuid(), g.credential_id, f.account_id, f.id, 'receipt', f.status, g.ordinal, now() + c.mo_lifetime_seconds * interval '1 second'
@@ -42,7 +42,7 @@ const insertOwed = `, owed as (
   join fresh f on f.id = g.message_id
   join stored s on s.id = g.message_id
   join smpp_credentials c on c.id = g.credential_id
-  where f.status in ('rejected', 'failed') and g.registered & $48::smallint = any($47::smallint[])
+  where f.status in ('rejected', 'failed') and g.registered & $49::smallint = any($48::smallint[])
   on conflict do nothing
 )`
 

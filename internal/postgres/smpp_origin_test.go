@@ -108,7 +108,7 @@ func TestOriginsOfAGroup(t *testing.T) {
 		all = append(all, a)
 		waiting = append(waiting, b.accepting(b.ctx, a))
 	}
-	b.until("all wait", func() bool { return len(b.accept.queue) == len(all) })
+	b.until("all wait", func() bool { return b.queued() == len(all) })
 	release()
 	for _, done := range waiting {
 		if r := <-done; r.err != nil {

@@ -50,8 +50,9 @@ select s.message_id, m.account_id, s.priority, m.created_at, m.send_at, m.expire
   m.from_addr, m.to_addr, m.message_class, m.kind, m.edge
 from (
   select message_id, priority
-  from starts
+  from starts o
   where created_at < now() - $1::interval and not message_id = any($2::uuid[])
+    and not exists (select from backlog b where b.message_id = o.message_id and b.waits)
   order by priority, message_id
   limit %d
 ) s
@@ -59,7 +60,8 @@ join messages m on m.id = s.message_id
 order by s.priority, s.message_id`
 
 // Unstarted lists messages whose outbox row is older than age, most urgent
-// first, leaving out those that this process is starting already.
+// first, leaving out those that this process is starting already and those that
+// wait for their turn.
 func (db *DB) Unstarted(ctx context.Context, age time.Duration, limit int, underway []message.ID) ([]message.Start, error) {
 	if underway == nil {
 		underway = []message.ID{}

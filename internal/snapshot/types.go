@@ -27,7 +27,9 @@ type Account struct {
 	TimeZone               string // IANA name
 	DefaultClass           message.Class
 	Delivery               message.Delivery
-	OrderedConversations   bool
+	OrderedConversations   *bool         // nil: yes over SMPP, else no
+	ConversationHold       time.Duration // how long a message that does not go holds up its conversation; 1 s to 1 h, 0: DefaultConversationHold
+	MaxBacklog             int           // messages that may be on their way out at once; more are refused; 0: DefaultMaxBacklog
 	InternalDelivery       bool
 	SmartEncoding          bool
 	MaxParts               int             // 1-255
@@ -37,6 +39,21 @@ type Account struct {
 	ForceSourceAddress     message.Address // replaces every sender; empty: none
 	APIRateLimit           int             // messages per second accepted over the API
 	WebhookSecret          string          // signs for URLs without a secret of their own
+}
+
+// Defaults of an account.
+const (
+	DefaultConversationHold = 10 * time.Second
+	DefaultMaxBacklog       = 100_000
+)
+
+// Ordered reports whether messages that came by the edge leave in the order of
+// their conversation.
+func (a *Account) Ordered(edge string) bool {
+	if a.OrderedConversations != nil {
+		return *a.OrderedConversations
+	}
+	return edge == message.EdgeSMPP
 }
 
 // Credential is a key and secret of the API. The secret itself is never held:

@@ -32,6 +32,7 @@ type Metrics struct {
 	RateExceeded    *prometheus.CounterVec   // type
 	TenDLC          *prometheus.CounterVec   // customer_id, reason
 	Illegal         prometheus.Counter
+	QueueDepth      *prometheus.GaugeVec // priority
 
 	ServerSessions prometheus.Gauge         // bound ESMEs
 	ServerBinds    *prometheus.CounterVec   // status
@@ -71,6 +72,8 @@ func New() *Metrics {
 	m.CostPerCustomer = counter("sms_cost_per_customer", "Price of settled messages, in currency units.", "customer_id")
 	m.RateExceeded = counter("rate_limit_exceeded_total", "Requests or parts held back by a rate.", "type")
 	m.TenDLC = counter("sms_10dlc_violations", "Messages refused for want of an active campaign.", "customer_id", "reason")
+	m.QueueDepth = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "message_queue_depth", Help: "Messages on their way out, of all processes."}, []string{"priority"})
+	m.registry.MustRegister(m.QueueDepth)
 	m.Illegal = prometheus.NewCounter(prometheus.CounterOpts{Name: "illegal_transitions_total", Help: "Changes of status that the record refused."})
 	m.ServerSessions = prometheus.NewGauge(prometheus.GaugeOpts{Name: "smpp_server_active_sessions_total", Help: "Sessions of bound customers."})
 	m.ServerBinds = counter("smpp_server_bind_requests_total", "Binds that customers asked for.", "status")
