@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,11 +25,29 @@ const maxAccepts = 256
 // repeat after a lost connection) counts as written. A group with messages that
 // came over SMPP has insertOrigins before its end, and insertOwed when one of them
 // was refused after its parts had been answered.
-const (
+var (
 	insertAccepted      = insertMessages + selectFresh
-	insertAcceptedSMPP  = insertMessages + insertOrigins + selectFresh
-	insertAcceptedParts = insertMessages + insertOrigins + insertOwed + selectFresh
+	insertAcceptedSMPP  = joined(insertMessages, insertOrigins, selectFresh)
+	insertAcceptedParts = joined(insertMessages, insertOrigins, insertOwed, selectFresh)
 )
+
+// joined makes one statement of clauses whose parameters each count from $1.
+func joined(clauses ...string) string {
+	var sql strings.Builder
+	before := 0
+	for _, c := range clauses {
+		most := 0
+		sql.WriteString(parameter.ReplaceAllStringFunc(c, func(p string) string {
+			n, _ := strconv.Atoi(p[1:])
+			most = max(most, n)
+			return "$" + strconv.Itoa(before+n)
+		}))
+		before += most
+	}
+	return sql.String()
+}
+
+var parameter = regexp.MustCompile(`\$[0-9]+`)
 
 const selectFresh = `
 select f.id, coalesce(l.waits, false)

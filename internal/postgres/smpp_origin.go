@@ -13,12 +13,13 @@ import (
 )
 
 // insertOrigins is the clause of an acceptance that writes what the senders over
-// SMPP are owed, for the messages that this statement stores.
+// SMPP are owed, for the messages that this statement stores. Its parameters, as
+// those of the clauses after it, count from 1 and are moved to their place.
 const insertOrigins = `, given_origin as (
   select *
   from unnest(
-    $36::uuid[], $37::uuid[], $38::smallint[], $39::smallint[], $40::smallint[], $41::bytea[], $42::smallint[], $43::smallint[], $44::bytea[],
-    $45::bytea[], $46::text[], $47::smallint[])
+    $1::uuid[], $2::uuid[], $3::smallint[], $4::smallint[], $5::smallint[], $6::bytea[], $7::smallint[], $8::smallint[], $9::bytea[],
+    $10::bytea[], $11::text[], $12::smallint[])
   as g(message_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, answer_id, ordinal)
 ), origin as (
   insert into smpp_origins (
@@ -34,7 +35,7 @@ const insertOrigins = `, given_origin as (
 
 // insertOwed is the clause of an acceptance that writes the receipts of messages
 // which were refused or have failed after their parts had been answered. What is
-// owed says $48: the registered_delivery values that want such a receipt.
+// owed says $1: the registered_delivery values that want such a receipt.
 const insertOwed = `, owed as (
   insert into smpp_deliveries (id, credential_id, account_id, message_id, kind, status, ordinal, expires_at)
   select gen_random_uuid(), g.credential_id, f.account_id, f.id, 'receipt', f.status, g.ordinal, now() + c.mo_lifetime_seconds * interval '1 second'
@@ -42,7 +43,7 @@ const insertOwed = `, owed as (
   join fresh f on f.id = g.message_id
   join stored s on s.id = g.message_id
   join smpp_credentials c on c.id = g.credential_id
-  where f.status in ('rejected', 'failed') and g.registered & $49::smallint = any($48::smallint[])
+  where f.status in ('rejected', 'failed') and g.registered & $2::smallint = any($1::smallint[])
   on conflict do nothing
 )`
 
