@@ -365,6 +365,28 @@ func TestUnbind(t *testing.T) {
 	}
 }
 
+// A deliver_sm that crosses our unbind was taken and is answered, though the peer
+// has answered the unbind already.
+func TestUnbindAnswersWhatCrossesIt(t *testing.T) {
+	held := make(chan *Request, 1)
+	s, p := esme(t, DialConfig{Config: Config{Handler: HandlerFunc(func(r *Request) { held <- r })}})
+	unbound := make(chan error, 1)
+	go func() { unbound <- s.Unbind(context.Background()) }()
+	unbind := p.want(IDUnbind, StatusOK, 2)
+	p.send(StatusOK, 7, &DeliverSM{Message{Source: Address{1, 1, "15551230002"}, ShortMessage: []byte("x")}})
+	r := <-held
+	p.send(StatusOK, unbind.Sequence, &UnbindResp{})
+	p.send(StatusOK, 8, &EnquireLink{})
+	p.want(IDEnquireLinkResp, StatusOK, 8) // so the unbind_resp was read
+	_ = r.Respond(StatusOK, nil)
+	p.want(IDDeliverSMResp, StatusOK, 7)
+	p.wantEOF()
+	_ = p.c.Close()
+	if err := <-unbound; err != nil || !errors.Is(s.Err(), ErrUnbound) {
+		t.Errorf("%v, ended with %v", err, s.Err())
+	}
+}
+
 func TestUnbindGivesUpWithItsContext(t *testing.T) {
 	s, p := esme(t, DialConfig{})
 	ended := make(chan error, 1)

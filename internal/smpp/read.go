@@ -181,11 +181,22 @@ func (s *Session) handleFrame(frame []byte) error {
 		_ = s.respond(bad.Status, p.Sequence, emptyResponse(p.Body))
 		return nil
 	}
+	if s.turnsAway() {
+		_ = s.respond(StatusSystemError, p.Sequence, emptyResponse(p.Body))
+		return nil
+	}
 	if !s.takeInbound() {
 		return nil
 	}
 	s.cfg.Handler.Handle(&Request{Packet: p, session: s})
 	return nil
+}
+
+// turnsAway reports whether new requests of the peer are for its next session.
+func (s *Session) turnsAway() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leaving
 }
 
 // checkState tells whether the peer may send the request now (SMPP 3.4 §2.3).

@@ -351,6 +351,43 @@ func TestPeerUnbindFinishesOutstanding(t *testing.T) {
 	}
 }
 
+// A peer that keeps its window full is told to come again, so that what was taken
+// before can end and the unbind comes.
+func TestUnbindOfABusyPeer(t *testing.T) {
+	a, b := tcpPair(t)
+	held := make(chan *Request, 10)
+	s := serve(t, a, ServerConfig{Config: Config{Handler: HandlerFunc(func(r *Request) { held <- r })}})
+	p := newPeer(t, b)
+	p.bind(ModeTransceiver)
+	p.send(StatusOK, 2, textSM("taken"))
+	r := <-held
+	done := make(chan error, 1)
+	go func() { done <- s.Unbind(context.Background()) }()
+	<-s.refusing
+	for seq := range uint32(20) { // more than the window
+		p.send(StatusOK, 3+seq, textSM("later"))
+		p.want(IDSubmitSMResp, StatusSystemError, 3+seq)
+	}
+	p.send(StatusOK, 99, &EnquireLink{})
+	p.want(IDEnquireLinkResp, StatusOK, 99)
+	if err := r.Respond(StatusOK, &SubmitSMResp{MessageID: "1"}); err != nil {
+		t.Error(err)
+	}
+	p.want(IDSubmitSMResp, StatusOK, 2)
+	unbind := p.want(IDUnbind, StatusOK, 1)
+	p.send(StatusOK, 100, textSM("crossed"))
+	p.send(StatusOK, unbind.Sequence, &UnbindResp{})
+	p.want(IDSubmitSMResp, StatusSystemError, 100)
+	p.wantEOF()
+	_ = b.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if len(held) != 0 {
+		t.Errorf("%d requests were taken while unbinding", len(held))
+	}
+}
+
 func TestSessionInit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := net.Pipe()

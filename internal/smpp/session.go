@@ -129,6 +129,7 @@ type Session struct {
 	state    State
 	mode     Mode
 	binding  bool // the bind is being decided
+	leaving  bool // server role: we unbind, and the peer's new requests are refused
 	peerID   string
 	version  byte // the peer's interface_version
 	deliver  bool // server role: deliver_sm of the peer is taken, see Decision
@@ -336,6 +337,11 @@ func (s *Session) setReadDeadline(t time.Time) {
 // of both sides end, unbind is exchanged, the connection is closed. When ctx
 // ends first, the connection is closed at once and ctx's error returned. A
 // session that has ended returns nil.
+//
+// An SMSC that unbinds answers new requests of the peer with RSYSERR, which says
+// try later: a peer that keeps its window full would else never let it go, and be
+// left with a window of requests of which it knows nothing. What an ESME is sent
+// meanwhile it takes.
 func (s *Session) Unbind(ctx context.Context) error {
 	s.mu.Lock()
 	if s.state == StateClosed {
@@ -346,6 +352,7 @@ func (s *Session) Unbind(ctx context.Context) error {
 	first := s.state != StateUnbound
 	if first {
 		s.refuseLocked(StateUnbound)
+		s.leaving = s.server != nil
 	}
 	idle := s.idleLocked()
 	s.mu.Unlock()
@@ -380,9 +387,21 @@ func (s *Session) exchangeUnbind(ctx context.Context, idle <-chan struct{}) erro
 	}
 	select {
 	case <-result:
-		s.finish(ErrUnbound)
 	case <-ctx.Done():
 		s.abandon(c)
+		s.Close()
+		return ctx.Err()
+	}
+	// What crossed our unbind was taken and has its answer coming.
+	s.mu.Lock()
+	s.idle = nil
+	idle = s.idleLocked()
+	s.mu.Unlock()
+	select {
+	case <-idle:
+		s.finish(ErrUnbound)
+	case <-s.closing:
+	case <-ctx.Done():
 		s.Close()
 		return ctx.Err()
 	}
