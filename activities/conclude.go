@@ -31,6 +31,7 @@ func Queued(c message.Change, trail []message.TrailEntry, candidates int) messag
 type Told struct {
 	Status  message.Status
 	Changed bool // this call made the change
+	Revised bool // it did not, because the message was revised since it was read
 	Notify  []message.ID
 }
 
@@ -74,7 +75,7 @@ func Tell(ctx context.Context, j Recorder, s *snapshot.Snapshot, m message.Messa
 		}
 		return told, nil
 	}
-	told.Status = adv.Was
+	told.Status, told.Revised = adv.Was, adv.Revised
 	told.Notify, err = j.PendingNotifications(ctx, m.ID)
 	return told, err
 }

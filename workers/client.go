@@ -65,14 +65,27 @@ const updateTimeout = 5 * time.Second
 // Decided tells a workflow that receipts have decided its message: by update
 // (one write), or by signal when the update is refused or times out.
 func (s Starter) Decided(ctx context.Context, id message.ID) error {
-	err := s.update(ctx, id)
+	return s.tell(ctx, id, workflows.UpdateDecided, workflows.SignalDecided, updateTimeout)
+}
+
+// reviseTimeout is updateTimeout for a revision, whose customer waits: its handler
+// notes the revision and does nothing else.
+const reviseTimeout = time.Second
+
+// Revised tells a workflow that its message was revised, in the same way.
+func (s Starter) Revised(ctx context.Context, id message.ID) error {
+	return s.tell(ctx, id, workflows.UpdateRevise, workflows.SignalRevise, reviseTimeout)
+}
+
+func (s Starter) tell(ctx context.Context, id message.ID, update, signal string, patience time.Duration) error {
+	err := s.update(ctx, id, update, patience)
 	if err == nil {
 		return nil
 	}
 	if notRunning(err) {
 		return message.Because(message.ReasonNotFound, err, "the workflow has ended")
 	}
-	err = s.Client.SignalWorkflow(ctx, workflows.OutboundID(id), "", workflows.SignalDecided, nil)
+	err = s.Client.SignalWorkflow(ctx, workflows.OutboundID(id), "", signal, nil)
 	if notRunning(err) {
 		return message.Because(message.ReasonNotFound, err, "the workflow has ended")
 	}
@@ -81,12 +94,12 @@ func (s Starter) Decided(ctx context.Context, id message.ID) error {
 
 // update waits for the handler's own answer: an update that the workflow has
 // refused comes back without an error otherwise.
-func (s Starter) update(ctx context.Context, id message.ID) error {
-	short, cancel := context.WithTimeout(ctx, updateTimeout)
+func (s Starter) update(ctx context.Context, id message.ID, name string, patience time.Duration) error {
+	short, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	handle, err := s.Client.UpdateWorkflow(short, client.UpdateWorkflowOptions{
 		WorkflowID:   workflows.OutboundID(id),
-		UpdateName:   workflows.UpdateDecided,
+		UpdateName:   name,
 		WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	if err != nil {

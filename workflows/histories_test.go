@@ -112,6 +112,38 @@ func vendorSays(list ...submit.Result) func(*journey) {
 	return func(w *journey) { w.vendor = answers(list...) }
 }
 
+// put revises the message in the record.
+func (s *steps) put(t message.Times) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revision++
+	s.times = t
+}
+
+func once(f func()) func() { return sync.OnceFunc(f) }
+
+// revised puts the send time off or brings it forward, each time by so much from
+// now, and tells the workflow; then the message is delivered.
+func revised(first time.Duration, signal bool, more ...time.Duration) func(*journey) {
+	return func(w *journey) {
+		w.untilIdle()
+		for _, d := range append([]time.Duration{first}, more...) {
+			w.put(message.Times{SendAt: time.Now().Add(d), ExpiresAt: time.Now().Add(d + validity)})
+			var err error
+			if signal {
+				err = w.c.SignalWorkflow(context.Background(), w.id(), "", workflows.SignalRevise, nil)
+			} else {
+				err = w.update(workflows.UpdateRevise)
+			}
+			if err != nil {
+				w.t.Error(err)
+			}
+		}
+		w.until(func() bool { return w.status == sent })
+		w.decided(delivered, false)
+	}
+}
+
 func shortLived(d time.Duration) func(*journey) {
 	return func(w *journey) {
 		w.in.ExpiresAt = time.Now().Add(d)
@@ -192,6 +224,15 @@ func paths() []path {
 		}, nil},
 		{"no-route", func(w *journey) { w.candidates = nil }, nil},
 		{"scheduled", later, func(w *journey) {
+			w.until(func() bool { return w.status == sent })
+			w.decided(delivered, false)
+		}},
+		{"revised-earlier", func(w *journey) { w.in.SendAt = time.Now().Add(time.Hour) }, revised(time.Second, false)},
+		{"revised-later", func(w *journey) { w.in.SendAt = time.Now().Add(time.Hour) }, revised(2*time.Hour, true, 2*time.Second)},
+		{"revised-before-submit", func(w *journey) {
+			w.chosen = once(func() { w.put(message.Times{SendAt: time.Now().Add(2 * time.Second), ExpiresAt: w.in.ExpiresAt}) })
+			w.candidates[0].Here, w.in.Vendor = true, "acme"
+		}, func(w *journey) {
 			w.until(func() bool { return w.status == sent })
 			w.decided(delivered, false)
 		}},

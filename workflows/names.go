@@ -36,6 +36,11 @@ const (
 	SignalDecided = "decided-signal"
 	// UpdateCancel withdraws the message; it fails when that is too late.
 	UpdateCancel = "cancel"
+	// UpdateRevise tells the workflow that the message was revised: its send time may
+	// be another one.
+	UpdateRevise = "revise"
+	// SignalRevise is the same for when no update can be taken.
+	SignalRevise = "revise-signal"
 	// QueryState answers with State.
 	QueryState = "state"
 )

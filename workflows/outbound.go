@@ -98,6 +98,11 @@ type outbound struct {
 	told        map[message.ID]bool // deliveries that this run has taken on
 	webhooks    int                 // of those, being retried
 	withdrawing bool                // a cancellation of the workflow is being worked on
+
+	revision int  // the one that was admitted
+	revised  bool // the message is no longer what the steps took it for: they begin anew
+	again    bool // they have begun anew
+	woken    bool // the message was revised, and its send time may be another one
 }
 
 // setup registers the handlers before anything can block: an update that
@@ -117,11 +122,27 @@ func (o *outbound) setup(ctx workflow.Context, canceled workflow.Channel) error 
 	}); err != nil {
 		return err
 	}
+	revise := func(workflow.Context) error {
+		o.woken = true
+		return nil
+	}
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateRevise, revise, workflow.UpdateHandlerOptions{
+		Description: "The message was revised; the record has its new times.",
+	}); err != nil {
+		return err
+	}
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		ch := workflow.GetSignalChannel(ctx, SignalDecided)
 		for {
 			ch.Receive(ctx, nil)
 			o.decided = true
+		}
+	})
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		ch := workflow.GetSignalChannel(ctx, SignalRevise)
+		for {
+			ch.Receive(ctx, nil)
+			o.woken = true
 		}
 	})
 	workflow.Go(ctx, func(ctx workflow.Context) {
@@ -136,14 +157,39 @@ func (o *outbound) setup(ctx workflow.Context, canceled workflow.Channel) error 
 		workflow.QueryHandlerOptions{Description: "Where the message is and what it waits for."})
 }
 
-// run goes through the steps. Each returns true when the message has ended.
+// run goes through the steps, and from their beginning again whenever one of them
+// has found the message revised.
+//
+// A message may be revised until it is queued, and no step trusts what it knows of
+// it: what is admitted is one revision, and the steps behind name that one in
+// every write that takes the message on. If the record has another by then, nothing
+// is written and nothing sent, and the message is read and admitted anew. So it
+// does not matter which of two comes first, nor in which process, nor whether the
+// workflow was told: a message that is queued is queued as it was admitted, and
+// cannot be revised any more.
+//
+// Being told matters to the wait for the send time alone. Who is not told wakes at
+// the old one: a message that was put off is found so by admit and waits on; one
+// that was brought forward is late by as long as the sweeper, which tells again,
+// takes.
 func (o *outbound) run(ctx workflow.Context) error {
+	for {
+		o.revised = false
+		if err := o.walk(ctx); err != nil || !o.revised || o.canceled {
+			return err
+		}
+		o.again = true
+	}
+}
+
+// walk goes through the steps once. Each returns true when the message has ended.
+func (o *outbound) walk(ctx workflow.Context) error {
 	for _, step := range []func(workflow.Context) (bool, error){o.schedule, o.admit, o.route, o.submit, o.await} {
 		ended, err := step(ctx)
 		if err != nil {
 			return err
 		}
-		if ended || o.canceled {
+		if ended || o.canceled || o.revised {
 			return nil
 		}
 	}
@@ -172,34 +218,61 @@ func (o *outbound) enter(ctx workflow.Context, step, waiting string, until time.
 	workflow.SetCurrentDetails(ctx, details)
 }
 
-// schedule waits for the time the customer asked for.
+// schedule waits for the time the customer asks for, which a revision may change
+// while it waits, and before: the record has the one that holds.
 func (o *outbound) schedule(ctx workflow.Context) (bool, error) {
-	wait := o.in.SendAt.Sub(workflow.Now(ctx))
-	if o.in.SendAt.IsZero() || wait <= 0 {
-		return false, nil
+	for {
+		wait := o.in.SendAt.Sub(workflow.Now(ctx))
+		if o.in.SendAt.IsZero() || wait <= 0 {
+			return false, nil
+		}
+		o.woken = false // what comes from here on the record may not have shown
+		r, err := o.record(ctx, record.Input{To: message.StatusScheduled, Times: o.times()}, "note the schedule")
+		if err != nil || r.Status.Final() {
+			return true, err
+		}
+		if r.Times != nil {
+			o.goBy(*r.Times)
+			continue
+		}
+		o.enter(ctx, "scheduled", "its send time", o.in.SendAt)
+		if _, err = workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: wait,
+			TimerOptions: workflow.TimerOptions{Summary: "send at " + o.in.SendAt.UTC().Format(time.RFC3339)}}, func() bool { return o.canceled || o.woken }); err != nil {
+			return false, err
+		}
+		if o.canceled || !o.woken {
+			return false, nil
+		}
 	}
-	r, err := o.record(ctx, record.Input{To: message.StatusScheduled}, "note the schedule")
-	if err != nil || r.Status.Final() {
-		return true, err
-	}
-	o.enter(ctx, "scheduled", "its send time", o.in.SendAt)
-	_, err = workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: wait,
-		TimerOptions: workflow.TimerOptions{Summary: "send at " + o.in.SendAt.UTC().Format(time.RFC3339)}}, func() bool { return o.canceled })
-	return false, err
 }
+
+// times are those that the workflow goes by. It was started with them, and takes
+// those of the record when they are others.
+func (o *outbound) times() message.Times {
+	return message.Times{SendAt: o.in.SendAt, ExpiresAt: o.in.ExpiresAt}
+}
+
+func (o *outbound) goBy(t message.Times) { o.in.SendAt, o.in.ExpiresAt = t.SendAt, t.ExpiresAt }
 
 // admit asks the policy, which has the last word.
 func (o *outbound) admit(ctx workflow.Context) (bool, error) {
 	o.enter(ctx, "admit", "", time.Time{})
+	in := admit.Input{MessageID: o.in.MessageID, Times: o.times(), Fresh: o.again}
 	var r admit.Result
-	err := workflow.ExecuteLocalActivity(recordOptions(ctx, "check the policy"), admitting.Admit, admit.Input{MessageID: o.in.MessageID}).Get(ctx, &r)
+	err := workflow.ExecuteLocalActivity(recordOptions(ctx, "check the policy"), admitting.Admit, in).Get(ctx, &r)
 	if err != nil {
 		return false, err
+	}
+	if r.Times != nil {
+		o.goBy(*r.Times)
+	}
+	if o.revised = r.Revised; r.Revised {
+		return false, nil
 	}
 	if !r.Allowed {
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
 	}
-	o.trail = r.Trail
+	o.trail, o.revision = r.Trail, r.Revision
 	return false, nil
 }
 
@@ -210,6 +283,9 @@ func (o *outbound) route(ctx workflow.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if o.revised = r.Revised; r.Revised {
+		return false, nil
+	}
 	if len(r.Candidates) == 0 {
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
 	}
@@ -219,7 +295,7 @@ func (o *outbound) route(ctx workflow.Context) (bool, error) {
 }
 
 func (o *outbound) choose(ctx workflow.Context, in route.Input, summary string) (route.Result, error) {
-	in.MessageID = o.in.MessageID
+	in.MessageID, in.Revision = o.in.MessageID, o.revision
 	var r route.Result
 	err := workflow.ExecuteLocalActivity(recordOptions(ctx, summary), routing.ChooseRoute, in).Get(ctx, &r)
 	return r, err

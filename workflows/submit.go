@@ -68,6 +68,9 @@ func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 			v.refused, last = true, r
 		case submit.Busy:
 			last, stay = r, v.busy(r, workflow.Now(ctx))
+		case submit.Revised:
+			o.revised = true
+			return false, nil
 		default:
 			return o.submitted(ctx, v.Candidate, r)
 		}
@@ -75,7 +78,8 @@ func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 			at = turn(vendors, at, workflow.Now(ctx))
 		}
 	}
-	return true, o.giveUpOn(ctx, last)
+	err := o.giveUpOn(ctx, last)
+	return !o.revised, err
 }
 
 // unlessCanceled drops the error of a step that the withdrawal has cut off.
@@ -176,7 +180,7 @@ func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (sub
 	o.enter(ctx, "submit", "vendor "+v.Name, o.in.ExpiresAt)
 	// What has been decided so far the submit reads from the record.
 	o.decided = false
-	in := submit.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: v.VendorID, Name: v.Name}}
+	in := submit.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: v.VendorID, Name: v.Name}, Revision: o.revision}
 	if v.Here && first {
 		r, done, err := o.offerHere(ctx, v, in)
 		if done || err != nil {
@@ -208,7 +212,10 @@ func (o *outbound) offerHere(ctx workflow.Context, v *asked, in submit.Input) (s
 	o.here = done && r.Outcome == submit.Sent
 	late := r.Outcome == submit.Busy && r.Reason == message.ReasonExpired
 	if o.unrecorded && (!done || late) {
-		_, err = o.choose(ctx, route.Input{Trail: o.trail, Record: true}, "note the route")
+		var noted route.Result
+		if noted, err = o.choose(ctx, route.Input{Trail: o.trail, Record: true}, "note the route"); noted.Revised {
+			return submit.Result{Outcome: submit.Revised}, true, err
+		}
 	}
 	return r, done, err
 }
@@ -283,6 +290,9 @@ func (o *outbound) giveUpOn(ctx workflow.Context, last submit.Result) error {
 			in.Reason = message.ReasonExpired
 		}
 	}
-	_, err := o.record(ctx, in, "record the failure")
+	// A message whose queueing was left to the submit may not be queued yet.
+	in.Revision = &o.revision
+	r, err := o.record(ctx, in, "record the failure")
+	o.revised = r.Revised
 	return err
 }

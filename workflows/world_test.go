@@ -60,6 +60,12 @@ type steps struct {
 	noteErr    func(n int) error // of the nth note of a route; nil: none
 	chosen     func()            // called after a route was chosen, before the step answers
 
+	revision int           // of the record
+	times    message.Times // of the record; zero: those of the workflow's input
+	stale    bool          // the process of the first admission remembers the message as it was accepted
+	admits   []admit.Input
+	admitted func() // called after an admission, before the step answers
+
 	retryAfter time.Duration // of a webhook that was not taken
 	moved      *sync.Cond    // of mu; told of every step; nil: nobody waits
 
@@ -84,18 +90,46 @@ func (s *steps) tell() []message.ID {
 	return []message.ID{id}
 }
 
-func (s *steps) Admit(context.Context, admit.Input) (admit.Result, error) {
+func (s *steps) Admit(_ context.Context, in admit.Input) (admit.Result, error) {
+	if s.admitted != nil {
+		defer s.admitted()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.admits = append(s.admits, in)
 	if s.status.Final() {
 		return admit.Result{Status: s.status, Reason: s.reason, Notify: slices.Clone(s.pending)}, nil
 	}
 	r := s.admission
+	if r.Revision = s.revision; s.stale && !in.Fresh {
+		r.Revision = 0
+	} else if t := s.others(in.Times); t != nil {
+		r.Times = t
+		if t.SendAt.After(in.Times.SendAt) && t.SendAt.After(s.now()) {
+			return admit.Result{Revised: true, Revision: r.Revision, Times: t}, nil
+		}
+	}
 	if !r.Allowed && s.move(r.Status) {
 		s.reason = r.Reason
 		r.Notify = s.tell()
 	}
 	return r, nil
+}
+
+// others gives the record's times when they are not those that are known.
+func (s *steps) others(known message.Times) *message.Times {
+	if s.times.ExpiresAt.IsZero() || known.ExpiresAt.IsZero() || s.times.Equal(known) {
+		return nil
+	}
+	t := s.times
+	return &t
+}
+
+func (s *steps) now() time.Time {
+	if s.env != nil {
+		return s.env.Now()
+	}
+	return time.Now()
 }
 
 // ChooseRoute notes the queueing on the way forward only: a submit may have
@@ -108,6 +142,9 @@ func (s *steps) ChooseRoute(_ context.Context, in route.Input) (route.Result, er
 	defer s.mu.Unlock()
 	if s.chooseErr != nil {
 		return route.Result{}, s.chooseErr
+	}
+	if s.fresh() && in.Revision != s.revision {
+		return route.Result{Revised: true}, nil
 	}
 	if len(s.candidates) == 0 {
 		s.move(message.StatusRejected)
@@ -159,6 +196,10 @@ func (s *steps) Submit(ctx context.Context, in submit.Input) (submit.Result, err
 	if s.status.Final() {
 		defer s.mu.Unlock()
 		return s.endedBefore(), nil
+	}
+	if s.fresh() && in.Revision != s.revision {
+		defer s.mu.Unlock()
+		return submit.Result{Outcome: submit.Revised}, nil
 	}
 	if s.receipts != "" {
 		defer s.mu.Unlock()
@@ -237,6 +278,12 @@ func (s *steps) RecordOutcome(_ context.Context, in record.Input) (record.Result
 		if err := s.recordErr(in); err != nil {
 			return record.Result{}, err
 		}
+	}
+	if t := s.others(in.Times); t != nil && !s.status.Final() {
+		return record.Result{Status: s.status, Times: t}, nil
+	}
+	if in.Revision != nil && s.fresh() && *in.Revision != s.revision {
+		return record.Result{Status: s.status, Revised: true}, nil
 	}
 	to, reason := in.To, in.Reason
 	if to == "" || to == message.StatusUnconfirmed && s.receipts != "" {

@@ -164,6 +164,10 @@ func (j *Journal) Advance(_ context.Context, c message.Change) (message.Advanced
 			return err
 		}
 		out = message.Advanced{Was: r.m.Status, Sequence: r.seq}
+		if c.Revision != nil && *c.Revision != r.m.Revision && slices.Contains(c.From(), r.m.Status) {
+			out.Revised = true
+			return nil
+		}
 		if c.To != "" && !slices.Contains(c.From(), r.m.Status) {
 			if c.To != r.m.Status && c.Via == "" { // passing through again is a repetition
 				j.illegal = append(j.illegal, string(r.m.Status)+" to "+string(c.To))

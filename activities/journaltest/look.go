@@ -25,6 +25,20 @@ func (j *Journal) SetStatus(id message.ID, s message.Status) {
 	j.rows[id].m.Status = s
 }
 
+// Revise changes a message as its customer may, and reports false when it has
+// left. What Envelope remembers stays as it was.
+func (j *Journal) Revise(id message.ID, change func(m *message.Message)) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := j.rows[id]
+	if !r.m.Status.Revisable() {
+		return false
+	}
+	change(&r.m)
+	r.m.Revision++
+	return true
+}
+
 // Illegal lists the changes that were asked for and not allowed, as "a to b".
 // Repetitions are not among them.
 func (j *Journal) Illegal() []string {

@@ -42,6 +42,11 @@ type Input struct {
 	// Wait: the message was submitted just now, and its receipts are waited for
 	// a moment.
 	Wait bool `json:"wait,omitempty"`
+	// Times are what the caller goes by, who asks for the record's when they are
+	// others; zero: nobody asks.
+	Times message.Times `json:"times,omitzero"`
+	// Revision is the one that the status is about; nil: any.
+	Revision *int `json:"revision,omitempty"`
 }
 
 // Result is what the record shows.
@@ -51,6 +56,12 @@ type Result struct {
 	Changed bool           `json:"changed"`
 	Open    bool           `json:"open,omitempty"` // the receipts leave something open, or are not there yet: nothing was written
 	Notify  []message.ID   `json:"notify,omitempty"`
+	// Times are the record's, when they are not those of the input: nothing was
+	// written then.
+	Times *message.Times `json:"times,omitempty"`
+	// Revised: the message is no longer the one that the status is about. Nothing
+	// was written.
+	Revised bool `json:"revised,omitempty"`
 }
 
 // RecordOutcome writes a status with the event for the customer. Running it
@@ -64,9 +75,12 @@ func (a *Activities) RecordOutcome(ctx context.Context, in Input) (Result, error
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}
+	if t := m.Times(); !in.Times.ExpiresAt.IsZero() && !t.Equal(in.Times) && !m.Status.Final() {
+		return Result{Status: m.Status, Reason: reasonOf(m.Error), Times: &t}, nil
+	}
 	// Silence does not settle: a receipt that comes in this very moment keeps its
 	// row, and whoever works on that row makes it a late outcome.
-	c := message.Change{To: in.To, VendorCode: in.Code, Started: true, Settled: in.To.Final() && in.To != message.StatusUnconfirmed}
+	c := message.Change{To: in.To, VendorCode: in.Code, Started: true, Settled: in.To.Final() && in.To != message.StatusUnconfirmed, Revision: in.Revision}
 	if in.Reason != "" {
 		c.Error = message.Refuse(in.Reason, "%s", detailOf(in))
 	}
@@ -84,7 +98,7 @@ func (a *Activities) RecordOutcome(ctx context.Context, in Input) (Result, error
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}
-	r := Result{Status: told.Status, Reason: reasonOf(m.Error), Changed: told.Changed, Notify: told.Notify}
+	r := Result{Status: told.Status, Reason: reasonOf(m.Error), Changed: told.Changed, Notify: told.Notify, Revised: told.Revised}
 	if told.Changed {
 		r.Reason = reasonOf(c.Error)
 		if a.Recorded != nil && c.To.Final() {

@@ -14,8 +14,7 @@ import (
 // Journal is what routing needs of the record.
 type Journal interface {
 	activities.Recorder
-	// Envelope is the message as it was accepted; its status may be out of date.
-	Envelope(ctx context.Context, id message.ID) (*message.Message, error)
+	activities.Reader
 }
 
 // Links tells what this process's own links could take now.
@@ -40,6 +39,8 @@ type Input struct {
 	// Record: write the queueing whatever comes next. Else it is left to the
 	// submit when that runs here.
 	Record bool `json:"record,omitempty"`
+	// Revision is the one that was admitted.
+	Revision int `json:"revision,omitempty"`
 }
 
 // Candidate is one vendor to offer the message to.
@@ -62,15 +63,21 @@ type Result struct {
 	Status     message.Status `json:"status,omitempty"`
 	Reason     message.Reason `json:"reason,omitempty"`
 	Notify     []message.ID   `json:"notify,omitempty"`
+	// Revised: the message is no longer the one that was admitted. Nothing was
+	// written.
+	Revised bool `json:"revised,omitempty"`
 }
 
 // ChooseRoute lists the candidates and records the admission and the queueing
 // in one write, unless the submit that follows at once can do so. Running it
 // twice finds the record written and repeats a pure choice.
 func (a *Activities) ChooseRoute(ctx context.Context, in Input) (Result, error) {
-	m, err := a.Journal.Envelope(ctx, in.MessageID)
+	m, current, err := activities.Revision(ctx, a.Journal, in.MessageID, in.Revision)
 	if err != nil {
 		return Result{}, activities.Fail(err)
+	}
+	if !current {
+		return Result{Revised: true}, nil
 	}
 	candidates := policy.Candidates(a.Snapshot(), m)
 	if len(candidates) == 0 {
@@ -86,11 +93,14 @@ func (a *Activities) ChooseRoute(ctx context.Context, in Input) (Result, error) 
 		return r, nil
 	}
 	// Via: on the way forward only. A submit that has begun is not called back.
-	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued, To: message.StatusQueued}, in.Trail, len(candidates))
+	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued, To: message.StatusQueued, Revision: &in.Revision}, in.Trail, len(candidates))
 	c.Vendor = message.VendorRef{ID: candidates[0].Vendor.ID, Name: candidates[0].Vendor.Name}
 	adv, err := a.Journal.Advance(ctx, c)
 	if err != nil {
 		return Result{}, activities.Fail(err)
+	}
+	if adv.Revised {
+		return Result{Revised: true}, nil
 	}
 	if !adv.Changed && adv.Was.Final() {
 		pending, err := a.Journal.PendingNotifications(ctx, m.ID)
@@ -109,6 +119,9 @@ func graceOf(v *snapshot.Vendor) time.Duration {
 func (a *Activities) noRoute(ctx context.Context, m *message.Message) (Result, error) {
 	why := message.Refuse(message.ReasonNoRoute, "no active route and vendor match this sender and recipient")
 	told, err := activities.Tell(ctx, a.Journal, a.Snapshot(), *m,
-		message.Change{To: message.StatusRejected, Error: why, Started: true}, nil, a.Now(), false)
+		message.Change{To: message.StatusRejected, Error: why, Started: true, Revision: &m.Revision}, nil, a.Now(), false)
+	if told.Revised {
+		return Result{Revised: true}, nil
+	}
 	return Result{Status: told.Status, Reason: why.Reason, Notify: told.Notify}, activities.Fail(err)
 }

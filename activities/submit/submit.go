@@ -20,9 +20,7 @@ import (
 // Journal is what submitting needs of the record.
 type Journal interface {
 	activities.Recorder
-	// Envelope is the message as it was accepted; its status may be out of date.
-	Envelope(ctx context.Context, id message.ID) (*message.Message, error)
-	Message(ctx context.Context, id message.ID) (*message.Message, error)
+	activities.Reader
 	Parts(ctx context.Context, id message.ID, segments int) ([]message.Part, error)
 	EarlyReceipts(ctx context.Context, vendor message.ID, normalized []string) (bool, error)
 	Progress(ctx context.Context, id message.ID) (message.Progress, error)
@@ -58,6 +56,8 @@ type Input struct {
 	Here      bool              `json:"here,omitempty"` // inside the workflow's task
 	// Queued is set when the record does not show the queueing yet.
 	Queued *Queued `json:"queued,omitempty"`
+	// Revision is the one that was admitted and, unless Queued is set, queued.
+	Revision int `json:"revision,omitempty"`
 }
 
 // Queued is what the timeline is to say of admission and routing.
@@ -78,6 +78,7 @@ const (
 	Busy    Outcome = "busy"     // the vendor may take it later
 	Ended   Outcome = "ended"    // the message ended otherwise; nothing was sent
 	Settled Outcome = "settled"  // receipts have decided it while parts still waited; nothing was sent
+	Revised Outcome = "revised"  // it is no longer what was admitted; nothing was sent or written
 )
 
 // Result says how the submit ended.
@@ -112,9 +113,14 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}
-	if m.Status.Final() {
+	switch {
+	case m.Status.Final():
 		return a.ended(ctx, m.ID)
+	case m.Status.Revisable() && m.Revision != in.Revision:
+		return Result{Outcome: Revised}, nil
 	}
+	// What is queued is of the revision that was admitted, and is not revised any
+	// more: from here on no step needs to look at it.
 	parts, err := a.Journal.Parts(ctx, m.ID, m.Segments)
 	if err != nil {
 		return Result{}, activities.Fail(err)
@@ -146,8 +152,8 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 // first submits a message that was not submitted before. Nil without an error:
 // it was, or cannot be sent now, and the long way says what becomes of it.
 func (a *Activities) first(ctx context.Context, in Input) (*Result, error) {
-	m, err := a.Journal.Envelope(ctx, in.MessageID)
-	if err != nil {
+	m, current, err := activities.Revision(ctx, a.Journal, in.MessageID, in.Revision)
+	if err != nil || !current {
 		return nil, err
 	}
 	connector := a.Connector(in.Vendor.ID)
@@ -162,7 +168,7 @@ func (a *Activities) first(ctx context.Context, in Input) (*Result, error) {
 	if err := w.takeStock(ctx, unsent); err != nil {
 		return nil, err
 	}
-	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued}, in.Queued.Trail, in.Queued.Candidates)
+	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued, Revision: &in.Revision}, in.Queued.Trail, in.Queued.Candidates)
 	adv, err := a.Journal.Advance(ctx, w.sending(c))
 	if err != nil || !adv.Changed {
 		return nil, err

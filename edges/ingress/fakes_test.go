@@ -49,7 +49,10 @@ type journal struct {
 	backlog  []message.Backlog
 	counts   int // calls of Backlog
 	parts    []*partRow
-	fault    func(step string) (before, after error) // of AddPart, Accept and MarkJoined; nil: none
+	fault    func(step string) (before, after error) // of AddPart, Accept, MarkJoined and Revise; nil: none
+
+	revisions []message.Revision
+	untold    []message.RevisionDue
 }
 
 type partRow struct {
@@ -340,7 +343,11 @@ type server struct {
 	closed  map[message.ID]bool
 	posted  []string
 	cancels []message.ID
+	revised []message.ID
 	moved   *sync.Cond
+
+	cancel      error         // the answer to Cancel
+	cancelTakes time.Duration // of one
 }
 
 func newServer() *server {
@@ -405,11 +412,21 @@ func (s *server) Decided(_ context.Context, id message.ID) error {
 	return nil
 }
 
-func (s *server) Cancel(_ context.Context, id message.ID) error {
+func (s *server) Cancel(ctx context.Context, id message.ID) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.cancels = append(s.cancels, id)
-	return s.down
+	takes, answer := s.cancelTakes, s.cancel
+	s.mu.Unlock()
+	if takes > 0 {
+		timer := time.NewTimer(takes)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return answer
 }
 
 func (s *server) PostWebhook(_ context.Context, label string, delivery message.ID) error {
@@ -432,6 +449,8 @@ type bundle struct {
 	outcomes []record.Input // asked of the record for workflows that have ended
 	outcome  record.Result
 	mu       sync.Mutex
+
+	outcomeErr error
 }
 
 const (
@@ -458,7 +477,7 @@ func setup(t testing.TB) *bundle {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.outcomes = append(b.outcomes, in)
-			return b.outcome, nil
+			return b.outcome, b.outcomeErr
 		},
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, Currency: "USD"}
 	return b

@@ -51,16 +51,21 @@ type Journal interface {
 	PartsDue(ctx context.Context, join, missing time.Duration, limit int) ([]message.SMPPPartSet, error)
 	// MarkJoined takes the parts of a stored message away.
 	MarkJoined(ctx context.Context, id message.ID) error
+	Revisions
+	// FirstAnswer finds the stored answer of a key: nil when the key is free, and
+	// ReasonIdempotencyMismatch when it came with another body.
+	FirstAnswer(ctx context.Context, k message.Idempotency) (*message.Idempotency, error)
 }
 
-// Temporal is what ingress needs of Temporal. Errors of Decided and Cancel are
-// message.ReasonNotFound when the workflow has ended.
+// Temporal is what ingress needs of Temporal. Errors of Decided, Revised and Cancel
+// are message.ReasonNotFound when the workflow has ended or was never started.
 type Temporal interface {
 	// Start starts a message's workflow. Started before counts as done, and
 	// already is true.
 	Start(ctx context.Context, id message.ID, in workflows.OutboundInput, about About) (already bool, err error)
 	Decided(ctx context.Context, id message.ID) error
 	Cancel(ctx context.Context, id message.ID) error
+	Revised(ctx context.Context, id message.ID) error
 	// PostWebhook starts the delivery of a notification that no workflow works
 	// on. Started before counts as done.
 	PostWebhook(ctx context.Context, account string, delivery message.ID) error
@@ -101,6 +106,7 @@ type Ingress struct {
 
 	once      sync.Once    // for ready
 	accepting atomic.Int64 // acceptances under way
+	away      atomic.Int64 // Unix nanoseconds until which Temporal counts as away for withdrawals
 	starter   starter
 	sweeper   sweeper
 	turns     turnTaker
@@ -185,12 +191,12 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 	s := in.Snapshot()
 	m, err := in.read(s, r, began)
 	if err != nil {
-		return refuse(Outcome{}, err)
+		return in.refuse(r, err)
 	}
 	d := in.decide(s, r, m)
 	out := Outcome{Message: m, Trail: d.Trail}
 	if r.DryRun {
-		return refuse(out, refusal(d))
+		return func(context.Context) (Outcome, error) { return out, refusal(d) }
 	}
 	account := s.Accounts[m.AccountID]
 	a := message.Acceptance{Message: m, Trail: d.Trail, Hold: holdOf(account, m)}
@@ -203,12 +209,12 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 	}
 	if r.Key != nil {
 		if a.Idempotency, err = in.answer(r, m, d.Error); err != nil {
-			return refuse(Outcome{}, err)
+			return in.refuse(r, err)
 		}
 	}
 	if d.Error == nil {
 		if err := in.backlog.enter(account); err != nil {
-			return refuse(Outcome{}, err)
+			return in.refuse(r, err)
 		}
 	}
 	in.accepting.Add(1)
@@ -228,8 +234,13 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 	}
 }
 
-func refuse(out Outcome, err error) func(context.Context) (Outcome, error) {
-	return func(context.Context) (Outcome, error) { return out, err }
+// refuse is the end of a request that is not stored, unless it was answered
+// before.
+func (in *Ingress) refuse(r Request, err error) func(context.Context) (Outcome, error) {
+	return func(ctx context.Context) (Outcome, error) {
+		first, err := in.repeated(ctx, r, err)
+		return Outcome{Replay: first}, err
+	}
 }
 
 // holdOf is how long a message may hold up its conversation; 0 when it is in no
@@ -293,6 +304,9 @@ func (in *Ingress) read(s *snapshot.Snapshot, r Request, now time.Time) (*messag
 	account := s.Accounts[r.AccountID]
 	if account == nil {
 		return nil, message.Refuse(message.ReasonAccountSuspended, "the account does not exist any more")
+	}
+	if r.Refused != nil {
+		return nil, r.Refused
 	}
 	id := r.ID
 	if id == (message.ID{}) {
@@ -418,22 +432,37 @@ func setTimes(r Request, m *message.Message, now time.Time) error {
 	if validity == 0 {
 		validity = m.Class.Validity()
 	}
-	if validity < message.MinValidity || validity > message.MaxValidity {
-		return field(message.Refuse(message.ReasonInvalidSchedule, "validity_seconds must be from 60 to 259200"), "body.validity_seconds")
+	if err := checkValidity(validity); err != nil {
+		return err
 	}
 	from := m.CreatedAt
 	if !r.SendAt.IsZero() {
-		switch ahead := r.SendAt.Sub(now); {
-		case ahead > maxSchedule:
-			return field(message.Refuse(message.ReasonInvalidSchedule, "send_at may lie at most 35 days ahead"), "body.send_at")
-		case ahead < -pastSchedule:
-			return field(message.Refuse(message.ReasonInvalidSchedule, "send_at lies in the past"), "body.send_at")
-		case ahead > 0:
+		if err := checkSendAt(r.SendAt, now); err != nil {
+			return err
+		}
+		if r.SendAt.After(now) {
 			from = r.SendAt
 		}
 		m.SendAt = r.SendAt.UTC().Truncate(time.Millisecond)
 	}
 	m.ExpiresAt = from.Add(validity).UTC().Truncate(time.Millisecond)
+	return nil
+}
+
+func checkValidity(validity time.Duration) error {
+	if validity < message.MinValidity || validity > message.MaxValidity {
+		return field(message.Refuse(message.ReasonInvalidSchedule, "validity_seconds must be from 60 to 259200"), "body.validity_seconds")
+	}
+	return nil
+}
+
+func checkSendAt(at, now time.Time) error {
+	switch ahead := at.Sub(now); {
+	case ahead > maxSchedule:
+		return field(message.Refuse(message.ReasonInvalidSchedule, "send_at may lie at most 35 days ahead"), "body.send_at")
+	case ahead < -pastSchedule:
+		return field(message.Refuse(message.ReasonInvalidSchedule, "send_at lies in the past"), "body.send_at")
+	}
 	return nil
 }
 

@@ -72,13 +72,15 @@ func (in *Ingress) Part(ctx context.Context, p Part) (PartOutcome, error) {
 	r.Body = placeholder
 	m, err := in.read(s, r, in.Now())
 	if err != nil {
-		return PartOutcome{}, err
+		first, err := in.repeated(ctx, r, err)
+		return PartOutcome{Replay: first}, err
 	}
 	if err := refusal(policy.Evaluate(s, m, r.Credential)); err != nil {
 		return PartOutcome{}, err
 	}
 	if err := in.backlog.full(s.Accounts[r.AccountID]); err != nil {
-		return PartOutcome{}, err
+		first, err := in.repeated(ctx, r, err)
+		return PartOutcome{Replay: first}, err
 	}
 	kept, err := json.Marshal(partRequest{Edge: r.Edge, From: r.From, To: r.To, Encoding: r.Encoding, Class: r.Class, Validity: r.Validity,
 		SendAt: r.SendAt, Reference: r.ClientReference, TraceParent: r.TraceParent, Alphabet: p.Alphabet})

@@ -39,17 +39,16 @@ func (in *Ingress) settle(ctx context.Context, id message.ID) error {
 	if err != nil {
 		return fmt.Errorf("late outcome of %s: %w", id, err)
 	}
-	for _, d := range r.Notify {
-		if err := in.Temporal.PostWebhook(ctx, "late", d); err != nil {
-			return err // the row is due; the sweeper comes back to it
+	return in.post(ctx, "late", r.Notify)
+}
+
+// post starts the deliveries that no workflow works on. After an error the rows are
+// due, and the sweeper comes back to them.
+func (in *Ingress) post(ctx context.Context, label string, deliveries []message.ID) error {
+	for _, d := range deliveries {
+		if err := in.Temporal.PostWebhook(ctx, label, d); err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// Cancel withdraws a message. ReasonConflict when it is too late, ReasonNotFound
-// when its workflow has ended or does not exist yet. The caller has checked
-// whose message it is.
-func (in *Ingress) Cancel(ctx context.Context, id message.ID) error {
-	return in.Temporal.Cancel(ctx, id)
 }

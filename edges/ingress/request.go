@@ -30,6 +30,11 @@ type Request struct {
 	TraceParent     string
 	SMPP            *message.SMPPOrigin // of a submit; AnswerID empty: the message's id as 32 hex digits
 
+	// Refused is what the edge has found wrong as of now, and may not have been wrong
+	// when the same request came first; nil: nothing. Such a request is refused only
+	// after its Key was looked up.
+	Refused *message.Error
+
 	DryRun bool // nothing is stored
 
 	// Key makes the request idempotent; nil: no key was given.

@@ -63,7 +63,7 @@ func TestReceiptWhileTemporalIsAway(t *testing.T) {
 		id := message.NewID()
 		b.journal.matched = decidedBy(id)
 		b.journal.due = []message.ID{id}
-		b.server.down = errAway
+		b.server.cancel = errAway
 		b.Start(t.Context())
 		if err := b.Receipt(t.Context(), message.Receipt{ID: message.NewID(), State: message.ReceiptDelivered}); err != nil {
 			t.Fatal(err)
@@ -208,7 +208,7 @@ func TestCancel(t *testing.T) {
 	if err := b.Cancel(t.Context(), id); err != nil || !slices.Equal(b.server.cancels, []message.ID{id}) {
 		t.Errorf("%v, %v", b.server.cancels, err)
 	}
-	b.server.down = message.Refuse(message.ReasonConflict, "too late")
+	b.server.cancel = message.Refuse(message.ReasonConflict, "too late")
 	if err := b.Cancel(t.Context(), id); message.ReasonOf(err) != message.ReasonConflict {
 		t.Errorf("%v", err)
 	}

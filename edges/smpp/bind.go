@@ -21,6 +21,9 @@ var errNoTime = errors.New("no time left to decide the bind")
 // looked at afterwards.
 func (c *connection) decide(ctx context.Context, session *smpp.Session, b *smpp.Bind) smpp.Decision {
 	c.tried = true
+	// run may not have come so far yet, and a session that is answered must be known
+	// to whoever ends it in order.
+	c.server.registry.setSession(c, session)
 	ctx, cancel := context.WithDeadline(ctx, c.deadline)
 	defer cancel()
 	defer context.AfterFunc(c.server.life, cancel)()

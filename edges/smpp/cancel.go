@@ -84,7 +84,7 @@ func (x *exchange) withdraw(ctx context.Context, ids []message.ID) smpp.Status {
 		switch message.ReasonOf(err) {
 		case "":
 			st = smpp.StatusOK
-		case message.ReasonConflict, message.ReasonNotFound: // it has left, or its workflow has ended
+		case message.ReasonConflict, message.ReasonNotFound: // it has left
 		default:
 			return x.failure(err)
 		}

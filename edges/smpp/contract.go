@@ -16,8 +16,11 @@ type Ingress interface {
 	// Part commits one part of a message; see ingress.Ingress.
 	Part(ctx context.Context, p ingress.Part) (ingress.PartOutcome, error)
 	// Cancel withdraws a message: ReasonConflict when it is too late,
-	// ReasonNotFound when its workflow is not there.
+	// ReasonNotFound when it is not there.
 	Cancel(ctx context.Context, id message.ID) error
+	// Revise changes a message that has not left: ReasonConflict when it has; see
+	// ingress.Ingress.
+	Revise(ctx context.Context, r ingress.Revision) (*message.Message, error)
 }
 
 // Journal is what the edge needs of the record. Its implementation is

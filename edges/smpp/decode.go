@@ -71,6 +71,8 @@ func (x *exchange) read(c *snapshot.SMPPCredential, m *smpp.Message, dests []smp
 	}
 	sub := submission{parts: 1, common: ingress.Request{AccountID: x.b.account, Edge: message.EdgeSMPP}}
 	sub.origin = message.SMPPOrigin{CredentialID: x.b.credential, Registered: m.RegisteredDelivery, Source: written(m.Source)}
+	coding := m.DataCoding // a replace_sm has none of its own
+	sub.origin.Coding = &coding
 	if v, ok := m.TLVs.Get(smpp.TagUserMessageReference); ok {
 		sub.origin.Reference = bytes.Clone(v) // it aliases the frame
 	}
@@ -144,9 +146,9 @@ func (sub *submission) readTimes(m *smpp.Message, now time.Time) smpp.Status {
 	}
 	switch {
 	case !expires.After(now):
-		return smpp.StatusInvExpiry
+		return sub.late(m.TLVs, smpp.StatusInvExpiry, "body.validity_seconds")
 	case !expires.After(from):
-		return smpp.StatusInvSchedule
+		return sub.late(m.TLVs, smpp.StatusInvSchedule, "body.send_at")
 	}
 	sub.common.Validity = expires.Sub(from)
 	return smpp.StatusOK

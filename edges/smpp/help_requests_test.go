@@ -100,6 +100,19 @@ func (j *reqStore) Enter(in message.Acceptance) func(context.Context) (message.A
 	return func(ctx context.Context) (message.Accepted, error) { return j.Accept(ctx, in) }
 }
 
+func (j *reqStore) FirstAnswer(_ context.Context, k message.Idempotency) (*message.Idempotency, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	first, ok := j.keys[k.Operation+"|"+k.Key]
+	switch {
+	case !ok:
+		return nil, nil
+	case first.BodyHash != k.BodyHash:
+		return nil, message.Refuse(message.ReasonIdempotencyMismatch, "another body")
+	}
+	return &first, nil
+}
+
 // taken gives what was accepted and not refused.
 func (j *reqStore) taken() []message.Acceptance {
 	j.mu.Lock()
@@ -128,7 +141,8 @@ type reqIngress struct {
 
 	mu       sync.Mutex
 	canceled []message.ID
-	refuse   map[message.ID]error
+	revised  []ingress.Revision
+	refuse   map[message.ID]error // of Cancel and Revise
 }
 
 func (in *reqIngress) Enter(r ingress.Request) func(context.Context) (ingress.Outcome, error) {
@@ -146,6 +160,16 @@ func (in *reqIngress) Cancel(_ context.Context, id message.ID) error {
 	}
 	in.canceled = append(in.canceled, id)
 	return nil
+}
+
+func (in *reqIngress) Revise(_ context.Context, r ingress.Revision) (*message.Message, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.revised = append(in.revised, r)
+	if err := in.refuse[r.MessageID]; err != nil {
+		return nil, err
+	}
+	return &message.Message{ID: r.MessageID}, nil
 }
 
 // reqJournal answers queries from a list.

@@ -28,19 +28,6 @@ func (x *exchange) query(q *smpp.QuerySM) {
 	})
 }
 
-// replace answers a replace_sm. It finds the message, but nothing can change a
-// stored one yet: RREPLACEFAIL, as for one that has left already. It is legal in
-// BOUND_TX and BOUND_TRX.
-func (x *exchange) replace(p *smpp.ReplaceSM) {
-	x.work(func(ctx context.Context) {
-		_, st := x.find(ctx, p.MessageID, p.Source)
-		if st == smpp.StatusOK {
-			st = smpp.StatusReplaceFail
-		}
-		x.answer(st, nil)
-	})
-}
-
 // answered is a message that the ESME knows by a message_id of ours.
 type answered struct {
 	message message.Message

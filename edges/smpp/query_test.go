@@ -102,7 +102,7 @@ func TestFind(t *testing.T) {
 		{"empty", "", reqFrom.Text, 0x0C, 0x0C},
 		{"odd", "0190af3g", reqFrom.Text, 0x0C, 0x0C},
 		{"odd octets", "\xff\xfe'; drop table", reqFrom.Text, 0x0C, 0x0C},
-		{"batch", batch, reqFrom.Text, 0x67, 0x13},
+		{"batch", batch, reqFrom.Text, 0x67, 0x0C},
 		{"batch of one", one, reqFrom.Text, 0, 0x13},
 	} {
 		source := smpp.Address{Text: c.source} // type and plan do not count

@@ -51,7 +51,7 @@ func (s *Server) handle(b *bound, r *smpp.Request) {
 	case *smpp.CancelSM:
 		x.cancel(p)
 	case *smpp.ReplaceSM:
-		x.replace(p)
+		x.replace(c, p)
 	default: // a deliver_sm: a customer has none for us
 		x.answer(smpp.StatusInvBindState, nil)
 	}

@@ -27,6 +27,11 @@ type Change struct {
 	Owed          bool           // a sender over SMPP may be owed a receipt for it
 	Settled       bool           // the record shows what its receipts decided
 	Started       bool           // the workflow runs: the outbox row may go
+
+	// Revision is the one that the record must show; nil: any. It is named by every
+	// step that takes a message out of the statuses in which it may be revised and
+	// has read what a revision changes.
+	Revision *int
 }
 
 // From lists the statuses in which the change may be made: those that may become
@@ -76,6 +81,7 @@ type Advanced struct {
 	Changed  bool   // false: the status did not allow it, nothing was written
 	Was      Status // the status that did not allow it; empty when Changed
 	Sequence int    // of the last event written
+	Revised  bool   // it was only the revision that did not allow it
 }
 
 // SequencePlaceholder stands in a notification's payload where the timeline

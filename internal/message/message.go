@@ -46,6 +46,7 @@ type Message struct {
 	SubmittedAt     time.Time // zero: not yet taken by a vendor
 	DeliveredAt     time.Time // zero: not delivered
 	UpdatedAt       time.Time
+	Revision        int // how often it was changed since it was accepted
 }
 
 // Progress is how far the message's receipts have come.

@@ -23,6 +23,11 @@ type SMPPOrigin struct {
 	// AnswerID is the message_id that the submit was answered with: 32 hex digits,
 	// 8 for a peer below version 3.4, the batch's for a submit_multi.
 	AnswerID string
+	// Coding is the data_coding of the submit; nil: it was not kept.
+	Coding *byte
+	// Part: the answer is one of several of a message that was submitted in parts.
+	// Only what finds a message by its answer fills it in.
+	Part bool
 }
 
 // SMPPAddress is an address as an ESME writes it.

@@ -121,6 +121,9 @@ func (w *writer) moved(c message.Change) {
     join segments s on s.message_id = ` + id + ` and s.part = a.part and s.attempt = a.attempt
     where s.state in ('sending', 'in_doubt') and s.state <> a.state)`
 	}
+	if c.Revision != nil {
+		where += " and revision = " + w.arg(*c.Revision, "int")
+	}
 	w.clause("moved", "update messages\n  set "+strings.Join(set, ",\n      ")+"\n  where "+where+"\n  returning id, event_seq, account_id")
 }
 
@@ -219,8 +222,8 @@ func (db *DB) Advance(ctx context.Context, c message.Change) (message.Advanced, 
 		}
 		// The status is read after the refusal: if it allows the change by now,
 		// another process moved it in between.
-		was := ""
-		err = db.pool.QueryRow(ctx, selectStatus, c.MessageID).Scan(&was, &out.Sequence)
+		was, revision := "", 0
+		err = db.pool.QueryRow(ctx, selectStatus, c.MessageID).Scan(&was, &out.Sequence, &revision)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return message.Advanced{}, message.Refuse(message.ReasonNotFound, "no message %s", c.MessageID)
 		}
@@ -229,6 +232,11 @@ func (db *DB) Advance(ctx context.Context, c message.Change) (message.Advanced, 
 		}
 		out.Was = message.Status(was)
 		if c.To == "" || !slices.Contains(c.From(), out.Was) {
+			return out, nil
+		}
+		if c.Revision != nil && *c.Revision != revision {
+			db.envelopes.take(c.MessageID) // what is remembered is the old one
+			out.Revised = true
 			return out, nil
 		}
 	}
@@ -248,7 +256,7 @@ func (db *DB) rememberUntried(c message.Change, out message.Advanced) {
 }
 
 const selectStatus = `
-select status, event_seq
+select status, event_seq, revision
 from messages
 where id = $1`
 

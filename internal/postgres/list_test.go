@@ -136,6 +136,7 @@ func (b *bundle) fill() {
 		`insert into backlog (message_id, account_id, priority, from_addr, to_addr, hold_seconds, waits)
 		 select id, account, 3, '+12025550143', '+1310' || lpad((n % 5000)::text, 7, '0'), 10, n % 10 = 0 from ids`,
 		`insert into settlements_due (message_id) select id from ids`,
+		`insert into revisions_due (message_id, revision, since) select id, 1, now() - n * interval '1 second' from ids`,
 		`drop table ids`, `analyze`,
 	} {
 		b.exec(sql)
@@ -181,6 +182,8 @@ func TestPlans(t *testing.T) {
 		{"Rematch", rematchReceipt, matchArgs(b.receipt("a1", message.ReceiptDelivered)), ""},
 		{"RecordAttempt", recordAttempt, []any{id, 1, "pending", 0, "", "", 5, "{}"}, ""},
 		// The oldest come first and the table holds what is late only.
+		{"RevisionTold", deleteRevisionDue, []any{id, 1}, ""},
+		{"RevisionsDue", selectRevisionsDue, []any{time.Second, 256}, ""},
 		{"SettlementsDue", selectDue, []any{time.Second, 256}, "settlements_due"},
 	}
 	for name, c := range map[string]message.Change{

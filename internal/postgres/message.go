@@ -18,7 +18,7 @@ const messageColumns = `
   message_class, delivery, campaign_id, coalesce(client_reference, ''), metadata, webhook_url, webhook_failover_url,
   price_micros, currency, price_final, batch_id, group_id, retry_of, vendor_id, vendor_name, reason, reason_detail,
   receipt_stat, receipt_err, receipt_at, possible_duplicate, edge, trace_parent, send_at, expires_at, created_at,
-  submitted_at, delivered_at, updated_at, parts_settled, parts_failed`
+  submitted_at, delivered_at, updated_at, parts_settled, parts_failed, revision`
 
 const selectMessage = `select` + messageColumns + `
 from messages
@@ -41,9 +41,10 @@ func (db *DB) Message(ctx context.Context, id message.ID) (*message.Message, err
 	return m, nil
 }
 
-// Envelope is a message as it was accepted: what never changes afterwards. Its
-// status, and what became of it, may be out of date, so it serves decisions that
-// the record checks again when they are written. It comes from memory when this
+// Envelope is a message as it was accepted. Its status, and what became of it, may
+// be out of date, and it may have been revised, by another process too; so it
+// serves decisions that the record checks again, status and revision, when they
+// are written. It comes from memory when this
 // process accepted the message a short while ago. The caller may change its
 // fields, not what its maps hold.
 func (db *DB) Envelope(ctx context.Context, id message.ID) (*message.Message, error) {
@@ -96,7 +97,7 @@ func (db *DB) scanMessage(row pgx.CollectableRow) (*message.Message, error) {
 		&class, &delivery, &m.CampaignID, &m.ClientReference, &metadata, &m.WebhookURL, &m.WebhookFailover,
 		&m.Price.Amount, &m.Price.Currency, &priceFinal, &batch, &group, &retry, &vendor, &m.Vendor, &reason, &detail,
 		&stat, &rerr, &receiptAt, &m.DuplicatePoss, &m.Edge, &m.TraceParent, &sendAt, &m.ExpiresAt, &m.CreatedAt,
-		&submittedAt, &deliveredAt, &m.UpdatedAt, &m.Settled, &m.Failed)
+		&submittedAt, &deliveredAt, &m.UpdatedAt, &m.Settled, &m.Failed, &m.Revision)
 	if err != nil {
 		return nil, err
 	}

@@ -19,14 +19,15 @@ const insertOrigins = `, given_origin as (
   select *
   from unnest(
     $1::uuid[], $2::uuid[], $3::smallint[], $4::smallint[], $5::smallint[], $6::bytea[], $7::smallint[], $8::smallint[], $9::bytea[],
-    $10::bytea[], $11::text[], $12::smallint[])
-  as g(message_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, answer_id, ordinal)
+    $10::bytea[], $11::text[], $12::smallint[], $13::smallint[])
+  as g(message_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, answer_id, ordinal, data_coding)
 ), origin as (
   insert into smpp_origins (
-    message_id, account_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, answer_id, ordinal)
+    message_id, account_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, answer_id, ordinal,
+    data_coding)
   select
     g.message_id, f.account_id, g.credential_id, g.registered, g.source_ton, g.source_npi, g.source, g.dest_ton, g.dest_npi, g.dest, g.reference, g.answer_id,
-    g.ordinal
+    g.ordinal, g.data_coding
   from given_origin g
   join fresh f on f.id = g.message_id
   join stored s on s.id = g.message_id
@@ -94,11 +95,18 @@ func originColumns(list []answer) []any {
 			return &a.origin.AnswerID
 		}),
 		pick(list, func(a answer) int16 { return a.ordinal }),
+		pick(list, func(a answer) *int16 {
+			if a.origin.Coding == nil {
+				return nil
+			}
+			c := int16(*a.origin.Coding)
+			return &c
+		}),
 	}
 }
 
 const originFields = `
-  o.credential_id, o.registered, o.source_ton, o.source_npi, o.source, o.dest_ton, o.dest_npi, o.dest, o.reference, o.answer_id`
+  o.credential_id, o.registered, o.source_ton, o.source_npi, o.source, o.dest_ton, o.dest_npi, o.dest, o.reference, o.answer_id, o.data_coding`
 
 // originRow takes originFields. All are null when a message has no origin.
 type originRow struct {
@@ -106,10 +114,11 @@ type originRow struct {
 	registered, sourceTON, sourceNPI, destTON, destNPI *int16
 	source, dest, reference                            []byte
 	answer                                             *string
+	coding                                             *int16
 }
 
 func (r *originRow) targets() []any {
-	return []any{&r.credential, &r.registered, &r.sourceTON, &r.sourceNPI, &r.source, &r.destTON, &r.destNPI, &r.dest, &r.reference, &r.answer}
+	return []any{&r.credential, &r.registered, &r.sourceTON, &r.sourceNPI, &r.source, &r.destTON, &r.destNPI, &r.dest, &r.reference, &r.answer, &r.coding}
 }
 
 // origin gives the origin of the message with this id, zero when it has none.
@@ -123,6 +132,10 @@ func (r *originRow) origin(id message.ID) message.SMPPOrigin {
 		Dest:   message.SMPPAddress{TON: octet(r.destTON), NPI: octet(r.destNPI), Text: string(r.dest)}}
 	if r.answer != nil {
 		o.AnswerID = *r.answer
+	}
+	if r.coding != nil {
+		c := byte(*r.coding)
+		o.Coding = &c
 	}
 	return o
 }
@@ -161,7 +174,8 @@ with found as (
   order by message_id desc
   limit $4
 )
-select` + originFields + `, m.*
+select` + originFields + `,
+  exists (select from smpp_origins p where p.message_id = o.message_id and p.ordinal > 0), m.*
 from found o
 cross join lateral (
   select` + messageColumns + `
@@ -191,11 +205,14 @@ func (db *DB) Answered(ctx context.Context, credential message.ID, answerID stri
 	var origins []message.SMPPOrigin
 	for rows.Next() {
 		var o originRow
-		m, err := db.scanMessage(wideRow{rows, o.targets()})
+		part := false
+		m, err := db.scanMessage(wideRow{rows, append(o.targets(), &part)})
 		if err != nil {
 			return nil, nil, fmt.Errorf("find the message of an answer: %w", err)
 		}
-		list, origins = append(list, *m), append(origins, o.origin(m.ID))
+		origin := o.origin(m.ID)
+		origin.Part = part
+		list, origins = append(list, *m), append(origins, origin)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, nil, fmt.Errorf("find the message of an answer: %w", err)

@@ -30,11 +30,15 @@ func TestOriginStores(t *testing.T) {
 		"all bits": func(o *message.SMPPOrigin) {
 			o.Registered, o.Source.TON, o.Source.NPI, o.Dest.TON, o.Dest.NPI = 255, 255, 254, 253, 252
 		},
-		"odd octets":    func(o *message.SMPPOrigin) { o.Source.Text, o.Dest.Text = "\xc4\x00CME", "\xff" },
-		"empty source":  func(o *message.SMPPOrigin) { o.Source = message.SMPPAddress{} },
-		"an old peer":   func(o *message.SMPPOrigin) { o.AnswerID = "0000a1b2" },
-		"of a batch":    func(o *message.SMPPOrigin) { o.AnswerID = message.Hex32(message.NewID()) },
-		"no receipt":    func(o *message.SMPPOrigin) { o.Registered = 0 },
+		"odd octets":   func(o *message.SMPPOrigin) { o.Source.Text, o.Dest.Text = "\xc4\x00CME", "\xff" },
+		"empty source": func(o *message.SMPPOrigin) { o.Source = message.SMPPAddress{} },
+		"an old peer":  func(o *message.SMPPOrigin) { o.AnswerID = "0000a1b2" },
+		"of a batch":   func(o *message.SMPPOrigin) { o.AnswerID = message.Hex32(message.NewID()) },
+		"no receipt":   func(o *message.SMPPOrigin) { o.Registered = 0 },
+		"a coding": func(o *message.SMPPOrigin) {
+			coding := byte(245)
+			o.Coding = &coding
+		},
 		"NUL reference": func(o *message.SMPPOrigin) { o.Reference = []byte{0, 0} },
 	} {
 		a := b.submitted(credential, 0x11)

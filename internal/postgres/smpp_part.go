@@ -257,7 +257,7 @@ limit 1`
 // answeredPart finds a part whose message is not there yet.
 func (db *DB) answeredPart(ctx context.Context, credential message.ID, answerID string) ([]message.Message, []message.SMPPOrigin, error) {
 	m := message.Message{Direction: message.Outbound, Kind: message.SMS, Status: message.StatusAccepted, Edge: message.EdgeSMPP}
-	o := message.SMPPOrigin{AnswerID: answerID}
+	o := message.SMPPOrigin{AnswerID: answerID, Part: true}
 	var registered, sourceTON, sourceNPI, destTON, destNPI int16
 	var source, dest []byte
 	err := db.pool.QueryRow(ctx, selectAnsweredPart, credential, storable(answerID)).Scan(&m.ID, &m.AccountID, &o.CredentialID, &registered,

@@ -263,6 +263,7 @@ func TestPartAnswered(t *testing.T) {
 	a := b.inParts(credential, message.StatusAccepted, 1, 0x11, 0)
 	p := b.part(credential, 1, 1, 2, "one")
 	b.add(p)
+	p.Origin.Part = true
 	list, origins := b.answeredAs(credential, p.Origin.AnswerID)
 	if len(list) != 1 || list[0].ID != p.ID || list[0].Status != message.StatusAccepted || !reflect.DeepEqual(origins[0], p.Origin) {
 		t.Errorf("%+v %+v", list, origins)
@@ -272,6 +273,7 @@ func TestPartAnswered(t *testing.T) {
 	}
 	b.taken(a)
 	for _, want := range append([]message.SMPPOrigin{*a.Origin}, a.More...) {
+		want.Part = true
 		list, origins := b.answeredAs(credential, want.AnswerID)
 		if len(list) != 1 || list[0].ID != a.Message.ID || !reflect.DeepEqual(origins[0], want) {
 			t.Errorf("%s: %+v %+v", want.AnswerID, list, origins)

@@ -49,6 +49,7 @@ func TestSMPPPlans(t *testing.T) {
 	b.exec("insert into accounts (id, company_name, webhook_secret) select distinct account_id, 'x', ''::bytea from messages")
 	b.fillSMPP()
 	owed, args := advanceStatement(message.Change{MessageID: message.NewID(), To: message.StatusDelivered, Events: line(message.StatusDelivered), Owed: true})
+	revise, revised := reviseStatement(message.Revision{Message: &message.Message{ID: message.NewID()}, Registered: new(byte), Tell: true}, nil)
 	for _, q := range []struct {
 		name, sql string
 		params    int
@@ -61,6 +62,7 @@ func TestSMPPPlans(t *testing.T) {
 		{"Answered", selectAnswered, 4, "", "smpp_origins_answer"},
 		{"Between", selectBetween, 10, "", "smpp_origins_pair"},
 		{"Advance with owed", owed, len(args), "", "smpp_origins_pkey"},
+		{"Revise", revise, len(revised), "", "smpp_origins_pkey"},
 		{"Bind", insertBind, 9, "", "smpp_binds_credential"},
 		{"Unbind", deleteBind, 1, "", "smpp_binds_pkey"},
 		// The binds of all processes are few, and the dead among them are looked for.
