@@ -54,6 +54,7 @@ type row struct {
 	settled  int
 	failed   int
 	started  bool
+	owed     []message.Status
 }
 
 type attempt struct {
@@ -227,6 +228,9 @@ func (j *Journal) apply(r *row, c message.Change) {
 		delete(j.due, c.MessageID)
 	}
 	r.started = r.started || c.Started
+	if c.Owed && c.To != "" && !slices.Contains(r.owed, c.To) {
+		r.owed = append(r.owed, c.To)
+	}
 }
 
 func itoa(n int) string {

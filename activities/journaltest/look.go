@@ -1,6 +1,7 @@
 package journaltest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
@@ -76,6 +77,14 @@ func (j *Journal) Started(id message.ID) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.rows[id].started
+}
+
+// Owed lists the statuses of which a sender over SMPP was to be told, as far as it
+// has asked: what it has asked for (message.SMPPOrigin) is not kept here.
+func (j *Journal) Owed(id message.ID) []message.Status {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.rows[id].owed)
 }
 
 // Due reports whether a settlement of the message is due.

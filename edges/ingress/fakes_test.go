@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -49,6 +50,8 @@ type journal struct {
 	backlog  []message.Backlog
 	counts   int // calls of Backlog
 	parts    []*partRow
+	joined   map[string]message.ID                   // what the parts of whole sets said
+	forgot   int                                     // calls of ForgetJoined
 	fault    func(step string) (before, after error) // of AddPart, Accept, MarkJoined and Revise; nil: none
 
 	revisions []message.Revision
@@ -59,6 +62,7 @@ type partRow struct {
 	message.SMPPPart
 	message message.ID
 	decided time.Time
+	repeats message.ID
 }
 
 type outboxRow struct {
@@ -67,7 +71,7 @@ type outboxRow struct {
 }
 
 func newJournal() *journal {
-	j := &journal{stored: map[message.ID]bool{}, keys: map[string]*message.Idempotency{}, outbox: map[message.ID]outboxRow{}, reads: map[message.ID]int{}, settled: map[message.ID]message.Matched{}}
+	j := &journal{stored: map[message.ID]bool{}, joined: map[string]message.ID{}, keys: map[string]*message.Idempotency{}, outbox: map[message.ID]outboxRow{}, reads: map[message.ID]int{}, settled: map[message.ID]message.Matched{}}
 	j.moved = sync.NewCond(&j.mu)
 	return j
 }
@@ -114,7 +118,7 @@ func (j *journal) Accept(_ context.Context, a message.Acceptance) (out message.A
 			}
 			j.keys[k.Key] = k
 		}
-		if j.stored[a.Message.ID] {
+		if out.Repeated = j.stored[a.Message.ID]; out.Repeated {
 			return
 		}
 		j.stored[a.Message.ID] = true
@@ -181,8 +185,15 @@ func (j *journal) AddPart(_ context.Context, p message.SMPPPart, key *message.Id
 			j.keys[key.Key] = key
 		}
 		p.CreatedAt = time.Now()
-		j.parts = append(j.parts, &partRow{SMPPPart: p})
-		out.Set = j.decide(p, false)
+		j.decide(p, message.SMPPPartWait)
+		row := &partRow{SMPPPart: p}
+		if key == nil {
+			row.repeats = j.joined[said(p)]
+		}
+		j.parts = append(j.parts, row)
+		if sets := j.decide(p, 0); len(sets) > 0 {
+			out.Set = &sets[0]
+		}
 	})
 	if fail != nil {
 		out = message.SMPPPartAdded{}
@@ -194,57 +205,112 @@ func sameSet(a, b message.SMPPPart) bool {
 	return a.Origin.CredentialID == b.Origin.CredentialID && a.Origin.Source == b.Origin.Source && a.Origin.Dest == b.Origin.Dest && a.Reference == b.Reference && a.Total == b.Total
 }
 
-// decide settles the set of a part when it is whole, or all the same.
-func (j *journal) decide(p message.SMPPPart, all bool) *message.SMPPPartSet {
+// said is what a part says, as the journal remembers it.
+func said(p message.SMPPPart) string {
+	return fmt.Sprint(p.Origin.CredentialID, p.Origin.Source, p.Origin.Dest, p.Reference, p.Total, p.Number, p.Coding, string(p.Octets))
+}
+
+// decide settles the sets of a part that are whole, or all when the newest part is
+// older than wait; 0: never. Those that repeat a message stand apart.
+func (j *journal) decide(p message.SMPPPart, wait time.Duration) (settled []message.SMPPPartSet) {
 	var rows []*partRow
-	set := &message.SMPPPartSet{}
+	numbers, fresh := map[int]bool{}, map[int]bool{}
+	var newest time.Time
 	for _, r := range j.parts {
 		if r.message == (message.ID{}) && sameSet(r.SMPPPart, p) {
-			rows, set.Parts = append(rows, r), append(set.Parts, r.SMPPPart)
+			rows, numbers[r.Number] = append(rows, r), true
+			if r.repeats == (message.ID{}) {
+				fresh[r.Number] = true
+			}
+			if r.CreatedAt.After(newest) {
+				newest = r.CreatedAt
+			}
 		}
 	}
-	set.Sort()
-	if _, whole := set.Text(); !whole && !all {
-		return nil
-	}
-	set.MessageID = set.Parts[0].ID
+	over := wait > 0 && time.Since(newest) >= wait
+	sets := map[message.ID]*message.SMPPPartSet{}
 	for _, r := range rows {
-		r.message, r.decided = set.MessageID, time.Now()
+		if over && len(numbers) == p.Total && len(fresh) > 0 && !fresh[r.Number] {
+			r.repeats = message.ID{}
+		}
+		if sets[r.repeats] == nil {
+			sets[r.repeats] = &message.SMPPPartSet{Repeats: r.repeats}
+		}
+		sets[r.repeats].Parts = append(sets[r.repeats].Parts, r.SMPPPart)
 	}
-	return set
+	for _, set := range sets {
+		set.Sort()
+		_, whole := set.Text()
+		if !whole && !over {
+			continue
+		}
+		set.MessageID = set.Parts[0].ID
+		for _, r := range rows {
+			if r.repeats == set.Repeats {
+				r.message, r.decided = set.MessageID, time.Now()
+				if whole && set.Repeats == (message.ID{}) {
+					j.joined[said(r.SMPPPart)] = set.MessageID
+				}
+			}
+		}
+		settled = append(settled, *set)
+	}
+	return settled
 }
 
 func (j *journal) PartsDue(_ context.Context, join, missing time.Duration, limit int) (due []message.SMPPPartSet, err error) {
 	err = j.do(func() {
 		sets := map[message.ID]*message.SMPPPartSet{}
-		newest := map[*partRow]time.Time{}
 		for _, r := range j.parts {
-			switch {
-			case r.message == (message.ID{}):
-				for _, o := range j.parts {
-					if o.message == r.message && sameSet(o.SMPPPart, r.SMPPPart) && o.CreatedAt.After(newest[r]) {
-						newest[r] = o.CreatedAt
-					}
-				}
-			case time.Since(r.decided) >= join:
+			if r.message != (message.ID{}) && time.Since(r.decided) >= join {
 				if sets[r.message] == nil {
-					sets[r.message] = &message.SMPPPartSet{MessageID: r.message}
+					sets[r.message] = &message.SMPPPartSet{MessageID: r.message, Repeats: r.repeats}
 				}
 				sets[r.message].Parts = append(sets[r.message].Parts, r.SMPPPart)
+			}
+		}
+		for _, r := range j.parts {
+			if set := sets[r.message]; set != nil {
+				r.decided = time.Now()
 			}
 		}
 		for _, set := range sets {
 			set.Sort()
 			due = append(due, *set)
 		}
-		for r, at := range newest {
-			if r.message == (message.ID{}) && time.Since(at) >= missing {
-				due = append(due, *j.decide(r.SMPPPart, true))
+		for _, r := range j.parts {
+			if r.message == (message.ID{}) {
+				due = append(due, j.decide(r.SMPPPart, missing)...)
 			}
 		}
 		due = due[:min(limit, len(due))]
 	})
 	return due, err
+}
+
+// RepeatParts makes the answers known the first time, and ends the set the second.
+func (j *journal) RepeatParts(_ context.Context, set message.SMPPPartSet) (done bool, err error) {
+	err = j.do(func() {
+		for i := range j.accepted {
+			a := &j.accepted[i]
+			if a.Message.ID != set.Repeats {
+				continue
+			}
+			if done = slices.ContainsFunc(a.More, func(o message.SMPPOrigin) bool { return o.AnswerID == set.Parts[0].Origin.AnswerID }); !done {
+				for _, p := range set.Parts {
+					a.More = append(a.More, p.Origin)
+				}
+			}
+		}
+		if done {
+			j.parts = slices.DeleteFunc(j.parts, func(r *partRow) bool { return r.message == set.MessageID })
+		}
+	})
+	return done, err
+}
+
+func (j *journal) ForgetJoined(context.Context, int) error {
+	return j.do(func() { j.forgot++ })
 }
 
 func (j *journal) MarkJoined(_ context.Context, id message.ID) error {

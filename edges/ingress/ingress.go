@@ -55,6 +55,11 @@ type Journal interface {
 	// FirstAnswer finds the stored answer of a key: nil when the key is free, and
 	// ReasonIdempotencyMismatch when it came with another body.
 	FirstAnswer(ctx context.Context, k message.Idempotency) (*message.Idempotency, error)
+	// RepeatParts lets the answers of a set lead to the message that it repeats. It
+	// is called until done is true, or the set is no longer due.
+	RepeatParts(ctx context.Context, set message.SMPPPartSet) (done bool, err error)
+	// ForgetJoined forgets parts that may no longer come again.
+	ForgetJoined(ctx context.Context, limit int) error
 }
 
 // Temporal is what ingress needs of Temporal. Errors of Decided, Revised and Cancel

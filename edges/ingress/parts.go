@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/notification"
 	"github.com/postrider/postrider/internal/policy"
 	"github.com/postrider/postrider/internal/snapshot"
 	"github.com/postrider/postrider/internal/text"
@@ -18,8 +19,9 @@ const (
 	// that process gives itself, for its ESME waits for the answer.
 	joinAge     = 5 * time.Second
 	joinTimeout = 4 * time.Second
-	// missingAge is how long after its newest part a set may stay incomplete.
-	missingAge = 60 * time.Second
+	// forgetBatch is how many joined parts one sweep forgets: with a sweep every two
+	// seconds it keeps up with more than can be joined.
+	forgetBatch = 5000
 )
 
 // Part is one submit of a message that an ESME has cut itself.
@@ -108,7 +110,7 @@ func (in *Ingress) Part(ctx context.Context, p Part) (PartOutcome, error) {
 	if added.Set != nil {
 		ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 		defer cancel()
-		if err := in.join(ctx, *added.Set, true); err != nil {
+		if err := in.join(ctx, *added.Set); err != nil {
 			in.Log.Warn("parts not joined, the sweep will", "message_id", added.Set.MessageID, "error", err)
 		}
 	}
@@ -117,12 +119,15 @@ func (in *Ingress) Part(ctx context.Context, p Part) (PartOutcome, error) {
 
 // join makes one message of a set and then takes its parts away. It may be done
 // twice, also at once and by two processes: the set is settled, its message has one
-// id, and the first to store it wins. Only the process that has just settled the
-// set starts the workflow itself: of a message that was stored before, the outbox
-// knows whether it is to be started at all.
-func (in *Ingress) join(ctx context.Context, set message.SMPPPartSet, settled bool) error {
-	if len(set.Parts) == 0 {
+// id, and the first to store it wins and tells of it. Of a message that was stored
+// before, the outbox knows whether it is to be started at all.
+func (in *Ingress) join(ctx context.Context, set message.SMPPPartSet) error {
+	switch {
+	case len(set.Parts) == 0:
 		return nil
+	case set.Repeats != (message.ID{}):
+		_, err := in.Journal.RepeatParts(ctx, set) // the sweep ends it
+		return err
 	}
 	began := in.Now()
 	s := in.Snapshot()
@@ -133,11 +138,17 @@ func (in *Ingress) join(ctx context.Context, set message.SMPPPartSet, settled bo
 			a.More = append(a.More, p.Origin)
 		}
 	}
+	if m.Status.Final() { // no workflow will tell the customer: the sweep does
+		var err error
+		if a.Notifications, err = notification.Of(s, m, began, false); err != nil {
+			return err
+		}
+	}
 	accepted, err := in.Journal.Accept(ctx, a)
 	if err != nil {
 		return err
 	}
-	if settled {
+	if !accepted.Repeated {
 		if d.Error == nil {
 			in.backlog.joined(m.AccountID)
 		}
@@ -166,7 +177,7 @@ func (in *Ingress) joined(s *snapshot.Snapshot, set message.SMPPPartSet) (*messa
 	}
 	body, kept, err := textOf(set)
 	r := Request{ID: set.MessageID, AccountID: set.Parts[0].AccountID, Edge: kept.Edge, From: kept.From, To: kept.To, Body: body, Encoding: kept.Encoding, Class: kept.Class,
-		Validity: kept.Validity, SendAt: kept.SendAt, ClientReference: kept.Reference, TraceParent: kept.TraceParent}
+		Validity: kept.Validity, SendAt: ahead(kept.SendAt, at), ClientReference: kept.Reference, TraceParent: kept.TraceParent}
 	var m *message.Message
 	if err == nil {
 		m, err = in.read(s, r, at)
@@ -175,6 +186,15 @@ func (in *Ingress) joined(s *snapshot.Snapshot, set message.SMPPPartSet) (*messa
 		return ended(s, r, set, message.AsError(err), at), policy.Decision{Error: message.AsError(err)}
 	}
 	return m, in.decide(s, r, m)
+}
+
+// ahead is a send time that still lies ahead: zero when it has come while the
+// message waited for its parts. It was judged when its part came.
+func ahead(sendAt, now time.Time) time.Time {
+	if !sendAt.After(now) {
+		return time.Time{}
+	}
+	return sendAt
 }
 
 // textOf puts the text of a set together. Characters may lie across two parts, so
@@ -230,12 +250,13 @@ func ended(s *snapshot.Snapshot, r Request, set message.SMPPPartSet, e *message.
 }
 
 // parts makes messages of the sets that are due: those whose process has died
-// between the last part and the message, and those that stayed incomplete.
+// between the last part and the message, those that stayed incomplete, and those
+// that came again.
 func (s *sweeper) parts(ctx context.Context) error {
-	due, err := s.in.Journal.PartsDue(ctx, joinAge, missingAge, startBatch)
-	errs := []error{err}
+	due, err := s.in.Journal.PartsDue(ctx, joinAge, message.SMPPPartWait, startBatch)
+	errs := []error{err, s.in.Journal.ForgetJoined(ctx, forgetBatch)}
 	for _, set := range due {
-		if err := s.in.join(ctx, set, false); err != nil {
+		if err := s.in.join(ctx, set); err != nil {
 			errs = append(errs, err)
 			if ctx.Err() != nil {
 				break

@@ -2,8 +2,10 @@ package ingress_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -201,6 +203,206 @@ func TestMissingPart(t *testing.T) {
 	})
 }
 
+// A part that comes again after its set was joined leads to the same message.
+func TestRepeatedParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		b.Start(t.Context())
+		defer b.Stop()
+		ids := []string{b.take(t, b.part(1, 1, 2, "one ")), b.take(t, b.part(1, 2, 2, "two"))}
+		ids = append(ids, b.take(t, b.part(1, 2, 2, "two")))                                     // one of them
+		pass(70 * time.Second)                                                                   // alone it waits for the rest
+		ids = append(ids, b.take(t, b.part(1, 1, 2, "one ")), b.take(t, b.part(1, 2, 2, "two"))) // all
+		next := []string{b.take(t, b.part(1, 1, 2, "one ")), b.take(t, b.part(1, 2, 2, "more"))} // a message that begins alike
+		alone := b.take(t, b.part(3, 1, 2, "alone"))
+		pass(80 * time.Second)
+		b.Stop()
+		all := b.journal.all()
+		texts := map[string]message.Acceptance{}
+		for _, a := range all {
+			texts[a.Message.Body] = a
+		}
+		if len(all) != 3 || len(b.journal.parts) != 0 || texts["one more"].Message == nil || texts["one two"].Message == nil {
+			t.Fatalf("%d messages, %d parts left", len(all), len(b.journal.parts))
+		}
+		if got := answers(texts["one two"]); !slices.Equal(sorted(got), sorted(ids)) {
+			t.Errorf("known as %v, answered %v", got, ids)
+		}
+		if got := answers(texts["one more"]); !slices.Equal(got, next) {
+			t.Errorf("known as %v, answered %v", got, next)
+		}
+		if m := texts["alone"].Message; m == nil || m.Status != message.StatusFailed || answers(texts["alone"])[0] != alone {
+			t.Errorf("%+v", m)
+		}
+		if b.journal.forgot == 0 {
+			t.Error("nothing is ever forgotten")
+		}
+	})
+}
+
+func sorted(ids []string) []string { return slices.Sorted(slices.Values(ids)) }
+
+// What repeats a message never ends up in the next one of the same reference, as
+// long as that comes whole.
+func TestRepeatedPartStaysOutOfTheNextMessage(t *testing.T) {
+	b := setup(t)
+	for n, octets := range []string{"a1 ", "a2 ", "a3"} {
+		b.take(t, b.part(1, n+1, 3, octets))
+	}
+	b.take(t, b.part(1, 3, 3, "a3"))
+	for n, octets := range []string{"b1 ", "b2 ", "b3"} {
+		b.take(t, b.part(1, n+1, 3, octets))
+	}
+	if all := b.journal.all(); len(all) != 2 || all[1].Message.Body != "b1 b2 b3" {
+		t.Errorf("%+v", all)
+	}
+}
+
+// Whoever stores the message tells of it and starts it, also when that is the
+// sweeper.
+func TestSweptPartsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		var mu sync.Mutex
+		var seen []string
+		b.Metrics.Accepted = func(edge string, _ time.Duration) { mu.Lock(); defer mu.Unlock(); seen = append(seen, edge) }
+		b.Metrics.Status = func(_ *message.Message, s message.Status, r message.Reason) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen = append(seen, string(s)+" "+string(r))
+		}
+		died := false
+		b.journal.fault = func(step string) (error, error) {
+			if step == "accept" && !died {
+				died = true
+				return errAway, nil
+			}
+			return nil, nil
+		}
+		b.take(t, b.part(1, 1, 2, "one "))
+		b.take(t, b.part(1, 2, 2, "two")) // not joined
+		b.take(t, b.part(2, 1, 2, "alone"))
+		if len(seen) != 0 {
+			t.Fatalf("told %q of messages that are not there", seen)
+		}
+		b.Start(t.Context())
+		pass(70 * time.Second)
+		b.Stop()
+		want := []string{"smpp", "accepted ", "smpp", "failed missing_part"}
+		if !slices.Equal(seen, want) {
+			t.Errorf("told %q, want %q", seen, want)
+		}
+		if all := b.journal.all(); len(all) != 2 || b.server.begun[all[0].Message.ID] != 1 {
+			t.Errorf("%d messages, starts %v", len(all), b.server.begun)
+		}
+	})
+}
+
+// A message that was stored before is neither told of nor started again.
+func TestJoinedTwiceIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		told := 0
+		b.Metrics.Accepted = func(string, time.Duration) { told++ }
+		left := 2
+		b.journal.fault = func(step string) (error, error) {
+			if step == "mark" && left > 0 {
+				left--
+				return errAway, nil
+			}
+			return nil, nil
+		}
+		b.take(t, b.part(1, 1, 2, "one "))
+		b.take(t, b.part(1, 2, 2, "two"))
+		b.Start(t.Context())
+		pass(30 * time.Second)
+		b.Stop()
+		if left != 0 || told != 1 || len(b.journal.parts) != 0 || len(b.journal.all()) != 1 {
+			t.Errorf("told %d times, %d parts left", told, len(b.journal.parts))
+		}
+	})
+}
+
+// The customer's webhooks hear of a message that ends when its parts are put
+// together, as of any other end; of one that goes on its workflow tells.
+func TestPartsThatEndAreNotified(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		b.config.Endpoints = map[message.ID][]snapshot.Endpoint{b.account.ID: {
+			{ID: message.NewID(), URL: "https://shop.example/failed", EventTypes: []string{"message.failed"}},
+			{ID: message.NewID(), URL: "https://shop.example/all"},
+		}}
+		b.Start(t.Context())
+		b.take(t, b.part(1, 1, 2, "alone"))
+		bad := b.part(2, 2, 2, "\xE9")
+		b.take(t, b.part(2, 1, 2, "refused "))
+		b.take(t, bad)
+		b.take(t, b.part(3, 1, 2, "goes "))
+		b.take(t, b.part(3, 2, 2, "on"))
+		pass(70 * time.Second)
+		b.Stop()
+		got := map[string][]string{}
+		for _, a := range b.journal.all() {
+			urls := []string{}
+			for _, n := range a.Notifications {
+				urls = append(urls, n.Type+" "+n.URL)
+				if !strings.Contains(n.Payload, message.SequencePlaceholder) || !strings.Contains(n.Payload, a.Message.ID.String()) {
+					t.Errorf("%s", n.Payload)
+				}
+			}
+			got[string(a.Message.Status)] = urls
+		}
+		want := map[string][]string{
+			"failed":   {"message.failed https://shop.example/failed", "message.failed https://shop.example/all"},
+			"rejected": {"message.rejected https://shop.example/all"},
+			"accepted": {},
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	})
+}
+
+// What nobody has swept for long is no part of a message that comes now.
+func TestLeftoversStayApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		old := b.take(t, b.part(1, 1, 2, "old "))
+		pass(time.Hour) // all sweepers are down
+		b.take(t, b.part(1, 2, 2, "new"))
+		if all := b.journal.all(); len(all) != 0 {
+			t.Fatalf("joined to %q", all[0].Message.Body)
+		}
+		b.take(t, b.part(1, 1, 2, "brand "))
+		b.Start(t.Context())
+		pass(10 * time.Second)
+		b.Stop()
+		all := b.journal.all()
+		if len(all) != 2 || all[0].Message.Body != "brand new" || all[1].Message.Status != message.StatusFailed || answers(all[1])[0] != old {
+			t.Errorf("%d messages: %+v", len(all), all)
+		}
+	})
+}
+
+// A send time that comes while the message waits for its parts is no mistake.
+func TestScheduleComesWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		for n := range 3 {
+			p := b.part(1, n+1, 3, "x")
+			if n == 0 {
+				p.Request.SendAt = time.Now().Add(10 * time.Second)
+			}
+			b.take(t, p)
+			pass(50 * time.Second)
+		}
+		all := b.journal.all()
+		if len(all) != 1 || all[0].Message.Status != message.StatusAccepted || !all[0].Message.SendAt.IsZero() {
+			t.Errorf("%+v", all)
+		}
+	})
+}
+
 // cut is a text in parts, with the set that they make.
 type cut struct {
 	text   string
@@ -246,9 +448,9 @@ func drawCut(rt *rapid.T, label string) cut {
 	return c
 }
 
-// Sets whose parts come in any order, some twice, mixed with each other, and with
-// a death at any step: each becomes one message with its text, and every id that
-// was answered belongs to one message.
+// Sets whose parts come in any order, some again and again, mixed with each other,
+// and with a death at any step: each becomes one message with its text, nothing
+// fails, and every id that was answered belongs to one message.
 func TestPartsProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		cuts := make([]cut, rapid.IntRange(1, 3).Draw(rt, "sets"))
@@ -261,9 +463,9 @@ func TestPartsProperty(t *testing.T) {
 			}
 		}
 		order = rapid.Permutation(order).Draw(rt, "order")
-		if rapid.Bool().Draw(rt, "a duplicate") { // one, for two may be a whole message of their own
-			at := rapid.IntRange(0, len(order)-1).Draw(rt, "of")
-			order = slices.Insert(order, rapid.IntRange(0, at).Draw(rt, "before"), order[at])
+		for range rapid.IntRange(0, len(order)).Draw(rt, "repetitions") {
+			of := order[rapid.IntRange(0, len(order)-1).Draw(rt, "of")]
+			order = slices.Insert(order, rapid.IntRange(0, len(order)).Draw(rt, "before"), of)
 		}
 		step := rapid.SampledFrom([]string{"none", "add", "accept", "mark"}).Draw(rt, "dies at")
 		dieAt, after := rapid.IntRange(1, 2*len(order)).Draw(rt, "time"), rapid.Bool().Draw(rt, "after it was done")
@@ -291,7 +493,7 @@ func TestPartsProperty(t *testing.T) {
 					part.Request.Encoding = message.EncodingUCS2
 				}
 				out, err := b.Part(t.Context(), part)
-				if err != nil && !after { // nothing was stored: the ESME submits it again
+				if err != nil { // stored or not: the ESME submits it again
 					out, err = b.Part(t.Context(), part)
 				}
 				if err == nil {
@@ -300,7 +502,7 @@ func TestPartsProperty(t *testing.T) {
 				pass(time.Millisecond)
 			}
 			b.Start(t.Context())
-			pass(70 * time.Second)
+			pass(80 * time.Second)
 			b.Stop()
 			wrong = b.judge(cuts, answered)
 		})
@@ -330,7 +532,6 @@ func (b *bundle) judge(cuts []cut, answered map[string]bool) string {
 			if b.server.begun[a.Message.ID] == 0 {
 				return "an accepted message was not started"
 			}
-		case message.StatusFailed: // a duplicate that came when its set was joined
 		default:
 			return fmt.Sprintf("%s: %v", a.Message.Status, a.Message.Error)
 		}

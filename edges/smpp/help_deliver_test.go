@@ -15,6 +15,7 @@ import (
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/telemetry/logtest"
 )
 
 // deliverRow is a delivery as the journal has it.
@@ -268,37 +269,13 @@ func (j *deliverJournal) settledLocked(id message.ID, how string) *deliverRow {
 	return nil
 }
 
-// deliverLog collects log lines.
-type deliverLog struct {
-	slog.Handler
-	mu    sync.Mutex
-	lines []string
-}
-
-func (l *deliverLog) Enabled(context.Context, slog.Level) bool { return true }
-func (l *deliverLog) WithAttrs([]slog.Attr) slog.Handler       { return l }
-func (l *deliverLog) Handle(_ context.Context, r slog.Record) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	line := r.Level.String() + " " + r.Message
-	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
-	l.lines = append(l.lines, line)
-	return nil
-}
-
-func (l *deliverLog) all() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.lines)
-}
-
 // deliverStage is a server of which only the deliverer works, its journal and
 // its peers.
 type deliverStage struct {
 	t       testing.TB
 	server  *Server
 	journal *deliverJournal
-	log     *deliverLog
+	log     *logtest.Log
 	// pair connects a peer; nil: by a loopback socket.
 	pair  func(testing.TB) (net.Conn, net.Conn)
 	sides sync.WaitGroup
@@ -312,7 +289,7 @@ type deliverStage struct {
 // deliverPlay starts a deliverer that ends with the test.
 func deliverPlay(t testing.TB, pair func(testing.TB) (net.Conn, net.Conn)) *deliverStage {
 	t.Helper()
-	s := &deliverStage{t: t, journal: &deliverJournal{}, log: &deliverLog{}, pair: pair, delivered: map[string]int{}}
+	s := &deliverStage{t: t, journal: &deliverJournal{}, log: &logtest.Log{}, pair: pair, delivered: map[string]int{}}
 	if pair == nil {
 		s.pair = deliverSockets
 	}

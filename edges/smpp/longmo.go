@@ -44,26 +44,12 @@ func inboundSM(m *message.Message, c *snapshot.SMPPCredential, legacy bool) ([]*
 	out := make([]*smpp.DeliverSM, len(parts))
 	for i, part := range parts {
 		o.Text, o.Part, o.Parts = part, i+1, len(parts)
-		out[i] = &smpp.DeliverSM{Message: smpp.Message{Source: wireAddress(m.From), Dest: wireAddress(m.To)}}
+		out[i] = &smpp.DeliverSM{Message: smpp.Message{Source: smpp.AddressOf(m.From), Dest: smpp.AddressOf(m.To)}}
 		if err := out[i].SetText(o); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
-}
-
-// wireAddress is an address with the usual type of number and numbering plan
-// (SMPP 3.4 §5.2.5, §5.2.6).
-func wireAddress(a message.Address) smpp.Address {
-	switch a.Kind() {
-	case message.E164:
-		return smpp.Address{TON: 1, NPI: 1, Text: a.Digits()}
-	case message.Alphanumeric:
-		return smpp.Address{TON: 5, NPI: 0, Text: string(a)}
-	case message.ShortCode:
-		return smpp.Address{TON: 3, NPI: 0, Text: string(a)}
-	}
-	return smpp.Address{}
 }
 
 // inboundReference is the concatenation reference of a message: drawn from the

@@ -57,7 +57,7 @@ func receiptSM(d *message.SMPPDelivery, c *snapshot.SMPPCredential, legacy bool)
 // came by data_sm and is too long for a deliver_sm.
 func asWritten(a message.SMPPAddress, ours message.Address) smpp.Address {
 	if len(a.Text) > maxAddress {
-		return wireAddress(ours)
+		return smpp.AddressOf(ours)
 	}
 	return smpp.Address{TON: a.TON, NPI: a.NPI, Text: a.Text}
 }

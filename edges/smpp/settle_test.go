@@ -86,8 +86,8 @@ func TestJournalAway(t *testing.T) {
 		if n := s.journal.failures(); n < 25 || n > 30 {
 			t.Errorf("asked %d times in two minutes", n)
 		}
-		if n := len(s.log.all()); n < 10 || n > 12 {
-			t.Errorf("%d lines in two minutes: %q", n, s.log.all())
+		if n := len(s.log.Lines()); n < 10 || n > 12 {
+			t.Errorf("%d lines in two minutes: %q", n, s.log.Lines())
 		}
 		s.journal.setRefuse(nil)
 		s.journal.tried(r, 1)
@@ -114,7 +114,7 @@ func TestClaimWithOneUnreadable(t *testing.T) {
 		if took := time.Since(start); took > 5*claimPace {
 			t.Errorf("the others took %v", took)
 		}
-		if lines := s.log.all(); len(lines) != 1 || !strings.Contains(lines[0], errDeliverJournal.Error()) {
+		if lines := s.log.Lines(); len(lines) != 1 || !strings.Contains(lines[0], errDeliverJournal.Error()) {
 			t.Errorf("logged %q", lines)
 		}
 		s.journal.edit(func(j *deliverJournal) { j.unreadable = message.ID{} })
@@ -332,7 +332,7 @@ func TestStop(t *testing.T) {
 					t.Errorf("recorded %+v", r.tries)
 				}
 			}
-			if lines := s.log.all(); !strings.Contains(lines[len(lines)-1], "left to lapse count=") {
+			if lines := s.log.Lines(); !strings.Contains(lines[len(lines)-1], "left to lapse count=") {
 				t.Errorf("logged %q", lines)
 			}
 		}},

@@ -141,6 +141,10 @@ type Acceptance struct {
 	// Owed says that the origins were answered before the message was decided on,
 	// so that they are owed receipts even when it is refused or has failed.
 	Owed bool
+	// Notifications are what the customer's webhooks are told of a message that ends
+	// as it is stored, with SequencePlaceholder for the number of its event. Owed
+	// must be set.
+	Notifications []Notification
 	// Idempotency, when the request had a key.
 	Idempotency *Idempotency
 	// Hold puts the message into the order of its conversation: how long it may hold
@@ -167,6 +171,9 @@ type Accepted struct {
 	// Waits says that earlier messages of its conversation are before it: its
 	// workflow is not to be started until its turn has come.
 	Waits bool
+	// Repeated: the message itself was there already, as whoever stored it has
+	// decided.
+	Repeated bool
 }
 
 // Backlog is how many messages of an account are on their way out.

@@ -111,6 +111,10 @@ type SMPPDelivered struct {
 	Error  string // why there was none; empty: there was an answer
 }
 
+// SMPPPartWait is how long after its newest part a set may stay incomplete
+// (api.md §8).
+const SMPPPartWait = 60 * time.Second
+
 // SMPPPart is one submit of a message that an ESME has cut itself. It has been
 // answered with an id of its own.
 type SMPPPart struct {
@@ -134,7 +138,10 @@ type SMPPPart struct {
 // one number the newest first. Which they are is settled for good.
 type SMPPPartSet struct {
 	MessageID ID // of the first part
-	Parts     []SMPPPart
+	// Repeats is the message that was made of the same parts a short while before:
+	// the answers of these lead to it. Zero: the parts are a message of their own.
+	Repeats ID
+	Parts   []SMPPPart
 }
 
 // Sort puts the parts in their order.

@@ -28,7 +28,7 @@ const maxAccepts = 256
 var (
 	insertAccepted      = insertMessages + selectFresh
 	insertAcceptedSMPP  = joined(insertMessages, insertOrigins, selectFresh)
-	insertAcceptedParts = joined(insertMessages, insertOrigins, insertOwed, selectFresh)
+	insertAcceptedParts = joined(insertMessages, insertOrigins, insertOwed, insertTold, selectFresh)
 )
 
 // joined makes one statement of clauses whose parameters each count from $1.
@@ -50,7 +50,7 @@ func joined(clauses ...string) string {
 var parameter = regexp.MustCompile(`\$[0-9]+`)
 
 const selectFresh = `
-select f.id, coalesce(l.waits, false)
+select f.id, exists (select from stored s where s.id = f.id), coalesce(l.waits, (select waits from backlog b where b.message_id = f.id), false)
 from fresh f
 left join lined_up l on l.message_id = f.id`
 
@@ -126,9 +126,15 @@ type acceptance struct {
 }
 
 type acceptOutcome struct {
-	fresh bool
-	waits bool // for its turn in its conversation
+	fresh bool // its key was not seen before
+	kept  kept
 	err   error
+}
+
+// kept is how a message is kept.
+type kept struct {
+	stored bool // by this; else it was there before
+	waits  bool // for its turn in its conversation
 }
 
 func newAcceptor(db *DB) *acceptor {
@@ -179,11 +185,11 @@ func (db *DB) Enter(in message.Acceptance) (wait func(ctx context.Context) (mess
 func (db *DB) accepted(ctx context.Context, item *acceptance) (message.Accepted, error) {
 	select {
 	case out := <-item.done:
-		if out.err == nil && out.fresh {
+		if out.err == nil && out.kept.stored {
 			db.remember(item.Message)
 		}
 		if out.err != nil || out.fresh {
-			return message.Accepted{Waits: out.waits}, out.err
+			return message.Accepted{Waits: out.kept.waits, Repeated: out.fresh && !out.kept.stored}, out.err
 		}
 	case <-ctx.Done():
 		return message.Accepted{}, ctx.Err()
@@ -239,15 +245,14 @@ func (a *acceptor) commit(group []*acceptance) {
 	}
 }
 
-// finish tells the caller. fresh has the messages whose key is fresh, and
-// whether they wait for their turn.
-func (item *acceptance) finish(fresh map[message.ID]bool, err error) {
+// finish tells the caller. All has the messages whose key is fresh.
+func (item *acceptance) finish(all map[message.ID]kept, err error) {
 	if err != nil {
 		item.done <- acceptOutcome{err: acceptError(err)}
 		return
 	}
-	waits, ok := fresh[item.Message.ID]
-	item.done <- acceptOutcome{fresh: ok, waits: waits}
+	kept, fresh := all[item.Message.ID]
+	item.done <- acceptOutcome{fresh: fresh, kept: kept}
 }
 
 // acceptError gives the reason for a failed commit.
@@ -263,7 +268,9 @@ func acceptError(err error) error {
 	return message.Because(message.ReasonUnavailable, err, "the journal went away before it confirmed; repeat with the same Idempotency-Key")
 }
 
-func (a *acceptor) insert(group []*acceptance) (map[message.ID]bool, error) {
+// insert writes a group and gives the messages whose key is fresh, or that have
+// none: how each is kept.
+func (a *acceptor) insert(group []*acceptance) (map[message.ID]kept, error) {
 	// Each caller's own deadline ends its own waiting only.
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
@@ -271,18 +278,18 @@ func (a *acceptor) insert(group []*acceptance) (map[message.ID]bool, error) {
 	if owed, refused := answersOwed(group); len(owed) > 0 {
 		sql, args = insertAcceptedSMPP, append(args, originColumns(owed)...)
 		if refused {
-			sql, args = insertAcceptedParts, append(args, wishes(message.DeliverReceipt, message.StatusFailed), int16(registeredMask))
+			sql, args = insertAcceptedParts, append(append(args, wishes(message.DeliverReceipt, message.StatusFailed), int16(registeredMask)), toldColumns(group)...)
 		}
 	}
 	rows, err := a.db.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("journal: accept: %w", err)
 	}
-	fresh := make(map[message.ID]bool, len(group))
+	fresh := make(map[message.ID]kept, len(group))
 	var id message.ID
-	var waits bool
-	if _, err := pgx.ForEachRow(rows, []any{&id, &waits}, func() error {
-		fresh[id] = waits
+	var k kept
+	if _, err := pgx.ForEachRow(rows, []any{&id, &k.stored, &k.waits}, func() error {
+		fresh[id] = k
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("journal: accept: %w", err)

@@ -101,6 +101,7 @@ type DB struct {
 
 	envelopes *recent[*message.Message]
 	untried   *recent[untried] // notifications of which no try was made
+	parts     turns            // of AddPart
 }
 
 // Open connects and checks that the schema is complete. The caller closes the
@@ -129,7 +130,7 @@ func Open(ctx context.Context, c Config, sealer Sealer) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{pool: pool, sealer: sealer, groups: newGroups(pool, journalLanes),
-		envelopes: newRecent[*message.Message](recentSize), untried: newRecent[untried](recentSize)}
+		envelopes: newRecent[*message.Message](recentSize), untried: newRecent[untried](recentSize), parts: make(turns, partTurns)}
 	db.accept = newAcceptor(db)
 	return db, nil
 }

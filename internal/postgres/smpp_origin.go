@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -47,6 +48,50 @@ const insertOwed = `, owed as (
   where f.status in ('rejected', 'failed') and g.registered & $2::smallint = any($1::smallint[])
   on conflict do nothing
 )`
+
+// insertTold is the clause of an acceptance that writes what the customers'
+// webhooks are told of the same messages. Their first event is their end. Nobody
+// works on them, so they are overdue from the start: the next sweep takes them.
+const insertTold = `, given_told as (
+  select *
+  from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[])
+  as g(id, message_id, event_id, endpoint_id, type, url, failover_url, payload)
+), told as (
+  insert into webhook_deliveries (id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload)
+  select g.id, g.event_id, f.account_id, g.endpoint_id, g.message_id, g.type, g.url, g.failover_url, g.payload
+  from given_told g
+  join fresh f on f.id = g.message_id
+  join stored s on s.id = g.message_id
+  on conflict do nothing
+  returning id
+), told_due as (
+  insert into webhooks_due (delivery_id, due_at)
+  select id, now() - interval '1 hour'
+  from told
+  on conflict do nothing
+)`
+
+func toldColumns(group []*acceptance) []any {
+	var list []message.Notification
+	for _, i := range group {
+		for _, n := range i.Notifications {
+			n.MessageID = i.Message.ID
+			n.Payload = strings.ReplaceAll(n.Payload, message.SequencePlaceholder, `"sequence":1`)
+			list = append(list, n)
+		}
+	}
+	texts := func(of func(message.Notification) string) []string { return pick(list, of) }
+	return []any{
+		pick(list, func(n message.Notification) message.ID { return n.ID }),
+		pick(list, func(n message.Notification) message.ID { return n.MessageID }),
+		pick(list, func(n message.Notification) message.ID { return n.EventID }),
+		pick(list, func(n message.Notification) *message.ID { return idOrNull(n.EndpointID) }),
+		texts(func(n message.Notification) string { return n.Type }),
+		texts(func(n message.Notification) string { return n.URL }),
+		texts(func(n message.Notification) string { return n.FailoverURL }),
+		texts(func(n message.Notification) string { return n.Payload }),
+	}
+}
 
 // answer is an origin with the message that it belongs to.
 type answer struct {

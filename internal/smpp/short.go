@@ -1,10 +1,36 @@
 package smpp
 
+import "github.com/postrider/postrider/internal/message"
+
 // Address is an address with its type of number and numbering plan (SMPP 3.4
 // §5.2.5, §5.2.6). Text has 20 octets at most, 64 in data_sm.
 type Address struct {
 	TON, NPI byte
 	Text     string
+}
+
+// The types of number and numbering plans that AddressOf writes (SMPP 3.4 §5.2.5,
+// §5.2.6).
+const (
+	tonInternational = 1
+	tonNetwork       = 3
+	tonAlphanumeric  = 5
+	npiE164          = 1
+)
+
+// AddressOf is one of our addresses with the type of number and the numbering plan
+// that peers usually want: a short code is a number of the network. The zero
+// Address when it is of no known kind.
+func AddressOf(a message.Address) Address {
+	switch a.Kind() {
+	case message.E164:
+		return Address{TON: tonInternational, NPI: npiE164, Text: a.Digits()}
+	case message.Alphanumeric:
+		return Address{TON: tonAlphanumeric, Text: string(a)}
+	case message.ShortCode:
+		return Address{TON: tonNetwork, Text: string(a)}
+	}
+	return Address{}
 }
 
 func (r *reader) address(field string, size int, tooLong Status) Address {

@@ -106,7 +106,7 @@ func TestWrongPasswordIsTriedSlowlyAndTold(t *testing.T) {
 			}
 		}
 		errorLines := 0
-		for _, line := range st.log.all() {
+		for _, line := range st.log.Lines() {
 			if strings.HasPrefix(line, "ERROR") {
 				errorLines++
 			}
@@ -115,7 +115,7 @@ func TestWrongPasswordIsTriedSlowlyAndTold(t *testing.T) {
 			}
 		}
 		if errorLines != 1 {
-			t.Errorf("%d errors logged: %q", errorLines, st.log.all())
+			t.Errorf("%d errors logged: %q", errorLines, st.log.Lines())
 		}
 	})
 }

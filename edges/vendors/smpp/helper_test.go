@@ -14,6 +14,7 @@ import (
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/telemetry/logtest"
 )
 
 var _ vendors.Link = (*Link)(nil)
@@ -56,30 +57,6 @@ func (s *sink) message(_ context.Context, m vendors.InboundMessage) error {
 	}
 	s.inbound <- m
 	return nil
-}
-
-// logged collects log records of one level and above.
-type logged struct {
-	slog.Handler
-	mu    sync.Mutex
-	lines []string
-}
-
-func (l *logged) Enabled(context.Context, slog.Level) bool { return true }
-func (l *logged) WithAttrs([]slog.Attr) slog.Handler       { return l }
-func (l *logged) Handle(_ context.Context, r slog.Record) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	line := r.Level.String() + " " + r.Message
-	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
-	l.lines = append(l.lines, line)
-	return nil
-}
-
-func (l *logged) all() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([]string(nil), l.lines...)
 }
 
 // pipes is a listener in memory: with it, synctest's clock rules both ends.
@@ -127,7 +104,7 @@ type stage struct {
 	smsc *vendortest.SMSC
 	link *Link
 	sink *sink
-	log  *logged
+	log  *logtest.Log
 }
 
 // play starts an SMSC and a link to it over a real socket; edit changes the
@@ -161,7 +138,7 @@ func playInMemory(t testing.TB, cfg vendortest.Config, edit func(*Config)) *stag
 
 func join(t testing.TB, smsc *vendortest.SMSC, edit func(*Config)) *stage {
 	t.Helper()
-	st := &stage{t: t, smsc: smsc, sink: newSink(), log: &logged{}}
+	st := &stage{t: t, smsc: smsc, sink: newSink(), log: &logtest.Log{}}
 	t.Cleanup(smsc.Close)
 	cfg := Config{Vendor: row(), OnReceipt: st.sink.receipt, OnInbound: st.sink.message, Log: slog.New(st.log)}
 	edit(&cfg)

@@ -48,7 +48,7 @@ func (l *Link) Submit(ctx context.Context, s message.Submission) (message.Submit
 // encode makes the PDU. Its errors are final for this vendor and message.
 func (l *Link) encode(s message.Submission) (*smpp.SubmitSM, error) {
 	pdu := &smpp.SubmitSM{Message: smpp.Message{
-		Source: address(s.From), Dest: address(s.To), RegisteredDelivery: registeredDelivery,
+		Source: smpp.AddressOf(s.From), Dest: smpp.AddressOf(s.To), RegisteredDelivery: registeredDelivery,
 	}}
 	if !s.ExpiresAt.IsZero() {
 		left := time.Until(s.ExpiresAt)
@@ -65,19 +65,6 @@ func (l *Link) encode(s message.Submission) (*smpp.SubmitSM, error) {
 		return nil, &message.SubmitError{Reason: message.ReasonEncodingMismatch, Detail: "the part does not fit the vendor's encoding", Err: err}
 	}
 	return pdu, nil
-}
-
-// address is an address with the usual type of number and numbering plan.
-func address(a message.Address) smpp.Address {
-	switch a.Kind() {
-	case message.E164:
-		return smpp.Address{TON: 1, NPI: 1, Text: a.Digits()}
-	case message.Alphanumeric:
-		return smpp.Address{TON: 5, NPI: 0, Text: string(a)}
-	case message.ShortCode:
-		return smpp.Address{TON: 3, NPI: 0, Text: string(a)}
-	}
-	return smpp.Address{}
 }
 
 // reserve waits for a place in a window and takes it on the emptiest bind.
