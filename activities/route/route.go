@@ -117,7 +117,7 @@ func graceOf(v *snapshot.Vendor) time.Duration {
 }
 
 func (a *Activities) noRoute(ctx context.Context, m *message.Message) (Result, error) {
-	why := message.Refuse(message.ReasonNoRoute, "no active route and vendor match this sender and recipient")
+	why := policy.NoCandidate(a.Snapshot(), m)
 	told, err := activities.Tell(ctx, a.Journal, a.Snapshot(), *m,
 		message.Change{To: message.StatusRejected, Error: why, Started: true, Revision: &m.Revision}, nil, a.Now(), false)
 	if told.Revised {

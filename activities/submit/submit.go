@@ -248,7 +248,13 @@ func reference(m *message.Message) uint16 {
 
 // texts splits the message as it was split when it was accepted.
 func texts(m *message.Message) ([]string, error) {
-	parts, err := text.Split(m.Body, m.Encoding, false)
+	var parts []string
+	var err error
+	if m.Encoding == message.EncodingBinary {
+		parts, err = text.SplitOctets(m.Body, m.DataCoding, m.Header, false)
+	} else {
+		parts, err = text.Split(m.Body, m.Encoding, false)
+	}
 	if err != nil {
 		return nil, message.Because(message.ReasonEncodingMismatch, err, "the stored text does not fit its encoding")
 	}

@@ -54,7 +54,8 @@ func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
 			w.resent = true
 		}
 		w.todo = append(w.todo, message.Submission{MessageID: w.m.ID, Part: p.Number, Parts: len(parts), Attempt: p.Attempt + 1,
-			From: w.m.From, To: w.m.To, Encoding: w.m.Encoding, Text: texts[i], Reference: reference(w.m), ExpiresAt: w.m.ExpiresAt, Class: w.m.Class})
+			From: w.m.From, To: w.m.To, Encoding: w.m.Encoding, Text: texts[i], DataCoding: w.m.DataCoding, Header: w.m.Header, TLVs: w.m.TLVs,
+			Reference: reference(w.m), ExpiresAt: w.m.ExpiresAt, Class: w.m.Class})
 	}
 	if len(w.lost) == 0 {
 		return nil

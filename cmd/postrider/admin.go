@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os/user"
 	"regexp"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/secret"
+	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
@@ -62,14 +64,43 @@ func (f *idFlag) Set(s string) (err error) {
 	return err
 }
 
+// hexFlag is numbers in hex, as SMPP's documents write them.
+type hexFlag []uint32
+
+func (f *hexFlag) String() string {
+	var list []string
+	for _, n := range *f {
+		list = append(list, fmt.Sprintf("%02X", n))
+	}
+	return strings.Join(list, ",")
+}
+func (f *hexFlag) Type() string { return "hex" }
+func (f *hexFlag) Set(s string) error {
+	var list []uint32
+	for word := range strings.SplitSeq(s, ",") {
+		n, err := strconv.ParseUint(strings.TrimPrefix(strings.TrimSpace(word), "0x"), 16, 32)
+		if err != nil {
+			return fmt.Errorf("%q is no number in hex", word)
+		}
+		list = append(list, uint32(n))
+	}
+	*f = list
+	return nil
+}
+
 func accountCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "account", Short: "Customers"}
 	var name, external string
 	var rate int
+	mismatch, optedOut := hexFlag{0x45}, hexFlag{0x0B}
 	create := &cobra.Command{Use: "create", Short: "Add a customer", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		if len(mismatch) != 1 || len(optedOut) != 1 {
+			return errors.New("--smpp-encoding-mismatch and --smpp-opted-out take one status each")
+		}
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
 			hook := secret.NewWebhookSecret().Reveal()
-			a := snapshot.Account{ID: message.NewID(), CompanyName: name, ExternalID: external, APIRateLimit: rate, WebhookSecret: hook}
+			a := snapshot.Account{ID: message.NewID(), CompanyName: name, ExternalID: external, APIRateLimit: rate, WebhookSecret: hook,
+				EncodingMismatchStatus: mismatch[0], OptedOutStatus: optedOut[0]}
 			if err := db.CreateAccount(cmd.Context(), shellActor(), a); err != nil {
 				return err
 			}
@@ -79,6 +110,8 @@ func accountCommand() *cobra.Command {
 	create.Flags().StringVar(&name, "name", "", "company name")
 	create.Flags().StringVar(&external, "external-id", "", "the customer's id in other systems")
 	create.Flags().IntVar(&rate, "rate", 10, "messages accepted a second")
+	create.Flags().Var(&mismatch, "smpp-encoding-mismatch", "command_status in hex for what cannot go in its encoding: 45 or 104")
+	create.Flags().Var(&optedOut, "smpp-opted-out", "command_status in hex for a recipient who has opted out: 0B or 45")
 	_ = create.MarkFlagRequired("name")
 	cmd.AddCommand(create)
 	for word, status := range map[string]snapshot.AccountStatus{"suspend": snapshot.AccountSuspended, "resume": snapshot.AccountActive, "close": snapshot.AccountClosed} {
@@ -199,8 +232,15 @@ func vendorCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "vendor", Short: "Upstream links"}
 	v := snapshot.Vendor{ProviderType: "smpp", Active: true, SupportsUnicode: true}
 	var password string
+	var pass hexFlag
 	add := &cobra.Command{Use: "add NAME", Short: "Add an SMPP vendor", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		v.ID, v.Name, v.Password = message.NewID(), args[0], password
+		for _, tag := range pass {
+			if tag > math.MaxUint16 || !smpp.Passable(smpp.Tag(tag)) {
+				return fmt.Errorf("--pass-tlvs: %04X may not be passed on", tag)
+			}
+			v.PassTLVs = append(v.PassTLVs, uint16(tag))
+		}
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
 			if err := db.CreateVendor(cmd.Context(), shellActor(), v); err != nil {
 				return err
@@ -222,6 +262,7 @@ func vendorCommand() *cobra.Command {
 	f.IntVar(&v.Priority, "priority", 100, "smaller is asked first")
 	f.StringVar(&v.IDFormat, "id-format", "same", "same, hex_to_dec or dec_to_hex")
 	f.StringVar(&v.LongMessage, "long-message", "udh", "udh, sar or payload")
+	f.Var(&pass, "pass-tlvs", "tags in hex of customers' optional parameters that it is given, such as 1403,020A")
 	f.BoolVar(&v.SupportsAlphanumeric, "alphanumeric", false, "takes alphanumeric senders")
 	_ = add.MarkFlagRequired("host")
 	cmd.AddCommand(add)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"hash/maphash"
@@ -71,8 +72,10 @@ type record struct {
 	source      string
 	sum         [sha256.Size]byte // of the text in UTF-8, or of the octets
 	text        string
-	octets      []byte // instead of text, when they are none
-	dropped     bool   // the text is not kept, see maxTextBytes
+	octets      []byte // instead of text, when they are none or stand behind a header
+	header      []byte // elements of the user data header beside concatenation
+	tlvs        smpp.TLVs
+	dropped     bool // the text is not kept, see maxTextBytes
 	coding      byte
 	parts       int
 	count       int
@@ -105,10 +108,18 @@ type partSet struct {
 
 type piece struct {
 	text   string
-	octets []byte // when they are no text
+	octets []byte    // when they are no text
+	header []byte    // as in record
+	tlvs   smpp.TLVs // those that a gateway may have passed on
 }
 
-func (p piece) size() int { return len(p.text) + len(p.octets) }
+func (p piece) size() int {
+	n := len(p.text) + len(p.octets) + len(p.header)
+	for i := range p.tlvs {
+		n += len(p.tlvs[i].Data)
+	}
+	return n
+}
 
 func newLedger(limit int) *ledger {
 	l := &ledger{limit: limit, seed: maphash.MakeSeed()}
@@ -132,9 +143,14 @@ func (l *ledger) reset() {
 // take records one short message and gives its own text.
 func (l *ledger) take(m *smpp.Message, c smpp.Content, alphabet string, now time.Time) string {
 	s, ok := text.Decode(m.DataCoding, alphabet, c.Octets)
-	p := piece{text: s}
-	if !ok {
-		p = piece{octets: append([]byte{}, c.Octets...)}
+	p := piece{text: s, header: c.Header}
+	if !ok || len(c.Header) > 0 {
+		p.text, p.octets = "", append([]byte{}, c.Octets...)
+	}
+	for _, v := range m.TLVs {
+		if smpp.Passable(v.Tag) {
+			p.tlvs.Add(v.Tag, bytes.Clone(v.Data))
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -210,7 +226,7 @@ func (l *ledger) completeLocked(d *destination, source string, p piece, coding b
 		r.dropped = true
 	} else {
 		l.textBytes += p.size()
-		r.text, r.octets = p.text, p.octets
+		r.text, r.octets, r.header, r.tlvs = p.text, p.octets, p.header, p.tlvs
 	}
 	l.messages[key] = r
 	d.messages = append(d.messages, r)
@@ -289,6 +305,7 @@ func (l *ledger) joinLocked(d *destination, source string, set *partSet, coding 
 	for _, p := range set.texts {
 		words.WriteString(p.text)
 		whole.octets = append(whole.octets, p.octets...)
+		whole.header, whole.tlvs = p.header, p.tlvs
 	}
 	whole.text = words.String()
 	l.dropTextsLocked(set)

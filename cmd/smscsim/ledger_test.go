@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
 )
 
@@ -199,4 +200,36 @@ func TestLedgerCountsExactly(t *testing.T) {
 			rt.Fatalf("text budget is %d", l.textBytes)
 		}
 	})
+}
+
+// What stands behind a header is kept to the octet, with header and parameters.
+func TestLedgerOctets(t *testing.T) {
+	l := newLedger(100)
+	one := sms("1", "")
+	one.DataCoding, one.ESMClass, one.ShortMessage = 4, smpp.ESMUDHI, []byte("\x06\x05\x04\x0B\x84\x23\xF0\x00\xff")
+	one.TLVs.Add(0x1403, []byte{1, 2})
+	one.TLVs.AddUint16(smpp.TagUserMessageReference, 7)
+	record1(t, l, one)
+	two := sms("2", "")
+	if err := two.SetText(smpp.Outgoing{Text: "\x00", Encoding: message.EncodingBinary, Coding: 0xF5, Part: 1, Parts: 2}); err != nil {
+		t.Fatal(err)
+	}
+	rest := sms("2", "")
+	if err := rest.SetText(smpp.Outgoing{Text: "\x01", Encoding: message.EncodingBinary, Coding: 0xF5, Part: 2, Parts: 2}); err != nil {
+		t.Fatal(err)
+	}
+	record1(t, l, rest, two)
+	got := l.shown("1")
+	if len(got) != 1 || got[0].Octets != "00ff" || got[0].Text != "" || got[0].Header != "05040b8423f0" || got[0].DataCoding != 4 || fmt.Sprint(got[0].TLVs) != "[{1403 0102}]" {
+		t.Errorf("%+v", got)
+	}
+	three := sms("3", "")
+	three.ESMClass, three.ShortMessage = smpp.ESMUDHI, []byte("\x03\x24\x01\x01a\x1b")
+	record1(t, l, three)
+	if got = l.shown("3"); len(got) != 1 || got[0].Octets != "611b" || got[0].Text != "" || got[0].Header != "240101" {
+		t.Errorf("%+v", got)
+	}
+	if got = l.shown("2"); len(got) != 1 || got[0].Octets != "0001" || got[0].Header != "" || got[0].DataCoding != 0xF5 || got[0].TLVs != nil {
+		t.Errorf("%+v", got)
+	}
 }

@@ -182,7 +182,7 @@ func fits(m *smpp.Message, c smpp.Content) bool {
 	if len(m.ShortMessage) == 0 {
 		return true
 	}
-	octets := m.DataCoding != 0 && m.DataCoding != 1 && m.DataCoding != 3 && m.DataCoding&0xFC != 0xF0
+	octets := m.DataCoding != 0 && m.DataCoding != 1 && m.DataCoding != 3 && m.DataCoding&0xFC != 0x10 && m.DataCoding&0xFC != 0xF0
 	room := smSeptets
 	if octets {
 		room = smOctets

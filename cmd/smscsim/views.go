@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"time"
 
@@ -30,12 +31,20 @@ type messageView struct {
 	SHA256     string           `json:"sha256"` // of the text in UTF-8
 	Encoding   message.Encoding `json:"encoding,omitempty"`
 	DataCoding byte             `json:"data_coding"`
-	Octets     string           `json:"octets,omitempty"` // in hex, of what is no text
+	Octets     string           `json:"octets,omitempty"` // in hex, of what is no text or stands behind a header
+	Header     string           `json:"header,omitempty"` // in hex, of the last part: what is not concatenation
+	TLVs       []tlvView        `json:"tlvs,omitempty"`   // of the last part
 	Dropped    bool             `json:"dropped,omitempty"`
 	Parts      int              `json:"parts"`
 	Count      int              `json:"count"`
 	FirstAt    time.Time        `json:"first_at"`
 	LastAt     time.Time        `json:"last_at"`
+}
+
+// tlvView is an optional parameter that is not about the text and its parts.
+type tlvView struct {
+	Tag   string `json:"tag"`   // four digits in hex
+	Value string `json:"value"` // in hex
 }
 
 // maxTextsShown bounds the texts of one row of GET /destinations.
@@ -89,8 +98,11 @@ func (l *ledger) shown(address string) []messageView {
 func (r *record) view() messageView {
 	v := messageView{
 		Source: r.source, Text: r.text, SHA256: hex.EncodeToString(r.sum[:]), DataCoding: r.coding,
-		Octets: hex.EncodeToString(r.octets), Dropped: r.dropped,
+		Octets: hex.EncodeToString(r.octets), Header: hex.EncodeToString(r.header), Dropped: r.dropped,
 		Parts: r.parts, Count: r.count, FirstAt: r.first, LastAt: r.last,
+	}
+	for _, p := range r.tlvs {
+		v.TLVs = append(v.TLVs, tlvView{Tag: fmt.Sprintf("%04X", uint16(p.Tag)), Value: hex.EncodeToString(p.Data)})
 	}
 	switch r.coding {
 	case smpp.CodingDefault:

@@ -534,7 +534,7 @@ func setup(t testing.TB) *bundle {
 		Accounts:  map[message.ID]*snapshot.Account{id: b.account},
 		Campaigns: map[message.ID]*snapshot.Campaign{campaign: {ID: campaign, AccountID: id, CampaignID: "C1", Status: snapshot.CampaignActive}},
 		Numbers:   map[message.Address]*snapshot.Number{number: {Number: number, AccountID: id, SMSEnabled: true, Campaign: campaign}},
-		Vendors:   map[message.ID]*snapshot.Vendor{vendor: {ID: vendor, Name: "acme", Active: true, SupportsUnicode: true}},
+		Vendors:   map[message.ID]*snapshot.Vendor{vendor: {ID: vendor, Name: "acme", ProviderType: "smpp", Active: true, SupportsUnicode: true}},
 		Routes:    []snapshot.Route{{ID: 1, VendorID: vendor, RatePerMsg: 4500}},
 	}
 	b.config.Index()

@@ -386,6 +386,10 @@ func setSender(s *snapshot.Snapshot, account *snapshot.Account, r Request, m *me
 }
 
 func (in *Ingress) setText(account *snapshot.Account, r Request, m *message.Message) error {
+	m.DataCoding, m.Header, m.TLVs = r.DataCoding, r.Header, r.TLVs
+	if r.Encoding == message.EncodingBinary || len(r.Header) > 0 {
+		return setOctets(account, r, m)
+	}
 	if r.Body == "" {
 		return field(message.Refuse(message.ReasonInvalidRequest, "body is required"), "body.body")
 	}
@@ -404,15 +408,7 @@ func (in *Ingress) setText(account *snapshot.Account, r Request, m *message.Mess
 	if err != nil {
 		return field(err, "body.body")
 	}
-	if len(layout.Parts) > account.MaxParts {
-		return field(message.Refuse(message.ReasonMessageTooLong, "the text makes %d parts, the account allows %d", len(layout.Parts), account.MaxParts), "body.body")
-	}
-	m.Body, m.Encoding, m.Segments = layout.Text, layout.Encoding, len(layout.Parts)
-	m.Parts = make([]message.Part, m.Segments)
-	for i := range m.Parts {
-		m.Parts[i].Number = i + 1
-	}
-	return nil
+	return setParts(account, m, layout.Text, layout.Encoding, len(layout.Parts))
 }
 
 func setPolicy(account *snapshot.Account, r Request, m *message.Message) error {

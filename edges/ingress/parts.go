@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,6 +51,9 @@ type partRequest struct {
 	From        string           `json:"from,omitempty"`
 	To          string           `json:"to"`
 	Encoding    message.Encoding `json:"encoding,omitempty"`
+	DataCoding  byte             `json:"data_coding,omitempty"`
+	Header      []byte           `json:"header,omitempty"`
+	TLVs        []message.TLV    `json:"tlvs,omitempty"`
 	Class       message.Class    `json:"class,omitempty"`
 	Validity    time.Duration    `json:"validity,omitempty"`
 	SendAt      time.Time        `json:"send_at,omitzero"`
@@ -84,8 +88,8 @@ func (in *Ingress) Part(ctx context.Context, p Part) (PartOutcome, error) {
 		first, err := in.repeated(ctx, r, err)
 		return PartOutcome{Replay: first}, err
 	}
-	kept, err := json.Marshal(partRequest{Edge: r.Edge, From: r.From, To: r.To, Encoding: r.Encoding, Class: r.Class, Validity: r.Validity,
-		SendAt: r.SendAt, Reference: r.ClientReference, TraceParent: r.TraceParent, Alphabet: p.Alphabet})
+	kept, err := json.Marshal(partRequest{Edge: r.Edge, From: r.From, To: r.To, Encoding: r.Encoding, DataCoding: r.DataCoding, Header: r.Header,
+		TLVs: r.TLVs, Class: r.Class, Validity: r.Validity, SendAt: r.SendAt, Reference: r.ClientReference, TraceParent: r.TraceParent, Alphabet: p.Alphabet})
 	if err != nil {
 		return PartOutcome{}, message.Because(message.ReasonInternal, err, "")
 	}
@@ -176,8 +180,8 @@ func (in *Ingress) joined(s *snapshot.Snapshot, set message.SMPPPartSet) (*messa
 		}
 	}
 	body, kept, err := textOf(set)
-	r := Request{ID: set.MessageID, AccountID: set.Parts[0].AccountID, Edge: kept.Edge, From: kept.From, To: kept.To, Body: body, Encoding: kept.Encoding, Class: kept.Class,
-		Validity: kept.Validity, SendAt: ahead(kept.SendAt, at), ClientReference: kept.Reference, TraceParent: kept.TraceParent}
+	r := Request{ID: set.MessageID, AccountID: set.Parts[0].AccountID, Edge: kept.Edge, From: kept.From, To: kept.To, Body: body, Encoding: kept.Encoding,
+		DataCoding: kept.DataCoding, Header: kept.Header, TLVs: kept.TLVs, Class: kept.Class, Validity: kept.Validity, SendAt: ahead(kept.SendAt, at), ClientReference: kept.Reference, TraceParent: kept.TraceParent}
 	var m *message.Message
 	if err == nil {
 		m, err = in.read(s, r, at)
@@ -197,20 +201,26 @@ func ahead(sendAt, now time.Time) time.Time {
 	return sendAt
 }
 
-// textOf puts the text of a set together. Characters may lie across two parts, so
-// the octets are joined first. What there is comes back beside an error too.
+// textOf puts the text of a set together, or its octets. Characters may lie across
+// two parts, so the octets are joined first. What there is comes back beside an
+// error too.
 func textOf(set message.SMPPPartSet) (body string, kept partRequest, err error) {
 	parts, whole := set.Text()
 	if e := json.Unmarshal(parts[0].Request, &kept); e != nil {
 		return "", kept, message.Because(message.ReasonInternal, e, "the submit's request cannot be read")
 	}
 	var octets []byte
-	same := true
+	same, sameHeader := true, true
 	for _, p := range parts {
 		octets = append(octets, p.Octets...)
 		same = same && p.Coding == parts[0].Coding
+		var other struct{ Header []byte }
+		sameHeader = sameHeader && json.Unmarshal(p.Request, &other) == nil && bytes.Equal(other.Header, kept.Header)
 	}
-	body, readable := text.DecodeStrict(parts[0].Coding, kept.Alphabet, octets)
+	body, readable := string(octets), true
+	if kept.Encoding != message.EncodingBinary {
+		body, readable = text.DecodeStrict(parts[0].Coding, kept.Alphabet, octets)
+	}
 	if !same { // octets of two alphabets are no text
 		body = ""
 	}
@@ -219,6 +229,8 @@ func textOf(set message.SMPPPartSet) (body string, kept partRequest, err error) 
 		err = message.Refuse(message.ReasonMissingPart, "%d of %d parts came", len(parts), parts[0].Total)
 	case !same:
 		err = message.Refuse(message.ReasonEncodingMismatch, "the parts differ in data_coding")
+	case !sameHeader:
+		err = message.Refuse(message.ReasonEncodingMismatch, "the parts differ in the ports of their user data headers")
 	case !readable:
 		err = message.Refuse(message.ReasonEncodingMismatch, "the joined text has octets that its data_coding lacks")
 	}
@@ -230,7 +242,7 @@ func textOf(set message.SMPPPartSet) (body string, kept partRequest, err error) 
 // rejected.
 func ended(s *snapshot.Snapshot, r Request, set message.SMPPPartSet, e *message.Error, at time.Time) *message.Message {
 	m := &message.Message{ID: set.MessageID, AccountID: r.AccountID, Direction: message.Outbound, Kind: message.SMS, Status: message.StatusRejected, Error: e, Edge: r.Edge,
-		From: message.Address(r.From), To: message.Address(r.To), Body: r.Body, Encoding: r.Encoding, Segments: set.Parts[0].Total,
+		From: message.Address(r.From), To: message.Address(r.To), Body: r.Body, Encoding: r.Encoding, DataCoding: r.DataCoding, Header: r.Header, TLVs: r.TLVs, Segments: set.Parts[0].Total,
 		Class: r.Class, Delivery: message.AtMostOnce, ClientReference: r.ClientReference, TraceParent: r.TraceParent,
 		CreatedAt: at.UTC().Truncate(time.Millisecond)}
 	if e.Reason == message.ReasonMissingPart {
@@ -239,7 +251,7 @@ func ended(s *snapshot.Snapshot, r Request, set message.SMPPPartSet, e *message.
 	if m.Class == "" {
 		m.Class = message.ClassBulk
 	}
-	if m.Encoding != message.EncodingUCS2 {
+	if m.Encoding != message.EncodingUCS2 && m.Encoding != message.EncodingBinary {
 		m.Encoding = message.EncodingGSM7
 	}
 	if account := s.Accounts[r.AccountID]; account != nil {

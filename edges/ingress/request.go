@@ -16,8 +16,11 @@ type Request struct {
 	Edge       string               // rest, smpp, mm4
 
 	From, To        string
-	Body            string
+	Body            string           // octets if Encoding is binary
 	Encoding        message.Encoding // empty: auto
+	DataCoding      byte             // as in message.Message
+	Header          []byte           // as in message.Message
+	TLVs            []message.TLV    // as in message.Message
 	SmartEncoding   *bool            // nil: the account's setting
 	Class           message.Class
 	Delivery        message.Delivery

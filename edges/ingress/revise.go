@@ -97,10 +97,10 @@ func (in *Ingress) revise(s *snapshot.Snapshot, r Revision, m *message.Message) 
 	}
 	if r.Body != "" {
 		wish := r.Encoding
-		if wish == "" {
+		if wish == "" || m.Encoding == message.EncodingBinary { // octets stay octets
 			wish = m.Encoding
 		}
-		if err := in.setText(account, Request{Body: r.Body, Encoding: wish}, m); err != nil {
+		if err := in.setText(account, Request{Body: r.Body, Encoding: wish, DataCoding: m.DataCoding, Header: m.Header, TLVs: m.TLVs}, m); err != nil {
 			return policy.Decision{}, err
 		}
 	}

@@ -62,6 +62,28 @@ func TestReadMessage(t *testing.T) {
 	}
 }
 
+// Octets are not shown as text.
+func TestReadBinaryMessage(t *testing.T) {
+	b := setup(t, nil)
+	id := b.send("keyA")
+	b.ingress.mu.Lock()
+	m := b.ingress.stored[0]
+	m.Encoding, m.Body, m.DataCoding, m.Header = message.EncodingBinary, "secret\x00\xff", 0xF5, []byte("\x04\x02\x01\x02")
+	m.TLVs = []message.TLV{{Tag: 0x1403, Value: []byte("secret")}}
+	b.ingress.mu.Unlock()
+	for _, path := range []string{"/v1/messages/" + id, "/v1/messages"} {
+		r := b.do("GET", path, "", as("keyA"))
+		if r.StatusCode != 200 || !strings.Contains(string(r.body), `"body":null,`) || !strings.Contains(string(r.body), `"encoding":"binary"`) ||
+			strings.Contains(string(r.body), "secret") || strings.Contains(string(r.body), "c2VjcmV0") {
+			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
+		}
+	}
+	document(t).check("get", "/v1/messages/{id}", b.do("GET", "/v1/messages/"+id, "", as("keyA")))
+	if r := b.do("POST", "/v1/messages", `{"to":"+13105550117","body":"x","encoding":"binary"}`, as("keyA")); r.StatusCode != 422 {
+		t.Errorf("asked for: %d", r.StatusCode)
+	}
+}
+
 func TestIDsThatAreNone(t *testing.T) {
 	b := setup(t, nil)
 	for _, id := range []string{"x", message.NewID().String(), strings.Repeat("0", 32), "{" + message.NewID().String() + "}", "%00", "..%2f", strings.Repeat("x", 500)} {

@@ -26,9 +26,9 @@ type messageResource struct {
 	From              *string           `json:"from" doc:"The sender that is used; null if a refused request named none that could be read" example:"+12025550143"`
 	RequestedFrom     *string           `json:"requested_from" doc:"What was asked for, when a forced sender replaced it"`
 	To                *string           `json:"to" doc:"The recipient; null if a refused request named none that could be read" example:"+13105550117"`
-	Body              *string           `json:"body" doc:"The text; null once content_retention_days have passed" example:"Your parcel is on its way"`
+	Body              *string           `json:"body" doc:"The text; null once content_retention_days have passed, and if the encoding is binary" example:"Your parcel is on its way"`
 	Media             []mediaResource   `json:"media" nullable:"false"`
-	Encoding          *string           `json:"encoding" doc:"gsm7 or ucs2; null if it was refused before that was known" example:"gsm7"`
+	Encoding          *string           `json:"encoding" doc:"gsm7, ucs2, or binary for octets that came over SMPP and are not shown; null if it was refused before that was known" example:"gsm7"`
 	Segments          int               `json:"segments" doc:"Parts that it is sent in" example:"1"`
 	Price             *priceResource    `json:"price"`
 	MessageClass      string            `json:"message_class" enum:"otp,conversation,bulk"`
@@ -132,8 +132,8 @@ func resourceOf(m *message.Message) messageResource {
 	if m.UpdatedAt.IsZero() {
 		r.UpdatedAt = r.CreatedAt
 	}
-	if !m.Redacted {
-		r.Body = &m.Body
+	if body, ok := m.Text(); ok {
+		r.Body = &body
 	}
 	if r.Metadata == nil {
 		r.Metadata = map[string]string{}

@@ -9,13 +9,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/nyaruka/phonenumbers"
-
 	"github.com/postrider/postrider/edges/ingress"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/snapshot"
-	"github.com/postrider/postrider/internal/text"
 )
 
 // submission is what a submit asks for, read and checked as far as ingress does
@@ -29,8 +26,9 @@ type submission struct {
 	content smpp.Content
 	parts   int // what each recipient costs of the rate, at least 1
 	// key is the idempotency key, empty for none; hash is of all that was asked.
-	key  string
-	hash [32]byte
+	key     string
+	hash    [32]byte
+	account *snapshot.Account // whose it is
 }
 
 // recipient is one destination as written and as ingress takes it.
@@ -65,11 +63,12 @@ func written(a smpp.Address) message.SMPPAddress {
 // thing that is wrong, in the order of the rows of api.md §8; a wrong
 // destination counts only when none is right.
 func (x *exchange) read(c *snapshot.SMPPCredential, m *smpp.Message, dests []smpp.Address) (submission, smpp.Status) {
-	account := x.s.Snapshot().Accounts[x.b.account]
+	config := x.s.Snapshot()
+	account := config.Accounts[x.b.account]
 	if account == nil {
 		account = &snapshot.Account{} // ingress refuses it
 	}
-	sub := submission{parts: 1, common: ingress.Request{AccountID: x.b.account, Edge: message.EdgeSMPP}}
+	sub := submission{parts: 1, account: account, common: ingress.Request{AccountID: x.b.account, Edge: message.EdgeSMPP}}
 	sub.origin = message.SMPPOrigin{CredentialID: x.b.credential, Registered: m.RegisteredDelivery, Source: written(m.Source)}
 	coding := m.DataCoding // a replace_sm has none of its own
 	sub.origin.Coding = &coding
@@ -85,6 +84,7 @@ func (x *exchange) read(c *snapshot.SMPPCredential, m *smpp.Message, dests []smp
 		func() smpp.Status { return sub.readAddresses(m.Source, dests, account.DefaultCountry) },
 		func() smpp.Status { return sub.readText(m, c.Alphabet, account) },
 		func() smpp.Status { return sub.readTLVs(m.TLVs) },
+		func() smpp.Status { return sub.readPassed(m.TLVs, config) },
 	} {
 		if st := step(); st != smpp.StatusOK {
 			return submission{}, st
@@ -182,7 +182,7 @@ func (sub *submission) readAddresses(source smpp.Address, dests []smpp.Address, 
 		case !knownNPI(source.NPI):
 			return smpp.StatusInvSourceNPI
 		}
-		from, err := message.ParseSender(dialable(source, country))
+		from, err := message.ParseSender(message.Dialable(source.TON, source.Text, country))
 		if err != nil {
 			return smpp.StatusInvSource
 		}
@@ -202,7 +202,7 @@ func (sub *submission) readAddresses(source smpp.Address, dests []smpp.Address, 
 
 func readRecipient(a smpp.Address, country string) recipient {
 	r := recipient{written: a}
-	to, err := message.ParseRecipient(dialable(a, country))
+	to, err := message.ParseRecipient(message.Dialable(a.TON, a.Text, country))
 	switch {
 	case !knownTON(a.TON):
 		r.status = smpp.StatusInvDestTON
@@ -216,12 +216,8 @@ func readRecipient(a smpp.Address, country string) recipient {
 	return r
 }
 
-// Types of number that say how to read the digits (SMPP 3.4 §5.2.5).
-const (
-	tonInternational = 1
-	tonNational      = 2
-	tonLast          = 6
-)
+// tonLast is the last type of number there is (SMPP 3.4 §5.2.5).
+const tonLast = 6
 
 func knownTON(ton byte) bool { return ton <= tonLast }
 
@@ -232,131 +228,6 @@ func knownNPI(npi byte) bool {
 		return true
 	}
 	return false
-}
-
-// The longest short code, and the length of a national number in the North
-// American numbering plan.
-const (
-	maxShortCode = 8
-	nanpDigits   = 10
-)
-
-// dialable writes an address as message.ParseSender and ParseRecipient want it.
-//
-// Digits of type international get their plus sign. National ones are read in
-// the account's country. Of other types, up to eight digits are a short code;
-// more are international, as peers mean it that never set a type, but for two
-// forms that say otherwise: a leading 0, with which no country code begins, and
-// ten digits that are a number of an account in the North American plan, where
-// everybody writes them so.
-func dialable(a smpp.Address, country string) string {
-	t := strings.TrimSpace(a.Text)
-	d, ok := digitsOf(t)
-	switch {
-	case a.TON == tonInternational:
-		return "+" + strings.TrimPrefix(t, "+")
-	case !ok: // a plus sign says it, or it is a name
-		return t
-	case a.TON == tonNational:
-		if n, ok := national(d, country); ok {
-			return n
-		}
-		return d
-	case len(d) <= maxShortCode:
-		return d
-	}
-	if d[0] == '0' || len(d) == nanpDigits && phonenumbers.GetCountryCodeForRegion(country) == 1 {
-		if n, ok := national(d, country); ok {
-			return n
-		}
-	}
-	return "+" + d
-}
-
-// national reads digits as they are dialled within the country.
-func national(digits, country string) (string, bool) {
-	n, err := phonenumbers.Parse(digits, country)
-	if err != nil || !phonenumbers.IsValidNumber(n) {
-		return "", false
-	}
-	return phonenumbers.Format(n, phonenumbers.E164), true
-}
-
-// digitsOf drops what people write between digits; false: there is more.
-func digitsOf(s string) (string, bool) {
-	d := strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" ().-", r) {
-			return -1
-		}
-		return r
-	}, s)
-	for i := 0; i < len(d); i++ {
-		if d[i] < '0' || d[i] > '9' {
-			return "", false
-		}
-	}
-	return d, d != ""
-}
-
-// readText decodes the text, unless it is one of several parts: a character may
-// lie across two of them, so they are decoded once they are joined.
-//
-// The ESME's choice of alphabet is kept: UCS-2 goes out as UCS-2 even where GSM
-// 7-bit would do, for that is the number of parts the sender has counted. The
-// other alphabets name no wish beyond the text, which goes as GSM 7-bit if it
-// can.
-func (sub *submission) readText(m *smpp.Message, alphabet string, account *snapshot.Account) smpp.Status {
-	mismatch := smpp.StatusOf(message.ReasonEncodingMismatch)
-	if !isText(m.DataCoding) || otherElements(m) {
-		return mismatch
-	}
-	if sub.content.Parts > 1 {
-		return smpp.StatusOK
-	}
-	body, ok := text.DecodeStrict(m.DataCoding, alphabet, sub.content.Octets)
-	if !ok {
-		return mismatch
-	}
-	sub.common.Body, sub.common.Encoding = body, message.EncodingAuto
-	if isUCS2(m.DataCoding) {
-		sub.common.Encoding = message.EncodingUCS2
-	}
-	// What ingress will refuse as too long costs one part: it goes nowhere, and
-	// the rate must not hide the better answer.
-	layout, err := text.Plan(body, sub.common.Encoding, account.SmartEncoding)
-	if err == nil && len(layout.Parts) <= account.MaxParts {
-		sub.parts = len(layout.Parts)
-	}
-	return smpp.StatusOK
-}
-
-// isText reports whether a data_coding stands for text that we may send (api.md
-// §8): alphabets, and message classes (3GPP TS 23.038 §4), whose text goes out
-// without the class. Octets of no alphabet are for SMPP vendors only, which
-// there is no way to choose yet. A message waiting indication would arrive as a
-// text that means nothing.
-func isText(coding byte) bool {
-	switch {
-	case coding == 0, coding == 1, coding == 3, coding == 6, coding == 7, coding == smpp.CodingUCS2, coding == 0x10, coding == 0x18:
-		return true
-	}
-	return coding >= 0xF0 && coding&0x04 == 0
-}
-
-func isUCS2(coding byte) bool { return coding == smpp.CodingUCS2 || coding == 0x18 }
-
-// otherElements reports whether the user data header says more than which part
-// it is: ports, or a national alphabet. The text alone would not be the message.
-func otherElements(m *smpp.Message) bool {
-	if m.ESMClass&smpp.ESMUDHI == 0 {
-		return false
-	}
-	octets := m.ShortMessage
-	if len(octets) == 0 {
-		octets, _ = m.TLVs.Get(smpp.TagMessagePayload)
-	}
-	h, _, err := text.ParseUDH(octets)
-	return err == nil && len(h.Others) > 0
 }
 
 // The rules of our own parameters, those of REST.
@@ -422,6 +293,18 @@ func hashOf(m *smpp.Message, dests []smpp.Address, c smpp.Content) (sum [32]byte
 	for _, tag := range []smpp.Tag{smpp.TagUserMessageReference, smpp.TagClientReference, smpp.TagMessageClass} {
 		v, _ := m.TLVs.Get(tag)
 		field(v)
+	}
+	// What most submits lack adds nothing, so that their hashes are those of the
+	// releases that did not know it.
+	if len(c.Header) > 0 {
+		field([]byte("header"))
+		field(c.Header)
+	}
+	for _, p := range m.TLVs {
+		if smpp.Passable(p.Tag) { // whether or not a vendor takes it today
+			field(binary.BigEndian.AppendUint16([]byte("tlv"), uint16(p.Tag)))
+			field(p.Data)
+		}
 	}
 	h.Sum(sum[:0])
 	return sum

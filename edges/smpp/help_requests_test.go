@@ -271,7 +271,7 @@ func reqSetup(t testing.TB) *reqWorld {
 		Accounts:        map[message.ID]*snapshot.Account{w.account.ID: w.account},
 		Campaigns:       map[message.ID]*snapshot.Campaign{campaign: {ID: campaign, AccountID: w.account.ID, CampaignID: "C1", Status: snapshot.CampaignActive}},
 		Numbers:         map[message.Address]*snapshot.Number{"+12025550143": {Number: "+12025550143", AccountID: w.account.ID, SMSEnabled: true, Campaign: campaign}},
-		Vendors:         map[message.ID]*snapshot.Vendor{vendor: {ID: vendor, Name: "acme", Active: true, SupportsUnicode: true, SupportsAlphanumeric: true}},
+		Vendors:         map[message.ID]*snapshot.Vendor{vendor: {ID: vendor, Name: "acme", ProviderType: "smpp", Active: true, SupportsUnicode: true, SupportsAlphanumeric: true}},
 		Routes:          []snapshot.Route{{ID: 1, VendorID: vendor}},
 		SMPPCredentials: map[string]*snapshot.SMPPCredential{w.smpp.SystemID: w.smpp},
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 
 	"github.com/postrider/postrider/edges/ingress"
-	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -23,9 +22,6 @@ func (x *exchange) submitPart(c *snapshot.SMPPCredential, m *smpp.Message, sub *
 		return
 	}
 	r := sub.request(0)
-	if isUCS2(m.DataCoding) {
-		r.Encoding = message.EncodingUCS2
-	}
 	if x.b.legacy {
 		r.SMPP.AnswerID = shortID()
 	}

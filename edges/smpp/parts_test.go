@@ -104,7 +104,13 @@ func TestSubmitPartRefused(t *testing.T) {
 			m.TLVs.Add(smpp.TagMessagePayload, append(m.ShortMessage, make([]byte, 300)...))
 			m.ShortMessage = nil
 		}, want: smpp.StatusInvMsgLen},
-		"octets": {change: func(m *smpp.Message) { m.DataCoding = 4 }, want: smpp.StatusOf(message.ReasonEncodingMismatch)},
+		"octets": {config: noSMPPVendor, change: func(m *smpp.Message) { m.DataCoding = 4 }, want: smpp.StatusOf(message.ReasonEncodingMismatch)},
+		"text for ports": {change: func(m *smpp.Message) {
+			m.ShortMessage = append([]byte("\x0B\x05\x04\x0B\x84\x23\xF0"), m.ShortMessage[1:]...)
+		}, want: smpp.StatusOf(message.ReasonEncodingMismatch)},
+		"octets with an element of their place": {change: func(m *smpp.Message) {
+			m.DataCoding, m.ShortMessage = 4, append([]byte("\x07\x70\x00"), m.ShortMessage[1:]...)
+		}, want: smpp.StatusOf(message.ReasonEncodingMismatch)},
 	} {
 		w := reqSetup(t)
 		if c.config != nil {

@@ -118,12 +118,13 @@ func usualReason(s message.Status) message.Reason {
 // receiptWords are the first characters of the text that the peer's default
 // alphabet has. Line ends become spaces: many peers read receipts by the line.
 func receiptWords(m *message.Message, alphabet string) string {
-	if m.Redacted {
+	body, ok := m.Text()
+	if !ok {
 		return ""
 	}
 	var b strings.Builder
 	n := 0
-	for _, r := range m.Body {
+	for _, r := range body {
 		switch r {
 		case '\n', '\r', '\f', '\t':
 			r = ' '

@@ -96,6 +96,7 @@ func TestReceiptText(t *testing.T) {
 			d.Message.Receipt = &message.ReceiptSummary{Stat: "UNDELIV", Err: "069"}
 		}, "stat:UNDELIV err:405 text:Your parcel is on it", 5, 405},
 		{"redacted", func(d *message.SMPPDelivery) { d.Message.Redacted = true }, "stat:DELIVRD err:000 text:", 2, 0},
+		{"octets", func(d *message.SMPPDelivery) { d.Message.Encoding = message.EncodingBinary }, "stat:DELIVRD err:000 text:", 2, 0},
 		{"no text", func(d *message.SMPPDelivery) { d.Message.Body = "" }, "stat:DELIVRD err:000 text:", 2, 0},
 		{"short text", func(d *message.SMPPDelivery) { d.Message.Body = "Hi" }, "stat:DELIVRD err:000 text:Hi", 2, 0},
 		{"odd characters", func(d *message.SMPPDelivery) {

@@ -89,6 +89,9 @@ func (x *exchange) replaceable(ctx context.Context, p *smpp.ReplaceSM) (answered
 // replacement decodes a new text by the data_coding of the submit, which holds. The
 // wish for an alphabet is read from that as it was then.
 func (x *exchange) replacement(c *snapshot.SMPPCredential, a answered, octets []byte) (string, message.Encoding, smpp.Status) {
+	if a.message.Encoding == message.EncodingBinary {
+		return string(octets), message.EncodingBinary, smpp.StatusOK
+	}
 	coding := byte(0)
 	switch {
 	case a.origin.Coding != nil:
@@ -103,7 +106,7 @@ func (x *exchange) replacement(c *snapshot.SMPPCredential, a answered, octets []
 	if body == "" { // it is not what leaves the text as it is
 		return "", "", smpp.StatusOf(message.ReasonInvalidRequest)
 	}
-	if isUCS2(coding) {
+	if text.IsUCS2(coding) {
 		return body, message.EncodingUCS2, smpp.StatusOK
 	}
 	return body, message.EncodingAuto, smpp.StatusOK
@@ -115,6 +118,13 @@ func (x *exchange) partsOf(r ingress.Revision) int {
 	account := x.s.Snapshot().Accounts[x.b.account]
 	if account == nil || r.Body == "" {
 		return 1
+	}
+	if r.Encoding == message.EncodingBinary {
+		parts, err := text.SplitOctets(r.Body, 4, nil, false)
+		if err != nil {
+			return 1
+		}
+		return len(parts)
 	}
 	layout, err := text.Plan(r.Body, r.Encoding, account.SmartEncoding)
 	if err != nil || len(layout.Parts) > account.MaxParts {

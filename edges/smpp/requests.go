@@ -117,7 +117,7 @@ func (s *Server) answer(r *smpp.Request, began time.Time, st smpp.Status, body s
 // failure is the status of a request that err has stopped. Our own faults are
 // logged: they need a person.
 func (x *exchange) failure(err error) smpp.Status {
-	st := smpp.StatusOf(message.ReasonOf(err))
+	st := x.statusOf(message.ReasonOf(err))
 	if st == smpp.StatusSystemError {
 		x.s.log.Error("smpp request failed", "command", commandName(x.r.Body), "account", x.b.account, "bind", x.b.id,
 			"reason", message.ReasonOf(err), "error", err)

@@ -147,7 +147,7 @@ func (sub *submission) keyOf(operation, chosen string) *ingress.Key {
 			}
 			st, ok := fieldStatus(e)
 			if !ok {
-				st = smpp.StatusOf(e.Reason)
+				st = statusOf(sub.account, e.Reason)
 			}
 			return int(st), []byte{}, nil
 		}}

@@ -108,15 +108,23 @@ var reqRefusals = []reqRefusal{
 	{name: "destination is the sender", change: func(m *smpp.Message) { m.Dest = m.Source }, want: 0x0B},
 	{name: "premium", change: func(m *smpp.Message) { m.Dest.Text = "19005550117" }, want: 0x0B},
 	{name: "no route", config: func(w *reqWorld) { w.config.Routes = nil }, want: 0x0B},
-	{name: "binary", change: func(m *smpp.Message) { m.DataCoding = 4 }, want: 0x45},
+	{name: "binary", change: func(m *smpp.Message) { m.DataCoding = 4 }, config: noSMPPVendor, want: 0x45},
+	{name: "pictogram", change: func(m *smpp.Message) { m.DataCoding = 9 }, want: 0x45},
 	{name: "octets of no alphabet", change: func(m *smpp.Message) { m.ShortMessage = []byte("caf\xE9") }, want: 0x45},
 	{name: "ports", change: func(m *smpp.Message) {
 		m.ESMClass, m.ShortMessage = 0x40, []byte{6, 5, 4, 0x0B, 0x84, 0x23, 0xF0, 'h', 'i'}
-	}, want: 0x45},
-	{name: "ports in a payload", change: func(m *smpp.Message) {
-		reqPayload(m, "\x06\x05\x04\x0B\x84\x23\xF0hi")
-		m.ESMClass = 0x40
-	}, want: 0x45},
+	}, config: noSMPPVendor, want: 0x45},
+	{name: "ports, too long", change: func(m *smpp.Message) {
+		m.ESMClass, m.ShortMessage = 0x40, append([]byte{6, 5, 4, 0x0B, 0x84, 0x23, 0xF0}, strings.Repeat("a", 153)...)
+	}, want: 0x01},
+	{name: "octets, too many", change: func(m *smpp.Message) {
+		reqPayload(m, strings.Repeat("a", 10*134+1))
+		m.DataCoding = 4
+	}, want: 0x01},
+	{name: "no octets", change: func(m *smpp.Message) { m.DataCoding, m.ShortMessage = 4, nil }, want: 0x01},
+	{name: "national, too long", change: func(m *smpp.Message) {
+		m.ESMClass, m.ShortMessage = 0x40, append([]byte{3, 0x24, 1, 1}, strings.Repeat("a", 156)...)
+	}, want: 0x01},
 	{name: "too many parts", change: func(m *smpp.Message) { reqPayload(m, strings.Repeat("a", 10*153+1)) }, want: 0x01},
 	{name: "64 KiB", change: func(m *smpp.Message) { reqPayload(m, strings.Repeat("a", 65000)) }, want: 0x01},
 	{name: "64 KiB over the rate", change: func(m *smpp.Message) { reqPayload(m, strings.Repeat("a", 65000)) },
@@ -291,7 +299,7 @@ func TestDataSM(t *testing.T) {
 		{"transaction mode", func(p *smpp.DataSM) { p.ESMClass = 2 }, 0x43},
 		{"registered", func(p *smpp.DataSM) { p.RegisteredDelivery = 3 }, 0x07},
 		{"long destination", func(p *smpp.DataSM) { p.Dest.Text = strings.Repeat("1", 64) }, 0x0B},
-		{"binary", func(p *smpp.DataSM) { p.DataCoding = 0xF4 }, 0x45},
+		{"pictogram", func(p *smpp.DataSM) { p.DataCoding = 9 }, 0x45},
 	} {
 		if p := w.ask(data(c.change)); p.Status != c.want || p.Body.(*smpp.DataSMResp).MessageID != "" {
 			t.Errorf("%s: %s %+v, want %s", c.name, p.Status, p.Body, c.want)

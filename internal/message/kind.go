@@ -88,9 +88,11 @@ func (d Delivery) Valid() bool { return d == AtMostOnce || d == AtLeastOnce }
 type Encoding string
 
 // The encodings. EncodingAuto is only ever a wish: a stored message has one of
-// the other two.
+// the others. A binary message has octets where others have text: nobody may show
+// them as text, and only SMPP vendors can take them.
 const (
-	EncodingAuto Encoding = "auto"
-	EncodingGSM7 Encoding = "gsm7"
-	EncodingUCS2 Encoding = "ucs2"
+	EncodingAuto   Encoding = "auto"
+	EncodingGSM7   Encoding = "gsm7"
+	EncodingUCS2   Encoding = "ucs2"
+	EncodingBinary Encoding = "binary"
 )

@@ -14,10 +14,13 @@ type Message struct {
 	From          Address
 	RequestedFrom Address // what the customer asked for, when a forced sender replaced it
 	To            Address
-	Body          string // empty once the retention period has passed; see Redacted
+	Body          string // octets if the encoding is binary; empty once the retention period has passed, see Redacted
 	Redacted      bool
 
-	Encoding        Encoding // of the stored message: gsm7 or ucs2
+	Encoding        Encoding // of the stored message: gsm7, ucs2 or binary
+	DataCoding      byte     // what SMPP vendors are told; 0 for text: what their alphabet says
+	Header          []byte   // elements of the user data header beside concatenation; nil: none
+	TLVs            []TLV    // of the ESME, for vendors that take them
 	Segments        int
 	Class           Class
 	Delivery        Delivery
@@ -48,6 +51,19 @@ type Message struct {
 	UpdatedAt       time.Time
 	Revision        int // how often it was changed since it was accepted
 }
+
+// Text is what may be shown of the message; false: it is binary, or its retention
+// period has passed.
+func (m *Message) Text() (string, bool) {
+	if m.Redacted || m.Encoding == EncodingBinary {
+		return "", false
+	}
+	return m.Body, true
+}
+
+// SMPPOnly reports whether only SMPP vendors can take the message: its octets, or
+// its user data header, have no place elsewhere.
+func (m *Message) SMPPOnly() bool { return m.Encoding == EncodingBinary || len(m.Header) > 0 }
 
 // Progress is how far the message's receipts have come.
 func (m *Message) Progress() Progress {

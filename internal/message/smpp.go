@@ -36,6 +36,12 @@ type SMPPAddress struct {
 	Text     string // 20 octets at most; 64 in a data_sm
 }
 
+// TLV is an optional parameter of an ESME that is passed on as it came.
+type TLV struct {
+	Tag   uint16 `json:"tag"`
+	Value []byte `json:"value"`
+}
+
 // The receipts that registered_delivery asks for (SMPP 3.4 §5.2.17).
 const (
 	registeredMask    = 0x03

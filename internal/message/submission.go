@@ -10,13 +10,16 @@ type Submission struct {
 	Parts     int
 	Attempt   int // from 1
 
-	From      Address
-	To        Address
-	Encoding  Encoding
-	Text      string // of this part
-	Reference uint16 // concatenation reference, the same for all parts; unused when Parts is 1
-	ExpiresAt time.Time
-	Class     Class
+	From       Address
+	To         Address
+	Encoding   Encoding
+	Text       string // of this part; octets if Encoding is binary
+	DataCoding byte   // as in Message
+	Header     []byte // as in Message
+	TLVs       []TLV  // as in Message; those that the vendor does not take are left out by its connector
+	Reference  uint16 // concatenation reference, the same for all parts; unused when Parts is 1
+	ExpiresAt  time.Time
+	Class      Class
 }
 
 // SubmitResult is the vendor's yes.

@@ -148,7 +148,7 @@ func campaignName(c *snapshot.Campaign) string {
 func (e *evaluation) route() (string, *message.Error) {
 	e.d.Candidates = Candidates(e.s, e.m)
 	if len(e.d.Candidates) == 0 {
-		return "", message.Refuse(message.ReasonNoRoute, "no active route and vendor match this sender and recipient")
+		return "", NoCandidate(e.s, e.m)
 	}
 	return fmt.Sprintf("%d candidates", len(e.d.Candidates)), nil
 }

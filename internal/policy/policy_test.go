@@ -48,7 +48,7 @@ func world() *snapshot.Snapshot {
 			london:         {Number: london, AccountID: account, SMSEnabled: true},
 		},
 		Vendors: map[message.ID]*snapshot.Vendor{
-			north: {ID: north, Name: "north", Active: true, SupportsUnicode: true, SupportsAlphanumeric: true, SupportsMMS: true},
+			north: {ID: north, Name: "north", ProviderType: "smpp", Active: true, SupportsUnicode: true, SupportsAlphanumeric: true, SupportsMMS: true},
 		},
 		Routes: []snapshot.Route{{ID: 1, Priority: 10, VendorID: north, RatePerMsg: 4500}},
 	}
@@ -243,6 +243,12 @@ func TestCapable(t *testing.T) {
 		{"receives only", func(v *snapshot.Vendor) { v.BindType = "receiver" }, func(*message.Message) {}, false},
 		{"transmits", func(v *snapshot.Vendor) { v.BindType = "transmitter" }, func(*message.Message) {}, true},
 		{"inactive", func(v *snapshot.Vendor) { v.Active = false }, func(*message.Message) {}, false},
+		{"octets over SMPP", nil, func(m *message.Message) { m.Encoding = message.EncodingBinary }, true},
+		{"octets over HTTP", func(v *snapshot.Vendor) { v.ProviderType = "twilio" }, func(m *message.Message) { m.Encoding = message.EncodingBinary }, false},
+		{"ports over SMPP", nil, func(m *message.Message) { m.Header = []byte("\x04\x02\x01\x01") }, true},
+		{"ports over HTTP", func(v *snapshot.Vendor) { v.ProviderType = "telnyx" }, func(m *message.Message) { m.Header = []byte("\x04\x02\x01\x01") }, false},
+		{"message class over HTTP", func(v *snapshot.Vendor) { v.ProviderType = "telnyx" }, func(m *message.Message) { m.DataCoding = 0x10 }, true},
+		{"parameters over HTTP", func(v *snapshot.Vendor) { v.ProviderType = "telnyx" }, func(m *message.Message) { m.TLVs = []message.TLV{{Tag: 0x1403}} }, true},
 	} {
 		s, m := world(), allowed()
 		if c.vendor != nil {
@@ -251,6 +257,34 @@ func TestCapable(t *testing.T) {
 		c.message(m)
 		if got := len(Candidates(s, m)) == 1; got != c.want {
 			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// Where a text would go, octets that cannot are refused for their form.
+func TestNoCandidate(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		vendor  func(*snapshot.Vendor)
+		message func(*message.Message)
+		want    message.Reason
+	}{
+		{"octets", func(v *snapshot.Vendor) { v.ProviderType = "twilio" }, func(m *message.Message) { m.Encoding = message.EncodingBinary }, message.ReasonEncodingMismatch},
+		{"header", func(v *snapshot.Vendor) { v.ProviderType = "mm4" }, func(m *message.Message) { m.Header = []byte{4, 0} }, message.ReasonEncodingMismatch},
+		{"octets, no vendor at all", func(v *snapshot.Vendor) { v.Active = false }, func(m *message.Message) { m.Encoding = message.EncodingBinary }, message.ReasonNoRoute},
+		{"text", func(v *snapshot.Vendor) { v.Active = false }, func(m *message.Message) {}, message.ReasonNoRoute},
+	} {
+		s, m := world(), allowed()
+		c.vendor(s.Vendors[north])
+		c.message(m)
+		before := *m
+		d := Evaluate(s, m, nil)
+		if d.Allowed() || d.Error.Reason != c.want || m.Encoding != before.Encoding || len(m.Header) != len(before.Header) {
+			t.Errorf("%s: %v", c.name, d.Error)
+		}
+		if again := NoCandidate(s, m); again.Reason != c.want {
+			t.Errorf("%s: %v", c.name, again)
 		}
 	}
 }

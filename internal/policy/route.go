@@ -62,6 +62,22 @@ func Candidates(s *snapshot.Snapshot, m *message.Message) []Candidate {
 	return out
 }
 
+// providerSMPP is the provider_type of the vendors that take octets as they are.
+const providerSMPP = "smpp"
+
+// NoCandidate is the refusal of a message that has no candidates. When a text would
+// have some, its form is what is wrong with it.
+func NoCandidate(s *snapshot.Snapshot, m *message.Message) *message.Error {
+	if m.SMPPOnly() {
+		text := *m
+		text.Encoding, text.Header = message.EncodingGSM7, nil
+		if len(Candidates(s, &text)) > 0 {
+			return message.Refuse(message.ReasonEncodingMismatch, "binary messages and user data headers go to SMPP vendors only, and none matches this sender and recipient")
+		}
+	}
+	return message.Refuse(message.ReasonNoRoute, "no active route and vendor match this sender and recipient")
+}
+
 func matches(r *snapshot.Route, m *message.Message) bool {
 	switch {
 	case r.AccountID != (message.ID{}) && r.AccountID != m.AccountID:
@@ -83,6 +99,8 @@ func capable(v *snapshot.Vendor, m *message.Message) bool {
 	case m.Encoding == message.EncodingUCS2 && !v.SupportsUnicode:
 		return false
 	case m.Kind == message.MMS && !v.SupportsMMS:
+		return false
+	case m.SMPPOnly() && v.ProviderType != providerSMPP:
 		return false
 	case v.BindType == "receiver":
 		return false

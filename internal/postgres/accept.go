@@ -61,12 +61,14 @@ with given as (
     $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::int[],
     $11::text[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::text[], $17::text[], $18::bigint[], $19::text[],
     $20::text[], $21::text[], $22::text[], $23::text[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[],
-    $27::smallint[], $28::jsonb[], $29::text[], $30::text[], $31::bytea[], $32::int[], $33::bytea[], $34::uuid[], $35::int[])
+    $27::smallint[], $28::jsonb[], $29::text[], $30::text[], $31::bytea[], $32::int[], $33::bytea[], $34::uuid[], $35::int[],
+    $36::smallint[], $37::bytea[], $38::bytea[])
   with ordinality as g(
     id, account_id, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at,
-    priority, detail, operation, key, body_hash, http_status, response, retry_of, hold_seconds, place)
+    priority, detail, operation, key, body_hash, http_status, response, retry_of, hold_seconds,
+    data_coding, user_data_header, tlvs, place)
 ), keyed as (
   insert into idempotency_keys (account_id, operation, key, body_hash, message_id, http_status, response, created_at)
   select account_id, operation, key, body_hash, id, http_status, response, created_at
@@ -83,11 +85,13 @@ with given as (
   insert into messages (
     id, account_id, direction, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
-    edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, updated_at, retry_of)
+    edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, updated_at, retry_of,
+    data_coding, user_data_header, tlvs)
   select
     id, account_id, 'outbound', kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
-    edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, created_at, retry_of
+    edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, created_at, retry_of,
+    data_coding, user_data_header, tlvs
   from fresh
   on conflict (id) do nothing
   returning id
@@ -120,7 +124,9 @@ type acceptor struct {
 
 type acceptance struct {
 	message.Acceptance
-	body   []byte // sealed
+	body   []byte // sealed, as header and tlvs are
+	header []byte // nil: none
+	tlvs   []byte // nil: none
 	answer []byte // sealed response, nil without a key
 	done   chan acceptOutcome
 }
@@ -172,6 +178,7 @@ func (db *DB) Accept(ctx context.Context, in message.Acceptance) (message.Accept
 func (db *DB) Enter(in message.Acceptance) (wait func(ctx context.Context) (message.Accepted, error)) {
 	item := &acceptance{Acceptance: in, done: make(chan acceptOutcome, 1)}
 	item.body = db.sealer.Seal([]byte(in.Message.Body), in.Message.ID[:])
+	item.header, item.tlvs = db.sealExtras(in.Message)
 	if k := in.Idempotency; k != nil {
 		item.answer = db.sealer.Seal(k.Response, []byte(k.Key))
 	}
@@ -363,6 +370,9 @@ func acceptColumns(group []*acceptance) []any {
 		column(group, func(i a) []byte { return i.answer }),
 		column(group, func(i a) *message.ID { return idOrNull(i.Message.RetryOf) }),
 		column(group, func(i a) *int32 { return holdSeconds(i.Hold) }),
+		column(group, func(i a) *int16 { return codingOrNull(i.Message.DataCoding) }),
+		column(group, func(i a) []byte { return i.header }),
+		column(group, func(i a) []byte { return i.tlvs }),
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 const insertAccount = `
 insert into accounts (id, external_id, company_name, default_message_class, delivery, smart_encoding, max_parts, api_rate_limit,
   allowed_source_addresses, force_source_address, webhook_secret, time_zone, content_retention_days, ordered_conversations,
-  internal_delivery, default_country, conversation_hold_seconds, max_backlog)
-values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`
+  internal_delivery, default_country, conversation_hold_seconds, max_backlog, smpp_encoding_mismatch_status, smpp_opted_out_status)
+values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`
 
 // CreateAccount adds a customer. Zero fields get the defaults of the schema's
 // documentation; WebhookSecret must be given.
@@ -31,7 +31,8 @@ func (db *DB) CreateAccount(ctx context.Context, by Actor, a snapshot.Account) e
 			orElse(a.Delivery, message.AtMostOnce), a.SmartEncoding, orElse(a.MaxParts, 10), orElse(a.APIRateLimit, 10),
 			a.AllowedSourceAddresses, string(a.ForceSourceAddress), sealed, orElse(a.TimeZone, "UTC"), orElse(a.ContentRetentionDays, 30),
 			a.OrderedConversations, a.InternalDelivery, orElse(a.DefaultCountry, "US"),
-			int(orElse(a.ConversationHold, snapshot.DefaultConversationHold)/time.Second), orElse(a.MaxBacklog, snapshot.DefaultMaxBacklog))
+			int(orElse(a.ConversationHold, snapshot.DefaultConversationHold)/time.Second), orElse(a.MaxBacklog, snapshot.DefaultMaxBacklog),
+			orElse(a.EncodingMismatchStatus, message.ReasonEncodingMismatch.Entry().SMPP), orElse(a.OptedOutStatus, message.ReasonOptedOut.Entry().SMPP))
 		return err
 	})
 }
@@ -187,8 +188,9 @@ func (db *DB) CreateNumber(ctx context.Context, by Actor, n snapshot.Number) err
 const insertVendor = `
 insert into vendors (id, instance_name, display_name, provider_type, host, port, username, password, use_tls, tls_ca, tls_server_name,
   bind_type, system_type, throughput, priority, cost_per_sms, supports_alphanumeric, supports_unicode, supports_mms, is_active,
-  "window", max_binds, id_format, long_message, default_alphabet, code_map, enquire_link_seconds, response_timeout_seconds, receipt_grace_seconds)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16::numeric / 1000000, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)`
+  "window", max_binds, id_format, long_message, default_alphabet, code_map, enquire_link_seconds, response_timeout_seconds, receipt_grace_seconds,
+  pass_tlvs)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16::numeric / 1000000, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`
 
 // CreateVendor adds an upstream link. Every replica binds to it within
 // seconds.
@@ -207,7 +209,7 @@ func (db *DB) CreateVendor(ctx context.Context, by Actor, v snapshot.Vendor) err
 			v.UseTLS, v.TLSCA, v.ServerName, orElse(v.BindType, "transceiver"), v.SystemType, v.Throughput, v.Priority, int64(v.CostPerSMS),
 			v.SupportsAlphanumeric, v.SupportsUnicode, v.SupportsMMS, v.Active, orElse(v.Window, 10), orElse(v.MaxBinds, 1),
 			orElse(v.IDFormat, "same"), orElse(v.LongMessage, "udh"), orElse(v.DefaultAlphabet, "gsm7"), string(codes),
-			wholeSeconds(v.EnquireLink, 30), wholeSeconds(v.ResponseTimeout, 30), wholeSeconds(v.ReceiptGrace, 900))
+			wholeSeconds(v.EnquireLink, 30), wholeSeconds(v.ResponseTimeout, 30), wholeSeconds(v.ReceiptGrace, 900), append([]uint16{}, v.PassTLVs...))
 		return err
 	})
 }

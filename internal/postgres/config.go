@@ -88,7 +88,8 @@ func each(ctx context.Context, tx pgx.Tx, sql string, row func(pgx.CollectableRo
 const selectAccounts = `
 select id, coalesce(external_id, ''), company_name, status, time_zone, default_message_class, delivery, ordered_conversations,
   internal_delivery, smart_encoding, max_parts, content_retention_days, default_country, allowed_source_addresses,
-  force_source_address, api_rate_limit, webhook_secret, conversation_hold_seconds, max_backlog
+  force_source_address, api_rate_limit, webhook_secret, conversation_hold_seconds, max_backlog,
+  smpp_encoding_mismatch_status, smpp_opted_out_status
 from accounts`
 
 func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
@@ -99,7 +100,8 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 		var hold int
 		err := row.Scan(&a.ID, &a.ExternalID, &a.CompanyName, &a.Status, &a.TimeZone, &a.DefaultClass, &a.Delivery, &a.OrderedConversations,
 			&a.InternalDelivery, &a.SmartEncoding, &a.MaxParts, &a.ContentRetentionDays, &a.DefaultCountry, &a.AllowedSourceAddresses,
-			&a.ForceSourceAddress, &a.APIRateLimit, &sealed, &hold, &a.MaxBacklog)
+			&a.ForceSourceAddress, &a.APIRateLimit, &sealed, &hold, &a.MaxBacklog,
+			&a.EncodingMismatchStatus, &a.OptedOutStatus)
 		if err != nil {
 			return fmt.Errorf("read accounts: %w", err)
 		}
@@ -197,7 +199,7 @@ const selectVendors = `
 select id, instance_name, display_name, provider_type, is_active, version, host, port, username, password, use_tls, tls_ca,
   tls_server_name, bind_type, system_type, throughput, priority, (cost_per_sms * 1000000)::bigint, "window", max_binds,
   supports_alphanumeric, supports_unicode, supports_mms, id_format, long_message, default_alphabet, code_map,
-  enquire_link_seconds, response_timeout_seconds, receipt_grace_seconds
+  enquire_link_seconds, response_timeout_seconds, receipt_grace_seconds, pass_tlvs
 from vendors`
 
 func (db *DB) loadVendors(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
@@ -209,7 +211,7 @@ func (db *DB) loadVendors(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) 
 		err := row.Scan(&v.ID, &v.Name, &v.DisplayName, &v.ProviderType, &v.Active, &v.Version, &v.Host, &v.Port, &v.Username, &password,
 			&v.UseTLS, &v.TLSCA, &v.ServerName, &v.BindType, &v.SystemType, &v.Throughput, &v.Priority, &v.CostPerSMS, &v.Window, &v.MaxBinds,
 			&v.SupportsAlphanumeric, &v.SupportsUnicode, &v.SupportsMMS, &v.IDFormat, &v.LongMessage, &v.DefaultAlphabet, &codes,
-			&enquire, &response, &grace)
+			&enquire, &response, &grace, &v.PassTLVs)
 		if err != nil {
 			return fmt.Errorf("read vendors: %w", err)
 		}

@@ -25,7 +25,8 @@ func TestLoadSnapshot(t *testing.T) {
 	wantAccount := snapshot.Account{ID: b.owner, ExternalID: "acme-1", CompanyName: "Acme", Status: snapshot.AccountActive, TimeZone: "America/New_York",
 		DefaultClass: message.ClassOTP, Delivery: message.AtLeastOnce, SmartEncoding: true, MaxParts: 6, ContentRetentionDays: 7, DefaultCountry: "US",
 		AllowedSourceAddresses: []string{"ACME"}, ForceSourceAddress: "+12025550143", APIRateLimit: 25, WebhookSecret: "whsec_account",
-		ConversationHold: snapshot.DefaultConversationHold, MaxBacklog: snapshot.DefaultMaxBacklog}
+		ConversationHold: snapshot.DefaultConversationHold, MaxBacklog: snapshot.DefaultMaxBacklog,
+		EncodingMismatchStatus: 0x104, OptedOutStatus: 0x45}
 	if fmt.Sprint(*a) != fmt.Sprint(wantAccount) {
 		t.Errorf("account\n%+v\nwant\n%+v", *a, wantAccount)
 	}
@@ -51,7 +52,8 @@ func TestLoadSnapshot(t *testing.T) {
 	wantVendor := snapshot.Vendor{ID: b.vendor.ID, Name: "north", DisplayName: "North", ProviderType: "smpp", Active: true, Version: 1, Host: "127.0.0.1", Port: 2775,
 		Username: "postrider", Password: "s3cr3t", UseTLS: true, ServerName: "smsc.example", BindType: "transceiver", Throughput: 50, Priority: 10, CostPerSMS: 3125,
 		Window: 20, MaxBinds: 2, SupportsAlphanumeric: true, SupportsUnicode: true, IDFormat: "hex_to_dec", LongMessage: "sar", DefaultAlphabet: "latin1",
-		CodeMap: map[string]message.Reason{"011": message.ReasonUnreachable}, EnquireLink: 15 * time.Second, ResponseTimeout: 10 * time.Second, ReceiptGrace: time.Minute}
+		CodeMap: map[string]message.Reason{"011": message.ReasonUnreachable}, EnquireLink: 15 * time.Second, ResponseTimeout: 10 * time.Second, ReceiptGrace: time.Minute,
+		PassTLVs: []uint16{0x1403, 0x020A}}
 	if fmt.Sprint(*v) != fmt.Sprint(wantVendor) {
 		t.Errorf("vendor\n%+v\nwant\n%+v", *v, wantVendor)
 	}
@@ -105,7 +107,8 @@ func TestCreateDefaults(t *testing.T) {
 	do(err)
 	a := s.Accounts[one]
 	if a.ExternalID != "" || a.DefaultClass != message.ClassConversation || a.Delivery != message.AtMostOnce || a.MaxParts != 10 || a.ContentRetentionDays != 30 ||
-		a.DefaultCountry != "US" || a.APIRateLimit != 10 || a.TimeZone != "UTC" || a.OrderedConversations != nil || a.InternalDelivery {
+		a.DefaultCountry != "US" || a.APIRateLimit != 10 || a.TimeZone != "UTC" || a.OrderedConversations != nil || a.InternalDelivery ||
+		a.EncodingMismatchStatus != 0x45 || a.OptedOutStatus != 0x0B {
 		t.Errorf("account: %+v", a)
 	}
 	if a := s.Accounts[two]; a.OrderedConversations == nil || !*a.OrderedConversations || !a.InternalDelivery || a.DefaultCountry != "DE" {
@@ -115,7 +118,7 @@ func TestCreateDefaults(t *testing.T) {
 		t.Errorf("credential: %+v", c)
 	}
 	if v := s.Vendors[b.vendor.ID]; v.Active || v.Window != 10 || v.MaxBinds != 1 || v.ReceiptGrace != 15*time.Minute || v.EnquireLink != 30*time.Second || v.ResponseTimeout != 30*time.Second ||
-		v.LongMessage != "udh" || v.IDFormat != "same" || v.DefaultAlphabet != "gsm7" || v.BindType != "transceiver" || v.ProviderType != "smpp" || v.Password != "" || v.Throughput != 0 {
+		v.LongMessage != "udh" || v.IDFormat != "same" || v.DefaultAlphabet != "gsm7" || v.BindType != "transceiver" || v.ProviderType != "smpp" || v.Password != "" || v.Throughput != 0 || len(v.PassTLVs) != 0 {
 		t.Errorf("vendor: %+v", v)
 	}
 	if r := s.Routes[0]; r.ID != route || r.DestPattern != nil || r.SourcePattern != nil || r.AccountID != (message.ID{}) || r.MessageType != "" || r.Weight != 1 {
@@ -156,7 +159,7 @@ func TestConfigVersion(t *testing.T) {
 	for _, sql := range []string{
 		"update accounts set max_parts = 3", "update api_credentials set scopes = '{}'", "update api_credentials set revoked_at = now()",
 		"update smpp_credentials set enabled = false", "update signing_keys set retired_at = now()", "update campaigns set status = 'suspended'",
-		"update vendors set is_active = false", "update numbers set sms_enabled = false", "update routing_rules set is_active = false",
+		"update vendors set is_active = false", "update vendors set pass_tlvs = '{5123}'", "update numbers set sms_enabled = false", "update routing_rules set is_active = false",
 		"update webhook_endpoints set active = false",
 		"delete from webhook_endpoints", "delete from routing_rules", "delete from numbers", "delete from campaigns", "delete from vendors",
 		"delete from signing_keys", "delete from smpp_credentials", "delete from api_credentials", "delete from accounts",
@@ -187,6 +190,7 @@ func TestVendorVersion(t *testing.T) {
 		{`update vendors set code_map = '{"1": "filtered"}'`, true},
 		{"update vendors set health_status = 'unhealthy', last_bind_time = now()", false},
 		{"update vendors set updated_at = now()", false},
+		{"update vendors set pass_tlvs = '{5123}'", true},
 	} {
 		before := read()
 		b.exec(c.sql)

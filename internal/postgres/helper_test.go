@@ -265,7 +265,8 @@ func (b *bundle) configured() *snapshot.Snapshot {
 	}
 	do(b.CreateAccount(b.ctx, actor, snapshot.Account{ID: b.owner, ExternalID: "acme-1", CompanyName: "Acme", DefaultClass: message.ClassOTP,
 		Delivery: message.AtLeastOnce, SmartEncoding: true, MaxParts: 6, APIRateLimit: 25, AllowedSourceAddresses: []string{"ACME"},
-		ForceSourceAddress: "+12025550143", WebhookSecret: "whsec_account", TimeZone: "America/New_York", ContentRetentionDays: 7}))
+		ForceSourceAddress: "+12025550143", WebhookSecret: "whsec_account", TimeZone: "America/New_York", ContentRetentionDays: 7,
+		EncodingMismatchStatus: 0x104, OptedOutStatus: 0x45}))
 	do(b.CreateCredential(b.ctx, actor, snapshot.Credential{ID: message.NewID(), AccountID: b.owner, Name: "shop", Key: "key-" + b.owner.String(),
 		SecretHash: []byte("hash"), Scopes: []string{"messages:write", "messages:read"}, AllowedNumbers: []string{"+12025550143"},
 		AllowedIPs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}, RateLimit: 5,
@@ -277,7 +278,7 @@ func (b *bundle) configured() *snapshot.Snapshot {
 		Host: "127.0.0.1", Port: 2775, Username: "postrider", Password: "s3cr3t", UseTLS: true, ServerName: "smsc.example", BindType: "transceiver",
 		Throughput: 50, Priority: 10, CostPerSMS: 3125, Window: 20, MaxBinds: 2, SupportsAlphanumeric: true, SupportsUnicode: true,
 		IDFormat: "hex_to_dec", LongMessage: "sar", DefaultAlphabet: "latin1", CodeMap: map[string]message.Reason{"011": message.ReasonUnreachable},
-		EnquireLink: 15 * time.Second, ResponseTimeout: 10 * time.Second, ReceiptGrace: time.Minute}))
+		EnquireLink: 15 * time.Second, ResponseTimeout: 10 * time.Second, ReceiptGrace: time.Minute, PassTLVs: []uint16{0x1403, 0x020A}}))
 	do(b.CreateNumber(b.ctx, actor, snapshot.Number{Number: "+12025550143", AccountID: b.owner, VendorID: b.vendor.ID, Type: snapshot.LongCode,
 		SMSEnabled: true, Campaign: campaign.ID, Tag: "support", Group: "east"}))
 	_, err := b.CreateRoute(b.ctx, actor, snapshot.Route{Priority: 10, VendorID: b.vendor.ID, RatePerMsg: 4500, Weight: 3,

@@ -18,7 +18,7 @@ const messageColumns = `
   message_class, delivery, campaign_id, coalesce(client_reference, ''), metadata, webhook_url, webhook_failover_url,
   price_micros, currency, price_final, batch_id, group_id, retry_of, vendor_id, vendor_name, reason, reason_detail,
   receipt_stat, receipt_err, receipt_at, possible_duplicate, edge, trace_parent, send_at, expires_at, created_at,
-  submitted_at, delivered_at, updated_at, parts_settled, parts_failed, revision`
+  submitted_at, delivered_at, updated_at, parts_settled, parts_failed, revision, data_coding, user_data_header, tlvs`
 
 const selectMessage = `select` + messageColumns + `
 from messages
@@ -85,7 +85,8 @@ func (db *DB) AccountMessage(ctx context.Context, account, id message.ID) (*mess
 func (db *DB) scanMessage(row pgx.CollectableRow) (*message.Message, error) {
 	m := &message.Message{}
 	var (
-		body, metadata                               []byte
+		body, metadata, header, tlvs                 []byte
+		coding                                       *int16
 		batch, group, retry, vendor                  *message.ID
 		reason, detail, stat, rerr                   string
 		receiptAt, sendAt, submittedAt, deliveredAt  *time.Time
@@ -97,13 +98,14 @@ func (db *DB) scanMessage(row pgx.CollectableRow) (*message.Message, error) {
 		&class, &delivery, &m.CampaignID, &m.ClientReference, &metadata, &m.WebhookURL, &m.WebhookFailover,
 		&m.Price.Amount, &m.Price.Currency, &priceFinal, &batch, &group, &retry, &vendor, &m.Vendor, &reason, &detail,
 		&stat, &rerr, &receiptAt, &m.DuplicatePoss, &m.Edge, &m.TraceParent, &sendAt, &m.ExpiresAt, &m.CreatedAt,
-		&submittedAt, &deliveredAt, &m.UpdatedAt, &m.Settled, &m.Failed, &m.Revision)
+		&submittedAt, &deliveredAt, &m.UpdatedAt, &m.Settled, &m.Failed, &m.Revision, &coding, &header, &tlvs)
 	if err != nil {
 		return nil, err
 	}
 	m.Direction, m.Kind, m.Status = message.Direction(direction), message.Kind(kind), message.Status(status)
 	m.From, m.RequestedFrom, m.To = message.Address(from), message.Address(requested), message.Address(to)
 	m.Encoding, m.Class, m.Delivery = message.Encoding(encoding), message.Class(class), message.Delivery(delivery)
+	m.DataCoding = byte(orZero(coding))
 	m.Price.Estimated = !priceFinal
 	m.BatchID, m.GroupID, m.RetryOf, m.VendorID = orZero(batch), orZero(group), orZero(retry), orZero(vendor)
 	m.SendAt, m.SubmittedAt, m.DeliveredAt = orZero(sendAt), orZero(submittedAt), orZero(deliveredAt)
@@ -117,6 +119,9 @@ func (db *DB) scanMessage(row pgx.CollectableRow) (*message.Message, error) {
 		if err := json.Unmarshal(metadata, &m.Metadata); err != nil {
 			return nil, fmt.Errorf("metadata of %s: %w", m.ID, err)
 		}
+	}
+	if err := db.openExtras(m, header, tlvs); err != nil {
+		return nil, err
 	}
 	if body == nil {
 		m.Redacted = true

@@ -11,6 +11,13 @@ const (
 	CodingUCS2    byte = 8
 )
 
+// Data codings with a message class in their lowest bits (3GPP TS 23.038 §4).
+const (
+	classGSM7 byte = 0x10
+	classUCS2 byte = 0x18
+	classBits byte = 0x03
+)
+
 // LongMessage is how a part of a long message goes out: a column of the
 // vendor's or the customer's row. The zero LongMessage is LongUDH.
 type LongMessage string
@@ -22,17 +29,16 @@ const (
 	LongPayload LongMessage = "payload" // whole in message_payload; the peer cuts it
 )
 
-// Sizes of what fits into one short message (3GPP TS 23.040 §9.2.3.16): septets
-// of GSM 7-bit text, or octets.
-const (
-	singleSeptets = 160
-	singleOctets  = 140
-)
-
-// Outgoing is a text on its way into a submit_sm or deliver_sm.
+// Outgoing is a text, or octets, on its way into a submit_sm or deliver_sm.
 type Outgoing struct {
-	Text     string
-	Encoding message.Encoding // gsm7 or ucs2
+	Text     string           // octets if Encoding is binary
+	Encoding message.Encoding // gsm7, ucs2 or binary
+	// Coding is the data_coding of octets. For text it is one with a message class,
+	// which is kept, or 0.
+	Coding byte
+	// Header are elements of a user data header beside concatenation, as
+	// text.UDH.Elements gives them.
+	Header []byte
 	// Alphabet is what data_coding 0 means to the peer, as in text.Decode. A
 	// text that it lacks goes as UCS-2.
 	Alphabet string
@@ -51,8 +57,11 @@ func (m *Message) SetText(o Outgoing) error {
 		return err
 	}
 	m.DataCoding = coding
+	if len(o.Header) > text.SingleOctets {
+		return &FieldError{Field: "short_message", Reason: "user data header longer than a short message"}
+	}
 	if o.Parts <= 1 {
-		return m.setWhole(octets, coding, o.Long)
+		return m.setWhole(octets, o)
 	}
 	if o.Parts > 255 || o.Part < 1 || o.Part > o.Parts {
 		return &FieldError{Field: "short_message", Reason: "part is not 1 to 255 of its parts"}
@@ -61,24 +70,34 @@ func (m *Message) SetText(o Outgoing) error {
 		m.TLVs.AddUint16(TagSarMsgRefNum, o.Ref)
 		m.TLVs.AddByte(TagSarTotalSegments, byte(o.Parts))
 		m.TLVs.AddByte(TagSarSegmentSeqnum, byte(o.Part))
-	} else { // a payload that was cut before is joined by its header all the same
-		m.ESMClass |= ESMUDHI
-		octets = append(text.ConcatUDH(o.Ref, false, byte(o.Parts), byte(o.Part)), octets...)
-	}
-	return m.setShort(octets)
+		o.Parts = 0
+	} // a payload that was cut before is joined by its header all the same
+	return m.setShort(m.behind(text.HeaderOf(o.Ref, byte(o.Parts), byte(o.Part), o.Header), octets))
 }
 
-func (m *Message) setWhole(octets []byte, coding byte, long LongMessage) error {
-	limit := singleSeptets
-	if coding != CodingDefault {
-		limit = singleOctets
+// behind puts a user data header in front of octets; nil is none.
+func (m *Message) behind(header, octets []byte) []byte {
+	if header == nil {
+		return octets
 	}
-	if long == LongPayload && len(octets) > limit {
+	m.ESMClass |= ESMUDHI
+	return append(header, octets...)
+}
+
+func (m *Message) setWhole(octets []byte, o Outgoing) error {
+	enc := message.EncodingGSM7
+	switch {
+	case text.IsUCS2(m.DataCoding), text.IsBinary(m.DataCoding):
+		enc = message.EncodingBinary
+	}
+	limit := text.SingleRoom(enc, len(o.Header))
+	whole := m.behind(text.HeaderOf(0, 0, 0, o.Header), octets)
+	if o.Long == LongPayload && len(octets) > limit {
 		m.ShortMessage = nil
-		m.TLVs.Add(TagMessagePayload, octets)
+		m.TLVs.Add(TagMessagePayload, whole)
 		return nil
 	}
-	return m.setShort(octets)
+	return m.setShort(whole)
 }
 
 func (m *Message) setShort(octets []byte) error {
@@ -90,10 +109,23 @@ func (m *Message) setShort(octets []byte) error {
 }
 
 // encodeText gives the octets and their data_coding. GSM text is unpacked, a
-// septet an octet, as nearly every SMSC wants it.
+// septet an octet, as nearly every SMSC wants it. With a message class the
+// data_coding names the alphabet, whatever 0 means to the peer.
 func encodeText(o Outgoing) ([]byte, byte, error) {
-	if o.Encoding == message.EncodingUCS2 {
+	class := text.ClassOf(o.Coding)
+	switch {
+	case o.Encoding == message.EncodingBinary:
+		return []byte(o.Text), o.Coding, nil
+	case o.Encoding == message.EncodingUCS2 && class != 0:
+		return text.EncodeUCS2(o.Text), classUCS2 | class&classBits, nil
+	case o.Encoding == message.EncodingUCS2:
 		return text.EncodeUCS2(o.Text), CodingUCS2, nil
+	case class != 0:
+		if text.IsUCS2(class) {
+			class = classGSM7 | class&classBits
+		}
+		b, err := text.EncodeGSM7(o.Text)
+		return b, class, err
 	}
 	var limit rune
 	switch o.Alphabet {
@@ -126,6 +158,7 @@ const (
 // part.
 type Content struct {
 	Octets []byte // without a user data header; they alias the frame
+	Header []byte // what the user data header says beside concatenation, as text.UDH.Elements gives it
 	// Reference tells sets of parts of one sender and recipient apart: the
 	// concatenation reference, with its kind above bit 15.
 	Reference int
@@ -151,7 +184,7 @@ func (m *Message) Content() (Content, Status) {
 		if err != nil {
 			return c, StatusInvESMClass
 		}
-		c.Octets = c.Octets[n:]
+		c.Octets, c.Header = c.Octets[n:], h.Elements()
 		if h.Concatenated() {
 			c.Reference, c.Part, c.Parts = refUDH8+int(h.Ref), int(h.Seq), int(h.Total)
 			if h.Wide {

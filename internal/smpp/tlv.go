@@ -117,3 +117,36 @@ func fixedLenRead(tag Tag) (int, bool) {
 	}
 	return 0, false
 }
+
+// Passable reports whether a parameter of an ESME's submit may be passed on to
+// vendors as it is: what says something of the message or its handset that we need
+// not know (SMPP 3.4 §5.3.2), and the range that vendors define for themselves, but
+// for our own in it. What tells of text, parts, receipts and sessions is for us.
+// The schema has the same list (tlvs_may_pass).
+func Passable(tag Tag) bool {
+	switch tag {
+	case TagIdempotencyKey, TagClientReference, TagMessageClass:
+		return false
+	case 0x0005, 0x0006, 0x0007, 0x0008, // dest_addr_subunit, _network_type, _bearer_type, _telematics_id
+		0x000D, 0x000E, 0x000F, 0x0010, // the same of the source
+		0x0019,                 // payload_type
+		0x0030,                 // ms_msg_wait_facilities
+		0x0201,                 // privacy_indicator
+		0x0202, 0x0203, 0x0205, // source_subaddress, dest_subaddress, user_response_code
+		0x020A, 0x020B, // source_port, destination_port
+		0x020D,                 // language_indicator
+		0x0302, 0x0303, 0x0304, // callback_num_pres_ind, callback_num_atag, number_of_messages
+		0x0381,                 // callback_num
+		0x1201, 0x1203, 0x1204, // display_time, sms_signal, ms_validity
+		0x130C,         // alert_on_message_delivery
+		0x1380, 0x1383: // its_reply_type, its_session_info
+		return true
+	}
+	return tag >= vendorRange && tag <= vendorRangeEnd
+}
+
+// The range of tags that vendors define for themselves (SMPP 3.4 §5.3.1).
+const (
+	vendorRange    Tag = 0x1400
+	vendorRangeEnd Tag = 0x3FFF
+)

@@ -32,6 +32,7 @@ type Snapshot struct {
 	credentialsByID map[message.ID]*Credential
 	smppByID        map[message.ID]*SMPPCredential
 	numbersOf       map[message.ID][]*Number
+	passedTLVs      map[uint16]bool
 }
 
 // SigningKey signs access tokens.
@@ -61,6 +62,12 @@ func (s *Snapshot) Index() {
 	for _, list := range s.numbersOf {
 		sort.Slice(list, func(i, j int) bool { return list[i].Number < list[j].Number })
 	}
+	s.passedTLVs = make(map[uint16]bool)
+	for _, v := range s.Vendors {
+		for _, tag := range v.PassTLVs {
+			s.passedTLVs[tag] = s.passedTLVs[tag] || v.Active
+		}
+	}
 	sort.SliceStable(s.Routes, func(i, j int) bool {
 		if s.Routes[i].Priority != s.Routes[j].Priority {
 			return s.Routes[i].Priority < s.Routes[j].Priority
@@ -78,6 +85,10 @@ func (s *Snapshot) SMPPCredentialByID(id message.ID) *SMPPCredential { return s.
 
 // NumbersOf lists an account's numbers in order.
 func (s *Snapshot) NumbersOf(account message.ID) []*Number { return s.numbersOf[account] }
+
+// PassesTLV reports whether some active vendor is given optional parameters with
+// the tag: others need not be kept.
+func (s *Snapshot) PassesTLV(tag uint16) bool { return s.passedTLVs[tag] }
 
 // OnlySender is the number an account sends from when it names none: its one
 // enabled number, or false when it has none or several.

@@ -38,6 +38,8 @@ type Account struct {
 	AllowedSourceAddresses []string        // senders allowed beside owned numbers
 	ForceSourceAddress     message.Address // replaces every sender; empty: none
 	APIRateLimit           int             // messages per second accepted over the API
+	EncodingMismatchStatus uint32          // command_status over SMPP for message.ReasonEncodingMismatch; 0: the catalogue's
+	OptedOutStatus         uint32          // the same for message.ReasonOptedOut
 	WebhookSecret          string          // signs for URLs without a secret of their own
 }
 
@@ -176,6 +178,7 @@ type Vendor struct {
 	LongMessage     string                    // udh, sar, payload
 	DefaultAlphabet string                    // what data_coding 0 means there: gsm7, latin1, ascii
 	CodeMap         map[string]message.Reason // vendor codes and receipt errs to reasons, over the built-in table
+	PassTLVs        []uint16                  // tags of customers' optional parameters that it is given
 
 	EnquireLink     time.Duration // 0: 30 s
 	ResponseTimeout time.Duration // 0: 30 s

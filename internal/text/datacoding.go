@@ -37,7 +37,7 @@ func Decode(dataCoding byte, defaultAlphabet string, body []byte) (s string, ok 
 // UCS-2 text is dropped.
 func DecodeStrict(dataCoding byte, defaultAlphabet string, body []byte) (string, bool) {
 	meant := 0 // replacement characters that the customer wrote
-	if dataCoding == 8 || dataCoding == 0x18 {
+	if IsUCS2(dataCoding) {
 		if n := len(body); n%2 == 1 && body[n-1] == 0 {
 			body = body[:n-1]
 		}
@@ -49,6 +49,27 @@ func DecodeStrict(dataCoding byte, defaultAlphabet string, body []byte) (string,
 	}
 	s, ok := Decode(dataCoding, defaultAlphabet, body)
 	return s, ok && strings.Count(s, string(utf8.RuneError)) == meant
+}
+
+// IsBinary reports whether a data_coding stands for octets of no alphabet: 8-bit
+// data (SMPP 3.4 §5.2.19), also with a message class (3GPP TS 23.038 §4).
+func IsBinary(coding byte) bool { return coding == 2 || coding == 4 || coding&0xFC == 0xF4 }
+
+// IsUCS2 reports whether a data_coding stands for UCS-2: 8, and 0x18 to 0x1B with a
+// message class.
+func IsUCS2(coding byte) bool { return coding == 8 || coding&0xFC == 0x18 }
+
+// ClassOf gives the data_coding of a text that has a message class (3GPP TS 23.038
+// §4), without the bit that is reserved there, else 0. Class 0 is shown at once and
+// not kept (flash).
+func ClassOf(coding byte) byte {
+	switch group := coding & 0xFC; group {
+	case 0x10, 0x18, 0xF0:
+		return coding
+	case 0xF8:
+		return coding &^ 0x08
+	}
+	return 0
 }
 
 func decode(dataCoding byte, defaultAlphabet string, body []byte) (string, bool) {
@@ -63,10 +84,10 @@ func decode(dataCoding byte, defaultAlphabet string, body []byte) (string, bool)
 		return decodeTable(body, cyrillic), true
 	case dataCoding == 7:
 		return decodeTable(body, hebrew), true
-	case dataCoding == 8, dataCoding == 0x18:
-		return DecodeUCS2(body), true // 0x18: flash
-	case dataCoding == 0x10:
-		return DecodeGSM7(body), true // flash
+	case IsUCS2(dataCoding):
+		return DecodeUCS2(body), true
+	case dataCoding >= 0x10 && dataCoding <= 0x13:
+		return DecodeGSM7(body), true // message class; 0x10: flash
 	case dataCoding >= 0xC0 && dataCoding <= 0xDF:
 		return DecodeGSM7(body), true // message waiting, discard or store
 	case dataCoding >= 0xE0 && dataCoding <= 0xEF:

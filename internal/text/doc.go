@@ -7,6 +7,8 @@
 // Plan answers the question an edge asks (which alphabet, how many parts, and
 // what does each say); Split, EncodeGSM7, EncodeUCS2 and ConcatUDH are what a
 // vendor link puts on the wire; Decode and ParseUDH read what came from it.
+// SplitOctets and PlanBeside count and cut what is not read here: octets that are no
+// text, and texts behind a user data header that says more than which part it is.
 // Decoding never fails on odd octets: a customer is better served by one wrong
 // character than by a message that is not delivered.
 //

@@ -11,6 +11,14 @@ const (
 	concat16 = 0x08 // reference of 16 bits, §9.2.3.24.8
 )
 
+// Others that matter to us.
+const (
+	ports8         = 0x04 // application ports, §9.2.3.24.3
+	ports16        = 0x05 // §9.2.3.24.4
+	nationalSingle = 0x24 // national language single shift table, §9.2.3.24.15
+	nationalLocked = 0x25 // national language locking shift table, §9.2.3.24.16
+)
+
 // UDH is what a user data header says. The zero UDH is an empty header: the
 // message is whole.
 type UDH struct {
@@ -90,4 +98,56 @@ func (u *UDH) add(id byte, data []byte) {
 		return
 	}
 	u.Ref, u.Total, u.Seq, u.Wide = ref, total, seq, id == concat16
+}
+
+// Elements writes the elements of u that are not concatenation as they stand in a
+// header, without its length octet; nil when there are none. The functions below
+// take elements in this form.
+func (u UDH) Elements() []byte {
+	var b []byte
+	for _, e := range u.Others {
+		b = append(append(b, e.ID, byte(len(e.Data))), e.Data...)
+	}
+	return b
+}
+
+// HeaderOf makes a header of elements, its length octet included: those of part seq
+// of total, with an 8-bit reference, when total is above 1, and the elements given.
+// Together they take 255 octets at most; the caller answers for that. Nil: nothing
+// is to be said.
+func HeaderOf(ref uint16, total, seq byte, elements []byte) []byte {
+	var h []byte
+	switch {
+	case total > 1:
+		h = ConcatUDH(ref, false, total, seq)
+	case len(elements) == 0:
+		return nil
+	default:
+		h = []byte{0}
+	}
+	h[0] += byte(len(elements))
+	return append(h, elements...)
+}
+
+// OnlyPorts reports whether the elements are application ports and nothing else, or
+// none: they say the same in every part of a message.
+func OnlyPorts(elements []byte) bool {
+	return all(elements, func(id byte) bool { return id == ports8 || id == ports16 })
+}
+
+// NeedsNational reports whether the elements name a national language table,
+// without which septets cannot be read.
+func NeedsNational(elements []byte) bool {
+	return !all(elements, func(id byte) bool { return id != nationalSingle && id != nationalLocked })
+}
+
+// all reports whether every element satisfies ok; what is no element does not.
+func all(elements []byte, ok func(id byte) bool) bool {
+	for len(elements) > 0 {
+		if len(elements) < 2 || len(elements) < 2+int(elements[1]) || !ok(elements[0]) {
+			return false
+		}
+		elements = elements[2+int(elements[1]):]
+	}
+	return true
 }

@@ -3,6 +3,7 @@ package smpp
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
@@ -58,11 +59,17 @@ func (l *Link) encode(s message.Submission) (*smpp.SubmitSM, error) {
 		pdu.Validity = smpp.FormatRelative(left)
 	}
 	err := pdu.SetText(smpp.Outgoing{
-		Text: s.Text, Encoding: s.Encoding, Alphabet: l.vendor.DefaultAlphabet, Long: smpp.LongMessage(l.vendor.LongMessage),
+		Text: s.Text, Encoding: s.Encoding, Coding: s.DataCoding, Header: s.Header,
+		Alphabet: l.vendor.DefaultAlphabet, Long: smpp.LongMessage(l.vendor.LongMessage),
 		Ref: s.Reference, Part: s.Part, Parts: s.Parts,
 	})
 	if err != nil {
 		return nil, &message.SubmitError{Reason: message.ReasonEncodingMismatch, Detail: "the part does not fit the vendor's encoding", Err: err}
+	}
+	for _, p := range s.TLVs {
+		if slices.Contains(l.vendor.PassTLVs, p.Tag) {
+			pdu.TLVs.Add(smpp.Tag(p.Tag), p.Value)
+		}
 	}
 	return pdu, nil
 }
