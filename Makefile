@@ -60,6 +60,11 @@ bench: ## start a stack of its own, put load on it and report what it carried; B
 	@sh deploy/install.sh
 	@go run ./internal/bench $(BENCH_FLAGS)
 
+.PHONY: bench-smpp
+bench-smpp: ## the same over one SMPP bind of window 100: 20,000 submits, their answers and receipts
+	@sh deploy/install.sh
+	@go run ./internal/bench --rates= --capacity 0 --burst 0 --smpp 20000 --smpp-window 100 $(BENCH_FLAGS)
+
 .PHONY: fuzz
 fuzz: ## fuzz every decoder for FUZZTIME (20s) each
 	@grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \

@@ -69,6 +69,8 @@ type Server struct {
 	rates     rateBook
 	// request gets the requests of bound sessions; nil: handle.
 	request func(*bound, *smpp.Request)
+	// timers are those of the sessions; a zero one is its default of package smpp.
+	timers smpp.Config
 
 	prepared  sync.Once // makes what follows
 	log       *slog.Logger

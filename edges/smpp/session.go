@@ -68,8 +68,10 @@ func (c *connection) run() {
 		}
 		return
 	}
+	config := c.server.timers
+	config.Handler, config.Log = c, c.server.log
 	session := smpp.NewServerSession(conn, smpp.ServerConfig{
-		Config:      smpp.Config{Handler: c, Log: c.server.log},
+		Config:      config,
 		SystemID:    cmp.Or(c.server.SystemID, DefaultSystemID),
 		Bind:        c.decide,
 		Bound:       c.onBound,

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/postrider/postrider/internal/smpp"
 )
@@ -16,10 +19,23 @@ type esme struct {
 	records *records
 	from    string
 
-	mu    sync.Mutex
-	sent  map[string]string // client references by message_id
-	early map[string]string // stat words that came before their answer was read
+	mu      sync.Mutex
+	sent    map[string]string // client references by message_id
+	doubled int               // answers with a message_id that another had
+	early   map[string]string // stat words that came before their answer was read
 }
+
+// kept is what can be said of a phase's answers when all is over.
+type kept struct {
+	Window   int `json:"window"`
+	Answers  int `json:"answers"`      // with ROK
+	Distinct int `json:"distinct_ids"` // message_ids among them
+	Found    int `json:"found"`        // of the latter: those that query_sm finds in the journal
+}
+
+// whole reports whether every answer had an id of its own, of a message that is
+// in the journal.
+func (k *kept) whole() bool { return k.Distinct == k.Answers && k.Found == k.Answers }
 
 // bindESME binds to the stack as its demo customer.
 func bindESME(ctx context.Context, t *target, r *records, window int) (*esme, error) {
@@ -60,6 +76,9 @@ func (l lane) post(ctx context.Context, to, reference string) error {
 		return err
 	}
 	l.mu.Lock()
+	if _, before := l.sent[resp.MessageID]; before {
+		l.doubled++
+	}
 	l.sent[resp.MessageID] = reference
 	stat, early := l.early[resp.MessageID]
 	delete(l.early, resp.MessageID)
@@ -68,6 +87,35 @@ func (l lane) post(ctx context.Context, to, reference string) error {
 		l.records.event(reference, outcomeWord(stat))
 	}
 	return nil
+}
+
+// look asks the gateway for each message that was answered, by its message_id:
+// query_sm reads the journal.
+func (e *esme) look(ctx context.Context, window int) *kept {
+	e.mu.Lock()
+	ids := slices.Collect(maps.Keys(e.sent))
+	k := &kept{Window: window, Answers: len(ids) + e.doubled, Distinct: len(ids)}
+	e.mu.Unlock()
+	var next, found atomic.Int64
+	var lanes sync.WaitGroup
+	for range window {
+		lanes.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(ids) || ctx.Err() != nil {
+					return
+				}
+				q := &smpp.QuerySM{MessageID: ids[i], Source: smpp.Address{TON: 1, NPI: 1, Text: e.from}}
+				p, err := e.session.Request(ctx, q)
+				if resp, ok := p.Body.(*smpp.QuerySMResp); err == nil && ok && resp.MessageID == ids[i] {
+					found.Add(1)
+				}
+			}
+		})
+	}
+	lanes.Wait()
+	k.Found = int(found.Load())
+	return k
 }
 
 func (e *esme) handle(r *smpp.Request) {

@@ -1,6 +1,8 @@
 // Command bench measures the running, real stack: it sends messages over REST,
 // takes their webhooks, and asks the simulator what the vendor saw. `make bench`
-// runs it; docs/performance.md holds its figures.
+// runs it; docs/performance.md holds its figures. With --smpp it sends over one
+// SMPP bind as well, takes receipts for the ends, and asks the gateway for each
+// message that it answered; `make bench-smpp` does that alone.
 //
 // Load is open-loop: messages are sent on a schedule made beforehand, and
 // latency runs from the scheduled time, so that a gateway that stalls cannot
@@ -271,7 +273,10 @@ func phases(ctx context.Context, o options, r *runner, t *target) (skipped []flo
 			return skipped, err
 		}
 		defer e.session.Close()
-		r.floodOver(ctx, fmt.Sprintf("SMPP, window %d", o.SMPPWindow), o.SMPP, 1, e.posters(o.SMPPWindow))
+		x := r.floodOver(ctx, fmt.Sprintf("SMPP, window %d", o.SMPPWindow), o.SMPP, 1, e.posters(o.SMPPWindow))
+		if x.Kept = e.look(ctx, o.SMPPWindow); x.Kept.Found < x.Kept.Answers {
+			fmt.Fprintf(r.out, "  of %d answers %d have an id of their own, and %d are in the journal\n", x.Kept.Answers, x.Kept.Distinct, x.Kept.Found)
+		}
 	}
 	return skipped, nil
 }

@@ -31,7 +31,8 @@ type result struct {
 	Drained        bool      `json:"drained"`         // all ended in time
 	TemporalWrites float64   `json:"temporal_writes"` // per message; 0: not known
 	Use            usage     `json:"use"`
-	AcceptUse      usage     `json:"accept_use"` // closed: until the last 202 alone
+	AcceptUse      usage     `json:"accept_use"`     // closed: until the last 202 alone
+	Kept           *kept     `json:"kept,omitempty"` // over SMPP: what became of the answers
 
 	// Filled in at the end of the run.
 	Delivered int            `json:"delivered"`

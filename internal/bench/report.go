@@ -24,6 +24,8 @@ type report struct {
 const (
 	wantedAccepts   = 2000 // a second, in the burst
 	wantedCompletes = 100  // a second
+	wantedSubmits   = 500  // answered a second, over one SMPP bind of window 100
+	wantedAnswer    = 100  // milliseconds of its 99th percentile
 )
 
 // write prints the report and makes the files that were asked for.
@@ -43,12 +45,16 @@ func (r *report) write(out io.Writer, o options) error {
 	return errors.Join(errs...)
 }
 
-// verdict is an error if a message was lost, doubled, or not told of. Speed is
-// reported, not judged: the machine may be busy.
+// verdict is an error if a message was lost, doubled, or not told of, or if an
+// answer over SMPP had no id of its own, or one of which the journal knows
+// nothing. Speed is reported, not judged: the machine may be busy.
 func (r *report) verdict() error {
 	var lost, doubled, missing int
 	for _, x := range r.Phases {
 		lost, doubled, missing = lost+x.Lost, doubled+x.Doubled, missing+x.Missing
+		if k := x.Kept; k != nil && !k.whole() {
+			return fmt.Errorf("%s: of %d answers %d have an id of their own, and %d are in the journal", x.Name, k.Answers, k.Distinct, k.Found)
+		}
 	}
 	if lost+doubled+missing+r.Forged == 0 {
 		return nil
@@ -118,7 +124,7 @@ func (s setting) text() string {
 }
 
 func (r *report) sections() []section {
-	return slices.DeleteFunc([]section{r.steady(), r.floods(), r.cost(), r.memory(), r.fates(), r.errors()}, func(s section) bool { return len(s.table) < 2 })
+	return slices.DeleteFunc([]section{r.steady(), r.floods(), r.smpp(), r.cost(), r.memory(), r.fates(), r.errors()}, func(s section) bool { return len(s.table) < 2 })
 }
 
 // measured are the phases of a kind, without the warm-up.
@@ -161,6 +167,25 @@ func (r *report) floods() section {
 		}
 	}
 	return section{"Floods", t, note}
+}
+
+// smpp tells of the phases over SMPP.
+func (r *report) smpp() section {
+	t := table{{"phase", "messages", "window", "answered/s", "answer p50 ms", "p95", "p99", "max", "answers", "distinct ids", "in the journal", "all receipts after s", "errors"}}
+	note := "One transceiver, as fast as its window allows. Answer: from a free place in the window to submit_sm_resp. In the journal: found by query_sm under the id that was answered, when all was over."
+	for _, x := range r.measured("closed") {
+		if x.Kept == nil {
+			continue
+		}
+		end := "not all"
+		if x.Drained {
+			end = one(x.AcceptSeconds + x.DrainSeconds)
+		}
+		t = append(t, []string{x.Name, fmt.Sprint(x.Sent), fmt.Sprint(x.Kept.Window), whole(x.AcceptRate), one(x.Accept.P50), one(x.Accept.P95), one(x.Accept.P99), one(x.Accept.Max),
+			fmt.Sprint(x.Kept.Answers), fmt.Sprint(x.Kept.Distinct), fmt.Sprint(x.Kept.Found), end, fmt.Sprint(sum(x.Errors))})
+		note += fmt.Sprintf(" Wanted: %d answered/s (%s), p99 below %d ms (%s).", wantedSubmits, reached(x.AcceptRate >= wantedSubmits), wantedAnswer, reached(x.Accept.P99 < wantedAnswer))
+	}
+	return section{"Over SMPP", t, note}
 }
 
 // cost tells CPU time by part.

@@ -127,3 +127,30 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+func TestReportOverSMPP(t *testing.T) {
+	r := example()
+	if got := r.markdown(); strings.Contains(got, "Over SMPP") {
+		t.Errorf("tells of what was not done:\n%s", got)
+	}
+	x := &result{Name: "SMPP, window 100", Kind: "closed", Connections: 1, Sent: 1000, Accepted: 1000, Delivered: 1000, AcceptRate: 1234, AcceptSeconds: 0.8, DrainSeconds: 7.2, Drained: true,
+		Accept: quantiles{1000, 40, 60, 120, 130}, Kept: &kept{Window: 100, Answers: 1000, Distinct: 1000, Found: 1000}}
+	r.Phases = append(r.Phases, x)
+	got := r.markdown()
+	for _, want := range []string{
+		"| SMPP, window 100 | 1000 | 100 | 1234 | 40.0 | 60.0 | 120.0 | 130.0 | 1000 | 1000 | 1000 | 8.0 | 0 |\n",
+		"Wanted: 500 answered/s (reached), p99 below 100 ms (not reached).",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if err := r.verdict(); err != nil {
+		t.Errorf("verdict %v", err)
+	}
+	for _, k := range []kept{{Answers: 1000, Distinct: 999, Found: 999}, {Answers: 1000, Distinct: 1000, Found: 999}} {
+		if x.Kept = &k; r.verdict() == nil {
+			t.Errorf("%+v is no fault", k)
+		}
+	}
+}

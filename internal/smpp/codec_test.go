@@ -13,6 +13,8 @@ import (
 	"github.com/linxGnu/gosmpp/data"
 	"github.com/linxGnu/gosmpp/pdu"
 	"pgregory.net/rapid"
+
+	"github.com/postrider/postrider/internal/fuzztest"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -427,8 +429,13 @@ func FuzzDecode(f *testing.F) {
 	f.Add(frame(IDSubmitSM, 0, 1, bytes.Repeat([]byte{0}, 60000)))
 	f.Add(frame(IDSubmitSM, 0, 1, append(make([]byte, 16), bytes.Repeat([]byte{0x14, 0, 0, 0}, 16000)...)))
 	f.Add(frame(IDBindTransceiver, 0, 1, bytes.Repeat([]byte{'a'}, 60000)))
+	for _, b := range hostile(f) {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := Decode(b)
+		var p Packet
+		var err error
+		fuzztest.Within(t, len(b)+16<<10, func() { p, err = Decode(b) })
 		var bad *DecodeError
 		if err != nil && (!errors.As(err, &bad) || bad.Status == StatusOK) {
 			t.Fatalf("error %v", err)

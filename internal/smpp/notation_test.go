@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/postrider/postrider/internal/fuzztest"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/text"
 )
@@ -192,8 +193,16 @@ func FuzzReceipt(f *testing.F) {
 	f.Add(byte(4), "id:0190AF3C sub:001 dlvrd:001 submit date:2601021503 done date:2601021504 stat:DELIVRD err:000 text:Hello", []byte{2})
 	f.Add(byte(0), "id: sub: dlvrd: text: text: stat:", []byte{})
 	f.Add(byte(0x20), "submit date:donedate:id:", []byte{0xFF})
+	f.Add(byte(4), "id:1 submit date:999999999999999R done date:0000000000 stat:"+strings.Repeat("X", 300)+" err:-1", []byte{0})
+	f.Add(byte(4), strings.Repeat("id:", 5000), []byte{9})
+	f.Add(byte(4), strings.Repeat("a: ", 5000), []byte{9}) // words that may be keys
+	f.Add(byte(0), "text:stat:DELIVRD id:7 sub:99999999999999999999 \x00\xff", []byte{})
 	f.Fuzz(func(t *testing.T, esm byte, s string, state []byte) {
-		r, ok := ReceiptOf(&Message{ESMClass: esm, TLVs: TLVs{{Tag: TagMessageState, Data: state}}}, s)
+		var r Receipt
+		var ok bool
+		fuzztest.Within(t, 64*len(s)+16<<10, func() {
+			r, ok = ReceiptOf(&Message{ESMClass: esm, TLVs: TLVs{{Tag: TagMessageState, Data: state}}}, s)
+		})
 		if ok && r.State == "" {
 			t.Fatal("receipt without a state")
 		}

@@ -110,7 +110,8 @@ func (s *Session) readLoop() {
 			err = s.handleFrame(frame)
 		}
 		var bad *DecodeError
-		if errors.As(err, &bad) && bad.OutOfStep {
+		outOfStep := errors.As(err, &bad) && bad.OutOfStep
+		if outOfStep {
 			s.cfg.Log.Warn("smpp framing lost", "command_length", bad.Header.Length, "peer", s.PeerID())
 			_ = s.respond(StatusInvCmdLen, bad.Header.Sequence, &GenericNack{})
 			s.finish(ErrFraming)
@@ -118,7 +119,9 @@ func (s *Session) readLoop() {
 			s.fail(fmt.Errorf("smpp: connection lost: %w", err))
 			return
 		}
-		if s.ending() {
+		// Out of step there is nothing to go on with, also when the session has ended
+		// already and finish did nothing: the broken length is still in the buffer.
+		if outOfStep || s.ending() {
 			_, _ = io.CopyN(io.Discard, s.frames.br, lingerBytes)
 			s.fail(ErrClosed)
 			return

@@ -526,3 +526,22 @@ func TestUnbindDoesNotWaitForEver(t *testing.T) {
 		}
 	})
 }
+
+// A session that has ended must not read the same broken length for ever: its
+// frames are still in the buffer when a handler closes it.
+func TestBrokenLengthAfterTheEnd(t *testing.T) {
+	for _, length := range []string{"0000000f", "ffffffff", "ffffffff 00000015 00000000 00000001"} {
+		a, b := tcpPair(t)
+		s := serve(t, a, ServerConfig{Config: Config{Handler: HandlerFunc(func(r *Request) {
+			r.Session().Close()
+			_ = r.Respond(StatusOK, nil)
+		})}})
+		p := newPeer(t, b)
+		p.bind(ModeTransceiver)
+		p.write(append(unhex(t, submitVector), unhex(t, length)...))
+		s.Wait()
+		if err := s.Err(); !errors.Is(err, ErrClosed) {
+			t.Errorf("%s: %v", length, err)
+		}
+	}
+}

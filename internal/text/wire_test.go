@@ -12,6 +12,7 @@ import (
 	"golang.org/x/text/encoding/charmap"
 	"pgregory.net/rapid"
 
+	"github.com/postrider/postrider/internal/fuzztest"
 	"github.com/postrider/postrider/internal/message"
 )
 
@@ -271,8 +272,21 @@ func TestParseUDH(t *testing.T) {
 func FuzzParseUDH(f *testing.F) {
 	f.Add([]byte{5, 0, 3, 1, 2, 1, 'x'})
 	f.Add([]byte{11, 5, 4, 1, 2, 3, 4, 0, 3, 1, 2, 1})
+	// Headers of no length, longer than the message, of elements that are longer
+	// than the header, doubled, or of no use.
+	for _, s := range []string{"", "00", "0041", "ff", "ff41", "05", "0500", "0500ff010201", "050003010200", "050003010003", "050003000101", "0608040001020141",
+		"060804000102", "0a00030102010003020201", "0b0003010201080400020201", "04000201ff", "0400030102", "020000", "01ff", "8c" + strings.Repeat("0000", 70)} {
+		b, err := hex.DecodeString(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		u, n, err := ParseUDH(b)
+		var u UDH
+		var n int
+		var err error
+		fuzztest.Within(t, 64*len(b)+16<<10, func() { u, n, err = ParseUDH(b) })
 		if err != nil {
 			if n != 0 || u.Concatenated() {
 				t.Fatal("an error with a result")
@@ -349,8 +363,13 @@ func TestTablesAgreeWithCharmap(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(byte(0), []byte("hello\x1b"))
 	f.Add(byte(8), []byte{0xD8, 0x3D, 0xDE})
+	f.Add(byte(0), []byte{0x80, 0xFF, 0x1B, 0x1B, 0x1B, 0x41})
+	f.Add(byte(5), []byte("x"))
+	f.Add(byte(0xF1), []byte{0x1B})
 	f.Fuzz(func(t *testing.T, dc byte, b []byte) {
-		s, ok := Decode(dc, AlphabetGSM7, b)
+		var s string
+		var ok bool
+		fuzztest.Within(t, 32*len(b)+16<<10, func() { s, ok = Decode(dc, AlphabetGSM7, b) })
 		if !utf8.ValidString(s) || strings.Contains(s, "\x00") {
 			t.Fatal("not text that can be stored")
 		}
