@@ -130,7 +130,11 @@ func (f *foreign) free(response pdu.PDU) {
 // in the window too.
 func (f *foreign) notSubmitted(p pdu.PDU, err error) {
 	_, submit := p.(*pdu.SubmitSM)
+	f.mu.Lock()
+	leaving := f.leaving
+	f.mu.Unlock()
 	switch {
+	case leaving && !submit: // an enquire_link that met the end
 	case !errors.Is(err, gosmpp.ErrWindowsFull):
 		f.strange("submitting: %v", err)
 	case submit:
