@@ -120,6 +120,8 @@ type acceptor struct {
 	queue  []*acceptance
 	more   sync.Cond // there is something in the queue, or the end
 	closed bool
+
+	repeatFor time.Duration // see the constant; guarded by mu
 }
 
 type acceptance struct {
@@ -144,7 +146,7 @@ type kept struct {
 }
 
 func newAcceptor(db *DB) *acceptor {
-	a := &acceptor{db: db}
+	a := &acceptor{db: db, repeatFor: repeatFor}
 	a.more.L = &a.mu
 	a.wg.Go(a.run)
 	return a
@@ -238,11 +240,11 @@ func (a *acceptor) run() {
 }
 
 func (a *acceptor) commit(group []*acceptance) {
-	fresh, err := a.insert(group)
+	fresh, err := a.insertForSure(group)
 	if err != nil && len(group) > 1 && !Unavailable(err) {
 		// One bad row must not fail the others.
 		for _, item := range group {
-			fresh, err := a.insert([]*acceptance{item})
+			fresh, err := a.insertForSure([]*acceptance{item})
 			item.finish(fresh, err)
 		}
 		return
@@ -250,6 +252,45 @@ func (a *acceptor) commit(group []*acceptance) {
 	for _, item := range group {
 		item.finish(fresh, err)
 	}
+}
+
+const (
+	// repeatFor is how long a group is written again whose commit got no answer:
+	// below the time that customers wait for theirs.
+	repeatFor = 15 * time.Second
+	// The pauses between two tries double from firstRepeat to lastRepeat.
+	firstRepeat = 100 * time.Millisecond
+	lastRepeat  = time.Second
+)
+
+// insertForSure writes a group until it is known what became of it. A server
+// that goes away in a commit leaves that open, and callers who are told so write
+// their messages again under other ids. The ids of the group are the same each
+// time, so what is there already is not written twice.
+func (a *acceptor) insertForSure(group []*acceptance) (map[message.ID]kept, error) {
+	until := time.Now().Add(a.patience())
+	var open error // the first error that left it open
+	for pause := firstRepeat; ; pause = min(2*pause, lastRepeat) {
+		fresh, err := a.insert(group)
+		if open == nil && Unavailable(err) && !nothingDone(err) {
+			open = err
+		}
+		switch {
+		case err == nil || !Unavailable(err):
+			return fresh, err
+		case open == nil:
+			return nil, err
+		case time.Now().Add(pause).After(until):
+			return nil, open
+		}
+		time.Sleep(pause)
+	}
+}
+
+func (a *acceptor) patience() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.repeatFor
 }
 
 // finish tells the caller. All has the messages whose key is fresh.
