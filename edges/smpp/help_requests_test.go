@@ -180,9 +180,13 @@ type reqJournal struct {
 	origins  []message.SMPPOrigin
 	down     error
 	asked    []string // what Answered and Between were asked
+	asking   func()   // before Answered; nil: nothing
 }
 
 func (j *reqJournal) Answered(_ context.Context, credential message.ID, id string) ([]message.Message, []message.SMPPOrigin, error) {
+	if j.asking != nil {
+		j.asking()
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.asked = append(j.asked, id)

@@ -123,3 +123,31 @@ func TestFind(t *testing.T) {
 		t.Errorf("journal away: %s", p.Status)
 	}
 }
+
+// However much is asked at once, only so much of it is at the journal, and what
+// is submitted meanwhile does not wait for it.
+func TestAskersAreBounded(t *testing.T) {
+	w := reqSetup(t)
+	id := message.Hex32(w.journal.add(w, "", message.StatusSent, nil))
+	at, proceed := make(chan struct{}, 100), make(chan struct{})
+	w.journal.asking = func() { at <- struct{}{}; <-proceed }
+	const n = 3 * askers
+	for range n {
+		w.send(&smpp.QuerySM{MessageID: id, Source: reqFrom})
+	}
+	for range askers {
+		<-at
+	}
+	if p := w.ask(reqText(nil)); p.Status != smpp.StatusOK {
+		t.Errorf("a submit: %s", p.Status)
+	}
+	if len(at) > 0 {
+		t.Errorf("more than %d are at the journal", askers)
+	}
+	close(proceed)
+	for range n {
+		if p := w.read(); p.Status != smpp.StatusOK {
+			t.Errorf("%s", p.Status)
+		}
+	}
+}

@@ -18,6 +18,9 @@ const (
 	// fanOut is how many messages of one request are worked on at once. They share
 	// the journal's commits, so more would only take memory.
 	fanOut = 16
+	// askers is how many requests about earlier messages, of all sessions, are at the
+	// journal at once: less than half of its connections.
+	askers = 8
 )
 
 // exchange is one request of an ESME on its way to its one answer.
@@ -72,16 +75,24 @@ func (x *exchange) refuseGone() {
 	x.answer(st, nil)
 }
 
-// work runs fn off the reader, with the time that it may take; not when the
-// session has ended by then.
+// work runs fn, which asks the journal for messages that are there already, off
+// the reader, with the time that it may take; not when the session has ended by
+// then. A few of all sessions run at once: whoever asks much must not hold up
+// what is submitted and delivered.
 func (x *exchange) work(fn func(ctx context.Context)) {
 	x.r.Go(func() {
-		if x.r.Context().Err() != nil {
-			return
-		}
 		ctx, cancel := x.limited()
 		defer cancel()
-		fn(ctx)
+		select {
+		case x.s.asking <- struct{}{}:
+			defer func() { <-x.s.asking }()
+		case <-ctx.Done():
+			x.answer(x.failure(ctx.Err()), nil)
+			return
+		}
+		if x.r.Context().Err() == nil {
+			fn(ctx)
+		}
 	})
 }
 

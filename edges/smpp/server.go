@@ -79,6 +79,7 @@ type Server struct {
 	failures  *failures
 	audits    *audits
 	registry  *registry
+	asking    chan struct{} // a place for each of askers; never closed
 
 	life  context.Context // of what is done for sessions; ends when they are cut off
 	cut   context.CancelFunc
@@ -160,6 +161,7 @@ func (s *Server) prepare() {
 		s.passwords = newPasswords()
 		s.failures = newFailures()
 		s.registry = newRegistry()
+		s.asking = make(chan struct{}, askers)
 		s.life, s.cut = context.WithCancel(context.Background())
 		s.audits = newAudits(s.writeAudit, s.Metrics.AuditDropped)
 		s.stop, s.ended = make(chan struct{}), make(chan struct{})
