@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -272,24 +271,36 @@ func (db *DB) Answered(ctx context.Context, credential message.ID, answerID stri
 	return list[older:], origins[older:], nil
 }
 
-// longestWait is how old a message that may still be withdrawn can be: it may be
-// scheduled for 35 days ahead and be valid for 3 more. Pairs that have talked for
-// years are not read from their beginning.
-const longestWait = 40 * 24 * time.Hour
-
+// selectBetween looks at what the account has under way: that is little beside
+// what a pair has said to each other in years.
 const selectBetween = `
-select o.message_id
-from smpp_origins o
-join messages m on m.id = o.message_id
-where o.account_id = (select account_id from smpp_credentials where id = $1)
-  and o.dest = $2 and o.source = $3 and o.message_id > $4
-  and o.dest_ton = $5 and o.dest_npi = $6 and o.source_ton = $7 and o.source_npi = $8
-  and m.status = any($9::text[]) and o.ordinal = 0
-order by o.message_id
-limit $10`
+with under_way as materialized (
+  select message_id
+  from backlog
+  where account_id = (select account_id from smpp_credentials where id = $1)
+)
+select u.message_id
+from under_way u
+cross join lateral (
+  select dest, source
+  from smpp_origins
+  where message_id = u.message_id and ordinal = 0
+  offset 0 -- goes to each by its id
+) o
+cross join lateral (
+  select status
+  from messages
+  where id = u.message_id
+  offset 0
+) m
+where o.dest = any($2::bytea[]) and o.source = any($3::bytea[]) and m.status = any($4::text[])
+order by u.message_id
+limit $5`
 
 // Between lists the messages of the credential's account from source to dest, as
 // the ESME wrote them, that may still be withdrawn: oldest first, at most limit.
+// A plus sign and the types of the numbers make no difference: peers leave them
+// off in what is not a submit.
 func (db *DB) Between(ctx context.Context, credential message.ID, source, dest message.SMPPAddress, limit int) ([]message.ID, error) {
 	var may []string
 	for _, s := range message.Statuses() {
@@ -297,18 +308,13 @@ func (db *DB) Between(ctx context.Context, credential message.ID, source, dest m
 			may = append(may, string(s))
 		}
 	}
-	rows, err := db.pool.Query(ctx, selectBetween, credential, []byte(dest.Text), []byte(source.Text), firstIDSince(time.Now().Add(-longestWait)),
-		int16(dest.TON), int16(dest.NPI), int16(source.TON), int16(source.NPI), may, limit)
+	spelled := func(a message.SMPPAddress) [][]byte {
+		bare := strings.TrimPrefix(a.Text, "+")
+		return [][]byte{[]byte(bare), []byte("+" + bare)}
+	}
+	rows, err := db.pool.Query(ctx, selectBetween, credential, spelled(dest), spelled(source), may, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list messages of a pair: %w", err)
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[message.ID])
-}
-
-// firstIDSince sorts before every id that was made at t or later: their first 48
-// bits are Unix milliseconds.
-func firstIDSince(t time.Time) message.ID {
-	var id message.ID
-	binary.BigEndian.PutUint64(id[:8], uint64(t.UnixMilli())<<16)
-	return id
 }

@@ -60,7 +60,7 @@ func TestSMPPPlans(t *testing.T) {
 		{"Delivered", recordDelivered, 7, "", "smpp_deliveries_pkey"},
 		{"Release", releaseDeliveries, 1, "", "smpp_deliveries_pkey"},
 		{"Answered", selectAnswered, 4, "", "smpp_origins_answer"},
-		{"Between", selectBetween, 10, "", "smpp_origins_pair"},
+		{"Between", selectBetween, 5, "", "backlog_account"},
 		{"Advance with owed", owed, len(args), "", "smpp_origins_pkey"},
 		{"Revise", revise, len(revised), "", "smpp_origins_pkey"},
 		{"Bind", insertBind, 9, "", "smpp_binds_credential"},

@@ -292,6 +292,22 @@ func (s *Session) endCalls() {
 	}
 }
 
+// endQueued ends the calls that the writer has not taken, which is safe.
+func (s *Session) endQueued() {
+	s.mu.Lock()
+	var ended []*Call
+	for _, c := range s.pending {
+		if c.state == callQueued {
+			ended = append(ended, c)
+			s.endLocked(c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range ended {
+		s.safely(func() { c.done(Packet{}, &RequestError{Err: ErrUnbound}) })
+	}
+}
+
 func (s *Session) safely(fn func()) {
 	defer s.catch("callback")
 	fn()

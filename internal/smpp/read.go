@@ -138,7 +138,7 @@ func (s *Session) ending() bool {
 func (s *Session) frameLimit() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == StateOpen {
+	if s.mode == ModeNone {
 		return MaxFrameOpen
 	}
 	return MaxFrame
@@ -343,13 +343,17 @@ func (s *Session) accept(p Packet, b *Bind, resp *BindResp, d Decision) {
 }
 
 // handleUnbind answers an unbind after the outstanding requests have ended,
-// within UnbindTimeout; reading goes on meanwhile, for their answers.
+// within UnbindTimeout; reading goes on meanwhile, for their answers. What is not
+// on the wire yet stays off it: a peer that leaves may not answer any more.
 func (s *Session) handleUnbind(sequence uint32) {
 	s.mu.Lock()
 	already := s.state == StateUnbound
 	if s.err == nil {
 		s.refuseLocked(StateUnbound)
 	}
+	s.mu.Unlock()
+	s.endQueued()
+	s.mu.Lock()
 	idle := s.idleLocked()
 	s.mu.Unlock()
 	if already { // both sides unbind at once

@@ -545,3 +545,34 @@ func TestBrokenLengthAfterTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// What is not on the wire when the peer unbinds stays off it, and its caller
+// knows: the peer may be gone before it could answer.
+func TestPeerUnbindsWithRequestsQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe() // holds nothing: the writer waits until the peer reads
+		s := serve(t, a, ServerConfig{})
+		p := newPeer(t, b)
+		p.bind(ModeTransceiver)
+		m := &DeliverSM{Message{Source: Address{1, 1, "15551230002"}, ShortMessage: []byte("x")}}
+		first, second := make(chan error, 1), make(chan error, 1)
+		if err := s.Start(context.Background(), m, func(_ Packet, err error) { first <- err }); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the writer has it
+		if err := s.Start(context.Background(), m, func(_ Packet, err error) { second <- err }); err != nil {
+			t.Fatal(err)
+		}
+		p.send(StatusOK, 3, &Unbind{})
+		var e *RequestError
+		if err := <-second; !errors.As(err, &e) || e.Written || !errors.Is(err, ErrUnbound) {
+			t.Errorf("the queued one: %v", err)
+		}
+		p.send(StatusOK, p.want(IDDeliverSM, StatusOK, 1).Sequence, &DeliverSMResp{})
+		if err := <-first; err != nil {
+			t.Errorf("the written one: %v", err)
+		}
+		p.want(IDUnbindResp, StatusOK, 3)
+		p.wantEOF()
+	})
+}
