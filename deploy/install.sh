@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what Postrider's commands need and this machine lacks: a Postgres server and ffmpeg, and with
-# the argument "test" also a C compiler, without which Go's race detector cannot be built. Quiet when
-# everything is there. Installs only from the system's own package sources, and leaves no service behind.
+# the argument "test" also a C compiler, without which Go's race detector cannot be built, and a Redis
+# server. Quiet when everything is there. Installs only from the system's own package sources, and leaves no service behind.
 set -eu
 
 oldest_postgres=15 # internal/stack knows the same number
@@ -31,6 +31,7 @@ have ffmpeg && have ffprobe || missing="$missing ffmpeg"
 if [ "${1:-}" = test ]; then
 	cc=$(go env CC 2>/dev/null || echo cc)
 	have "${cc%% *}" || missing="$missing cc"
+	have redis-server || have redis-check-rdb || missing="$missing redis"
 fi
 [ -n "$missing" ] || exit 0
 
@@ -41,6 +42,7 @@ by_hand() {
 	if wants postgres; then say "  - a Postgres server, version $oldest_postgres or newer (initdb and postgres; it need not run)"; fi
 	if wants ffmpeg; then say "  - ffmpeg and ffprobe"; fi
 	if wants cc; then say "  - a C compiler, for the tests under the race detector"; fi
+	if wants redis; then say "  - a Redis server, for the tests (it need not run)"; fi
 }
 
 if [ "$(uname -s)" = Darwin ]; then
@@ -48,6 +50,7 @@ if [ "$(uname -s)" = Darwin ]; then
 	brew=''
 	if wants postgres; then brew="$brew postgresql@17"; fi
 	if wants ffmpeg; then brew="$brew ffmpeg"; fi
+	if wants redis; then brew="$brew redis"; fi
 	[ -z "$brew" ] || say "Install with:  brew install$brew"
 	if wants cc; then say "Install with:  xcode-select --install"; fi
 	exit 1
@@ -99,6 +102,8 @@ installable() {
 packages=''
 if wants ffmpeg; then packages="$packages ffmpeg"; fi
 if wants cc; then packages="$packages gcc libc6-dev"; fi
+# Debian's redis-server is a service around a link to the program, which is in redis-tools: that is enough.
+if wants redis; then packages="$packages redis-tools"; fi
 
 say "Postrider needs some packages that are missing here; installing them with ${as_root:+sudo }apt-get."
 refreshed=''

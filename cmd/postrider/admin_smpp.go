@@ -61,3 +61,24 @@ func smppCredentialCommand() *cobra.Command {
 	cmd.AddCommand(create)
 	return cmd
 }
+
+func smppHeldCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "smpp-held", Short: "What waits for customers' ESMEs", Args: cobra.NoArgs,
+		Long: "For each account that deliver_sm wait for: how many are pending (counted at most 100,000 beyond the cap), since when the oldest, and the cap.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+				held, err := db.HeldDeliveries(cmd.Context())
+				if err != nil {
+					return err
+				}
+				list := make([]map[string]any, len(held))
+				for i, h := range held {
+					list[i] = map[string]any{"account_id": h.AccountID, "company_name": h.CompanyName, "pending": h.Pending, "cap": h.Cap,
+						"oldest": h.Oldest.UTC().Format(time.RFC3339)}
+				}
+				return printJSON(cmd.OutOrStdout(), list)
+			})
+		},
+	}
+}

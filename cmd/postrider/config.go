@@ -44,6 +44,19 @@ type Config struct {
 	// SMPPProxyFrom are the addresses (CIDR, comma-separated) of the proxies that
 	// say by PROXY protocol who is behind them.
 	SMPPProxyFrom []netip.Prefix `env:"SMPP_PROXY_FROM"`
+	// SMPPMaxConnections bounds the connections of this process, bound or not, and
+	// SMPPMaxPerAddress those from one address (a /64 in IPv6), of which
+	// SMPPConnectRate may be opened in ten seconds. Who has many customers behind
+	// one address raises the latter two. 0: the defaults 5000, 50 and 100.
+	SMPPMaxConnections int `env:"SMPP_MAX_CONNECTIONS"`
+	SMPPMaxPerAddress  int `env:"SMPP_MAX_PER_ADDRESS"`
+	SMPPConnectRate    int `env:"SMPP_CONNECT_RATE"`
+	// RedisHost is where rates are counted for all replicas together. Empty: each
+	// process counts for itself, and N of them let through up to N times as much.
+	RedisHost     string `env:"REDIS_HOST"`
+	RedisPort     int    `env:"REDIS_PORT" envDefault:"6379"`
+	RedisPassword string `env:"REDIS_PASSWORD"`
+	RedisTLS      bool   `env:"REDIS_TLS"`
 	// MetricsHost and MetricsPort serve /metrics, /healthz and /readyz. They are
 	// not for the public.
 	MetricsHost string `env:"METRICS_HOST" envDefault:"0.0.0.0"`
@@ -94,9 +107,15 @@ func readConfig() (Config, error) {
 	}
 	var errs []error
 	for name, port := range map[string]int{"API_PORT": c.APIPort, "METRICS_PORT": c.MetricsPort, "POSTGRES_PORT": c.PostgresPort,
-		"SMPP_PORT": c.SMPPPort, "SMPP_TLS_PORT": c.SMPPTLSPort} {
+		"SMPP_PORT": c.SMPPPort, "SMPP_TLS_PORT": c.SMPPTLSPort, "REDIS_PORT": c.RedisPort} {
 		if port < 0 || port > 65535 {
 			errs = append(errs, fmt.Errorf("%s is %d; want 0 to 65535", name, port))
+		}
+	}
+	for name, n := range map[string]int{"SMPP_MAX_CONNECTIONS": c.SMPPMaxConnections, "SMPP_MAX_PER_ADDRESS": c.SMPPMaxPerAddress,
+		"SMPP_CONNECT_RATE": c.SMPPConnectRate} {
+		if n < 0 {
+			errs = append(errs, fmt.Errorf("%s is %d; want a number from 1, or 0 for the default", name, n))
 		}
 	}
 	if c.Keys == "" && c.KeyFile == "" {

@@ -15,6 +15,9 @@ func TestReadConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c.RedisHost != "" || c.RedisPort != 6379 || c.SMPPConnectRate != 0 {
+		t.Errorf("%+v", c)
+	}
 	want := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")}
 	if c.APIPort != 18080 || c.MetricsPort != 9090 || !slices.Equal(c.TrustedProxies, want) {
 		t.Errorf("%+v", c)
@@ -31,6 +34,8 @@ func TestReadConfigRefuses(t *testing.T) {
 		{"two places for keys", map[string]string{"POSTRIDER_KEYS": "a:b", "POSTRIDER_KEY_FILE": "f"}, "not both"},
 		{"port out of range", map[string]string{"POSTRIDER_KEY_FILE": "f", "API_PORT": "70000"}, "API_PORT"},
 		{"port as text", map[string]string{"POSTRIDER_KEY_FILE": "f", "METRICS_PORT": "http"}, "MetricsPort"},
+		{"connections below none", map[string]string{"POSTRIDER_KEY_FILE": "f", "SMPP_MAX_PER_ADDRESS": "-1"}, "SMPP_MAX_PER_ADDRESS"},
+		{"port of Redis", map[string]string{"POSTRIDER_KEY_FILE": "f", "REDIS_PORT": "-6379"}, "REDIS_PORT"},
 		{"proxy without a mask", map[string]string{"POSTRIDER_KEY_FILE": "f", "TRUSTED_PROXIES": "10.0.0.1"}, "TrustedProxies"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -77,6 +77,7 @@ func (g *Gateway) registerGauges() {
 	g.metrics.Counted("journal_unstarted_messages", "Accepted messages whose workflow may not have been started.", g.db.CountUnstarted)
 	g.metrics.Counted("receipts_unmatched", "Receipts that match no part.", g.db.CountUnmatched)
 	g.metrics.Collect(linkCollector{g})
+	g.metrics.Collect(&g.held)
 }
 
 var (

@@ -8,8 +8,9 @@ import (
 	"github.com/postrider/postrider/internal/message"
 )
 
-// startSMPP listens for customers' ESMEs.
-func (g *Gateway) startSMPP() error {
+// joinSMPP makes the server of customers' ESMEs. It is there before anything is
+// owed to them, and hears of it at once; nothing runs yet.
+func (g *Gateway) joinSMPP() {
 	c := g.Config
 	g.smpp = &smpp.Server{
 		Ingress:   g.ingress,
@@ -19,7 +20,20 @@ func (g *Gateway) startSMPP() error {
 		Instance:  g.instance(),
 		ProxyFrom: c.SMPPProxyFrom,
 		Metrics:   g.smppMetrics(),
+
+		MaxConnections: c.SMPPMaxConnections,
+		MaxPerAddress:  c.SMPPMaxPerAddress,
+		ConnectRate:    c.SMPPConnectRate,
 	}
+	if g.shared != nil {
+		g.smpp.Rates = g.shared
+	}
+	g.db.OnOwed(g.smpp.Poke)
+}
+
+// startSMPP listens for customers' ESMEs.
+func (g *Gateway) startSMPP() error {
+	c := g.Config
 	if c.SMPPTLSCert != "" {
 		files, err := smpp.NewCertificateFiles(c.SMPPTLSCert, c.SMPPTLSKey)
 		if err != nil {
@@ -48,6 +62,8 @@ func (g *Gateway) startSMPP() error {
 func (g *Gateway) smppMetrics() smpp.Metrics {
 	m := g.metrics
 	return smpp.Metrics{
+		Connections: func(delta int) { m.ServerConnections.Add(float64(delta)) },
+		Held:        g.held.set,
 		Binds: func(_ string, delta int) {
 			m.ServerSessions.Add(float64(delta))
 			if delta > 0 {

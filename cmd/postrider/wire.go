@@ -24,6 +24,7 @@ import (
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/edges/ingress"
 	"github.com/postrider/postrider/edges/smpp"
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/secret"
@@ -52,6 +53,8 @@ type Gateway struct {
 	keepers  []*workers.Keeper
 	rest     restEdge
 	smpp     *smpp.Server
+	shared   *limit.Shared // nil: rates are counted in process
+	held     heldCollector
 	ops      *opsServer
 
 	ready  readiness
@@ -118,6 +121,10 @@ func (g *Gateway) open(ctx context.Context) error {
 	g.sender = webhook.NewSender(webhook.Config{Policy: g.webhookPolicy()})
 	g.joinIngress()
 	g.joinSteps()
+	g.joinLimits()
+	if g.Roles["smpp"] {
+		g.joinSMPP()
+	}
 	g.ops = newOpsServer(g)
 	return nil
 }
@@ -266,6 +273,9 @@ func (g *Gateway) close() {
 	g.background.Wait()
 	if g.sender != nil {
 		g.sender.Close()
+	}
+	if g.shared != nil {
+		g.shared.Close()
 	}
 	if g.temporal != nil {
 		g.temporal.Close()

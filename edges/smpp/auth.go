@@ -1,12 +1,14 @@
 package smpp
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"runtime"
 	"sync"
 
@@ -56,7 +58,7 @@ func (c *connection) authenticate(ctx context.Context, b *smpp.Bind) (*snapshot.
 	if cred != nil {
 		hash = cred.PasswordHash
 	}
-	fits, err := s.passwords.check(ctx, password{cred, hash, b.Password}, anyPasswordHash(snap), held)
+	fits, err := s.passwords.check(ctx, password{cred, hash, b.Password}, s.passwords.costIn(snap), held)
 	switch {
 	case err != nil:
 		return nil, err
@@ -71,24 +73,23 @@ func (c *connection) authenticate(ctx context.Context, b *smpp.Bind) (*snapshot.
 	return cred, message.Refuse(message.ReasonUnauthenticated, "wrong password")
 }
 
-// strangersHash is compared with when there is no credential at all. It is a
-// hash at bcrypt.DefaultCost of a value that nobody knows.
-const strangersHash = "$2a$10$.sg4Y0d61g6byWmRtxpu..RZ2QGSeMS16dik/XzYtV38joHGa7Wpy"
+// strangersHash is a hash of bcrypt of a value that nobody knows, without the cost
+// that stands before it.
+const strangersHash = ".sg4Y0d61g6byWmRtxpu..RZ2QGSeMS16dik/XzYtV38joHGa7Wpy"
 
-// anyPasswordHash is a hash to spend time on. What it says is not looked at.
-func anyPasswordHash(snap *snapshot.Snapshot) string {
+// hashOfCost is a hash to spend so much time on. No password fits it.
+func hashOfCost(cost int) string { return fmt.Sprintf("$2a$%02d$%s", cost, strangersHash) }
+
+// costliest is the cost of the hash that takes longest; bcrypt.DefaultCost when there
+// is none.
+func costliest(snap *snapshot.Snapshot) int {
+	most := 0
 	for _, c := range snap.SMPPCredentials {
-		if readable(c.PasswordHash) {
-			return c.PasswordHash
+		if cost, err := bcrypt.Cost([]byte(c.PasswordHash)); err == nil {
+			most = max(most, cost)
 		}
 	}
-	return strangersHash
-}
-
-// readable reports whether a hash is one of bcrypt.
-func readable(hash string) bool {
-	_, err := bcrypt.Cost([]byte(hash))
-	return err == nil
+	return cmp.Or(most, bcrypt.DefaultCost)
 }
 
 // password is what a bind wants checked. Credential is nil when its system_id
@@ -118,6 +119,8 @@ type passwords struct {
 	known   map[passwordKey]*list.Element
 	recent  list.List // of passwordKey, the last used first
 	flights map[passwordKey]*flight
+	costOf  *snapshot.Snapshot // cost is the costliest of; the same until the configuration changes
+	cost    int
 }
 
 // flight is a bcrypt under way, or waiting for its turn.
@@ -137,12 +140,22 @@ func newPasswords() *passwords {
 	return p
 }
 
-// check reports whether the password is the credential's. With no credential
-// it takes as long over other and says no. Before it computes it asks held, and
-// gives that error back; after ctx it gives up its turn.
+// costIn is what every check of a password is to cost under the configuration.
+func (p *passwords) costIn(snap *snapshot.Snapshot) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.costOf != snap {
+		p.costOf, p.cost = snap, costliest(snap)
+	}
+	return p.cost
+}
+
+// check reports whether the password is the credential's. Whatever the credential,
+// and with none, it takes as long as a hash of the cost does. Before it computes it
+// asks held, and gives that error back; after ctx it gives up its turn.
 //
 // One that several wait for is computed once.
-func (p *passwords) check(ctx context.Context, pw password, other string, held func() error) (bool, error) {
+func (p *passwords) check(ctx context.Context, pw password, cost int, held func() error) (bool, error) {
 	key := p.key(pw)
 	for {
 		p.mu.Lock()
@@ -156,7 +169,7 @@ func (p *passwords) check(ctx context.Context, pw password, other string, held f
 			f = &flight{done: make(chan struct{})}
 			p.flights[key] = f
 			p.mu.Unlock()
-			p.fly(ctx, key, f, pw, other, held)
+			p.fly(ctx, key, f, pw, cost, held)
 			return f.fits, f.err
 		}
 		p.mu.Unlock()
@@ -180,7 +193,7 @@ func errNoTurn() error {
 }
 
 // fly computes, and tells those who wait.
-func (p *passwords) fly(ctx context.Context, key passwordKey, f *flight, pw password, other string, held func() error) {
+func (p *passwords) fly(ctx context.Context, key passwordKey, f *flight, pw password, cost int, held func() error) {
 	f.err = errNoTurn() // what those who wait get if compare panics
 	defer func() {
 		p.mu.Lock()
@@ -200,18 +213,24 @@ func (p *passwords) fly(ctx context.Context, key passwordKey, f *flight, pw pass
 	if f.err = held(); f.err != nil {
 		return
 	}
-	f.fits = p.fits(pw, other)
+	f.fits = p.fits(pw, cost)
 }
 
-// fits compares once whatever it is given: a system_id that does not exist and
-// a hash that cannot be read do not show in the time.
-func (p *passwords) fits(pw password, other string) bool {
-	hash, usable := pw.hash, pw.credential != nil && readable(pw.hash)
-	if !usable {
-		hash = other
+// fits compares, and takes as long as the cost says over any system_id: one that
+// does not exist, a hash that cannot be read and one that was made at another cost
+// do not show in the time. Each step of the cost takes twice as long as the one
+// before, so one hash of each step in between makes up for what is missing.
+func (p *passwords) fits(pw password, cost int) bool {
+	own, err := bcrypt.Cost([]byte(pw.hash))
+	if pw.credential == nil || err != nil {
+		_ = p.compare([]byte(hashOfCost(cost)), []byte(pw.given))
+		return false
 	}
-	err := p.compare([]byte(hash), []byte(pw.given))
-	return err == nil && usable
+	err = p.compare([]byte(pw.hash), []byte(pw.given))
+	for c := own; c < cost; c++ {
+		_ = p.compare([]byte(hashOfCost(c)), []byte(pw.given))
+	}
+	return err == nil
 }
 
 // remember keeps a password that was right; the caller holds mu.

@@ -51,7 +51,7 @@ func TestRightPasswordsAreKnownAgain(t *testing.T) {
 		if c != nil {
 			hash = c.PasswordHash
 		}
-		got, err := p.check(t.Context(), password{c, hash, given}, serverHashOf("other"), serverNotHeld)
+		got, err := p.check(t.Context(), password{c, hash, given}, bcrypt.MinCost, serverNotHeld)
 		if got != want || err != nil || computed.Load()-before != cost {
 			t.Errorf("%q: %v %v for %d computations, want %v for %d", given, got, err, computed.Load()-before, want, cost)
 		}
@@ -74,7 +74,7 @@ func TestRightPasswordsAreKnownAgain(t *testing.T) {
 func TestKnownPasswordsAreBounded(t *testing.T) {
 	p, computed := serverPasswords()
 	ask := func(c *snapshot.SMPPCredential) {
-		if ok, err := p.check(t.Context(), password{c, c.PasswordHash, "x"}, "", serverNotHeld); !ok || err != nil {
+		if ok, err := p.check(t.Context(), password{c, c.PasswordHash, "x"}, bcrypt.MinCost, serverNotHeld); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
 	}
@@ -121,7 +121,7 @@ func TestOnePasswordIsComputedOnce(t *testing.T) {
 		var right atomic.Int64
 		for range 1000 {
 			all.Go(func() {
-				if ok, err := p.check(t.Context(), password{c, c.PasswordHash, "x"}, "", serverNotHeld); ok && err == nil {
+				if ok, err := p.check(t.Context(), password{c, c.PasswordHash, "x"}, bcrypt.MinCost, serverNotHeld); ok && err == nil {
 					right.Add(1)
 				}
 			})
@@ -149,7 +149,7 @@ func TestComputationsAreBounded(t *testing.T) {
 		var all sync.WaitGroup
 		for range 100 {
 			all.Go(func() {
-				_, _ = p.check(t.Context(), password{serverCredential("x"), serverHashOf("x"), "x"}, "", serverNotHeld)
+				_, _ = p.check(t.Context(), password{serverCredential("x"), serverHashOf("x"), "x"}, bcrypt.MinCost, serverNotHeld)
 			})
 		}
 		synctest.Wait()
@@ -159,7 +159,7 @@ func TestComputationsAreBounded(t *testing.T) {
 		// Who runs out of time gives up its turn, and computes nothing.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := p.check(ctx, password{serverCredential("y"), serverHashOf("y"), "y"}, "", serverNotHeld)
+		_, err := p.check(ctx, password{serverCredential("y"), serverHashOf("y"), "y"}, bcrypt.MinCost, serverNotHeld)
 		if message.ReasonOf(err) != message.ReasonUnavailable {
 			t.Errorf("out of time: %v", err)
 		}
@@ -183,13 +183,13 @@ func TestAnothersTimeIsNotOurs(t *testing.T) {
 		defer cancel()
 		var all sync.WaitGroup
 		all.Go(func() {
-			if _, err := p.check(short, password{c, c.PasswordHash, "x"}, "", serverNotHeld); message.ReasonOf(err) != message.ReasonUnavailable {
+			if _, err := p.check(short, password{c, c.PasswordHash, "x"}, bcrypt.MinCost, serverNotHeld); message.ReasonOf(err) != message.ReasonUnavailable {
 				t.Errorf("out of time: %v", err)
 			}
 		})
 		synctest.Wait()
 		all.Go(func() {
-			if ok, err := p.check(t.Context(), password{c, c.PasswordHash, "x"}, "", serverNotHeld); !ok || err != nil {
+			if ok, err := p.check(t.Context(), password{c, c.PasswordHash, "x"}, bcrypt.MinCost, serverNotHeld); !ok || err != nil {
 				t.Errorf("with time: %v %v", ok, err)
 			}
 		})
@@ -204,7 +204,7 @@ func TestHeldBackWhileWaiting(t *testing.T) {
 	p, computed := serverPasswords()
 	held := errors.New("held")
 	c := serverCredential("x")
-	if _, err := p.check(t.Context(), password{c, c.PasswordHash, "x"}, "", func() error { return held }); !errors.Is(err, held) || computed.Load() != 0 {
+	if _, err := p.check(t.Context(), password{c, c.PasswordHash, "x"}, bcrypt.MinCost, func() error { return held }); !errors.Is(err, held) || computed.Load() != 0 {
 		t.Errorf("%v after %d computations", err, computed.Load())
 	}
 }
@@ -216,21 +216,47 @@ func TestPanicInAComparisonLeavesNothing(t *testing.T) {
 	c := serverCredential("x")
 	func() {
 		defer func() { _ = recover() }()
-		_, _ = p.check(t.Context(), password{c, c.PasswordHash, "x"}, "", serverNotHeld)
+		_, _ = p.check(t.Context(), password{c, c.PasswordHash, "x"}, bcrypt.MinCost, serverNotHeld)
 	}()
 	p.compare = good
-	if ok, err := p.check(t.Context(), password{c, c.PasswordHash, "x"}, "", serverNotHeld); !ok || err != nil || len(p.turns) != 0 {
+	if ok, err := p.check(t.Context(), password{c, c.PasswordHash, "x"}, bcrypt.MinCost, serverNotHeld); !ok || err != nil || len(p.turns) != 0 {
 		t.Errorf("%v %v, %d turns taken", ok, err, len(p.turns))
 	}
 }
 
-func TestAnyPasswordHash(t *testing.T) {
-	if cost, err := bcrypt.Cost([]byte(anyPasswordHash(&snapshot.Snapshot{}))); err != nil || cost != bcrypt.DefaultCost {
-		t.Errorf("cost %d, %v", cost, err)
+// A system_id that does not exist, a hash that cannot be read and hashes of any cost
+// take the same time: what a hash of the highest cost among the credentials takes.
+func TestEverySystemIDCostsTheSame(t *testing.T) {
+	at := func(cost int) *snapshot.SMPPCredential {
+		return &snapshot.SMPPCredential{ID: message.NewID(), PasswordHash: hashOfCost(cost)}
 	}
-	snap := &snapshot.Snapshot{SMPPCredentials: map[string]*snapshot.SMPPCredential{"a": {PasswordHash: "?"}, "b": {PasswordHash: serverHash}}}
-	if anyPasswordHash(snap) != serverHash {
-		t.Error("want one that costs what the others cost")
+	odd := &snapshot.SMPPCredential{ID: message.NewID(), PasswordHash: "?"}
+	snap := &snapshot.Snapshot{SMPPCredentials: map[string]*snapshot.SMPPCredential{"a": at(5), "b": odd, "c": at(9), "d": at(4)}}
+	p := newPasswords()
+	spent := 0
+	p.compare = func(hash, _ []byte) error {
+		cost, err := bcrypt.Cost(hash)
+		if err != nil {
+			t.Error(err)
+		}
+		spent += 1 << cost
+		return bcrypt.ErrMismatchedHashAndPassword
+	}
+	for name, c := range map[string]*snapshot.SMPPCredential{"unknown": nil, "unreadable": odd, "cost 4": at(4), "cost 5": at(5), "cost 9": at(9)} {
+		pw := password{c, "", "x"}
+		if c != nil {
+			pw.hash = c.PasswordHash
+		}
+		spent = 0
+		if ok, err := p.check(t.Context(), pw, p.costIn(snap), serverNotHeld); ok || err != nil || spent != 1<<9 {
+			t.Errorf("%s: %v, %v, %d spent, want %d", name, ok, err, spent, 1<<9)
+		}
+	}
+	if cost := p.costIn(&snapshot.Snapshot{}); cost != bcrypt.DefaultCost {
+		t.Errorf("cost %d without credentials", cost)
+	}
+	if err := bcrypt.CompareHashAndPassword([]byte(hashOfCost(4)), []byte("x")); !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+		t.Errorf("a hash to spend time on: %v", err)
 	}
 }
 

@@ -40,8 +40,9 @@ func (c *connection) decide(ctx context.Context, session *smpp.Session, b *smpp.
 	}
 	c.own = &bound{
 		id: c.row, systemID: cred.SystemID, credential: cred.ID, account: cred.AccountID, session: session,
-		legacy: b.InterfaceVersion < smpp.Version34, unbind: c.unbind,
+		password: cred.PasswordHash, legacy: b.InterfaceVersion < smpp.Version34, unbind: c.unbind,
 	}
+	c.server.registry.setMaxBinds(c, cred.MaxBinds)
 	return smpp.Decision{Window: cred.Window, Inbound: cred.Window}
 }
 
@@ -100,6 +101,9 @@ func (c *connection) mayBind(snap *snapshot.Snapshot, cred *snapshot.SMPPCredent
 func (c *connection) enter(ctx context.Context, cred *snapshot.SMPPCredential, b *smpp.Bind) error {
 	s := c.server
 	for {
+		// Who is leaving now may be gone, and its row with it, when the journal has said
+		// that there is no room.
+		leaving := s.registry.leaving(cred.ID)
 		entered, err := c.enterOnce(ctx, cred, b)
 		if err != nil {
 			return message.Because(message.ReasonUnavailable, err, "the bind was not entered")
@@ -107,7 +111,9 @@ func (c *connection) enter(ctx context.Context, cred *snapshot.SMPPCredential, b
 		if entered {
 			return nil
 		}
-		leaving := s.registry.leaving(cred.ID)
+		if leaving == nil {
+			leaving = s.registry.leaving(cred.ID)
+		}
 		if leaving == nil {
 			return message.Refuse(message.ReasonForbidden, "%d binds, which is all it may have", cred.MaxBinds)
 		}
@@ -131,7 +137,7 @@ func (c *connection) enterOnce(ctx context.Context, cred *snapshot.SMPPCredentia
 		ID: message.NewID(), CredentialID: cred.ID, Instance: s.Instance, Mode: b.Mode.String(), Address: c.peer.String(),
 		TLS: c.config != nil, Version: b.InterfaceVersion, BoundAt: s.now(),
 	}
-	s.registry.addRow(c, row.ID)
+	s.registry.addRow(c, row)
 	defer func() {
 		if entered {
 			c.row = row.ID
@@ -146,37 +152,13 @@ func (c *connection) enterOnce(ctx context.Context, cred *snapshot.SMPPCredentia
 
 // takeOut takes a bind that has ended out of the registry.
 func (s *Server) takeOut(row message.ID) {
+	s.registry.endRow(row)
 	ctx, cancel := context.WithTimeout(s.life, journalTime)
 	defer cancel()
 	if err := s.Journal.Unbind(ctx, row); err != nil {
 		s.log.Warn("smpp bind not taken out of the registry; the next heartbeat does it", "error", err)
 	}
 	s.registry.removeRow(row)
-}
-
-// Recheck unbinds the sessions that the configuration in force would not let
-// bind any more: whose credential is gone or disabled, or has lost its account,
-// address, transport or bind type. It does not wait for them. It is called
-// within seconds of a change anyway.
-func (s *Server) Recheck() {
-	s.prepare()
-	for _, c := range s.registry.allBound() {
-		c.recheck()
-	}
-}
-
-// recheck unbinds a bound session that may not bind any more.
-func (c *connection) recheck() {
-	snap := c.server.Snapshot()
-	if snap == nil {
-		return
-	}
-	cred := snap.SMPPCredentialByID(c.own.credential)
-	if cred == nil {
-		c.unbind("the credential is gone")
-	} else if err := c.mayBind(snap, cred, c.own.session.Mode()); err != nil {
-		c.unbind(message.AsError(err).Detail)
-	}
 }
 
 // printable is what a stranger called itself, fit for a log. It is a copy: the

@@ -293,6 +293,7 @@ func TestChangedConfigurationUnbinds(t *testing.T) {
 		{"address", func(w *serverWorld) { w.cred.AllowedIPs = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")} }, "not from this address"},
 		{"TLS", func(w *serverWorld) { w.cred.RequireTLS = true }, "not without TLS"},
 		{"bind type", func(w *serverWorld) { w.cred.Transceiver = false }, "not as a transceiver"},
+		{"password", func(w *serverWorld) { w.cred.PasswordHash = "$2a$04$other" }, "the password has changed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -420,7 +421,7 @@ func TestHarmlessChangesUnbindNobody(t *testing.T) {
 		w := serverSetup(t)
 		p := w.pipes().dial("192.0.2.1")
 		p.bind(bindTRX)
-		w.cred.MaxBinds, w.cred.Throughput, w.cred.Window, w.cred.PasswordHash = 1, 1, 1, "$2a$04$other"
+		w.cred.MaxBinds, w.cred.Throughput, w.cred.Window, w.cred.LongMO = 1, 1, 1, "sar"
 		w.publish(2)
 		<-time.After(2 * watchEvery)
 		p.alive()

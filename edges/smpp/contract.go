@@ -32,17 +32,29 @@ type Journal interface {
 	// Unbind takes it out.
 	Unbind(ctx context.Context, id message.ID) error
 	// BindsAlive says that the instance's binds live: those named are entered as
-	// seen now, and others of the instance are taken out.
-	BindsAlive(ctx context.Context, instance string, binds []message.ID) error
+	// seen now, and others of the instance are taken out. Missing are those named
+	// whose rows are not there any more.
+	BindsAlive(ctx context.Context, instance string, binds []message.ID) (missing []message.ID, err error)
+	// EnterAgain enters binds that live and were missing, whatever else is bound.
+	EnterAgain(ctx context.Context, binds []message.SMPPBind) error
+	// SurplusBinds lists the credential's live binds beyond the max oldest, over
+	// all processes.
+	SurplusBinds(ctx context.Context, credential message.ID, max int) ([]message.ID, error)
 	// ClaimDeliveries takes deliveries that are due for the credentials, oldest
 	// first, at most limit of each credential's share, and keeps other processes
 	// off them for the lease.
 	ClaimDeliveries(ctx context.Context, instance string, wanted map[message.ID]int, lease time.Duration) ([]message.SMPPDelivery, error)
-	// Delivered records what became of tries, with a line in each message's
-	// timeline.
-	Delivered(ctx context.Context, tries []message.SMPPDelivered) error
-	// ReleaseDeliveries gives claims back untried.
-	ReleaseDeliveries(ctx context.Context, ids []message.ID) error
+	// Delivered records what became of tries that the instance made, with a line in
+	// each message's timeline. A try whose claim has gone over to another instance
+	// counts only if it delivered.
+	Delivered(ctx context.Context, instance string, tries []message.SMPPDelivered) error
+	// ReleaseDeliveries gives claims of the instance back untried.
+	ReleaseDeliveries(ctx context.Context, instance string, ids []message.ID) error
+	// HeldDeliveries lists the accounts that deliveries wait for.
+	HeldDeliveries(ctx context.Context) ([]message.SMPPHeld, error)
+	// EndHeld ends the oldest untried deliveries of what an account has beyond its
+	// cap, at most so many, and reports how many.
+	EndHeld(ctx context.Context, account message.ID, most int) (int, error)
 	// Answered finds an account's message by the id that its submit was answered
 	// with; ReasonNotFound when there is none. Several: those of a batch.
 	Answered(ctx context.Context, credential message.ID, answerID string) ([]message.Message, []message.SMPPOrigin, error)

@@ -58,12 +58,15 @@ type deliverer struct {
 	waiting   map[message.ID]int       // in orders behind the first, by credential
 	tried     []settlement             // to be recorded
 	given     []settlement             // to be released
+	late      []settlement             // taken by the ESME, and to be recorded though the claim is over
+	lateBatch int                      // how many of them are offered together
 	batch     int                      // how many are settled together now
 
 	soon        bool // claim without waiting for claimIdle
 	lastClaim   time.Time
 	lastAsked   time.Time // when the journal was, for something or nothing
 	lastSettle  time.Time
+	lastLate    time.Time
 	lastOverdue time.Time
 	quiet       time.Time     // the journal is left alone until then
 	pause       time.Duration // that led to it
@@ -247,6 +250,9 @@ func (d *deliverer) next(closing bool) time.Time {
 	if d.unsettled() > 0 {
 		earlier(d.settleAt())
 	}
+	if len(d.late) > 0 {
+		earlier(d.lateAt())
+	}
 	if !closing && d.mayClaim() {
 		earlier(d.claimAt())
 	}
@@ -326,7 +332,7 @@ func (d *deliverer) finished() bool {
 
 // overdue ends what has no answer when the lease, or the time of the stop, is
 // about to end. The call keeps its place in the window until the session has
-// ended it; an answer after this counts for nothing.
+// ended it; of the answers after this only ROK counts.
 func (d *deliverer) overdue() {
 	now := time.Now()
 	stopped := !d.stopBy.IsZero() && !now.Before(d.stopBy)
@@ -367,6 +373,9 @@ func (d *deliverer) claim() {
 		return
 	}
 	for i := range claimed {
+		if d.isTaken(claimed[i].ID) {
+			continue // it lapsed before that could be recorded
+		}
 		t := &delivery{SMPPDelivery: claimed[i], lease: d.lastClaim.Add(claimLease), order: orderOf(&claimed[i])}
 		queue := append(d.orders[t.order], t)
 		d.orders[t.order] = queue
@@ -492,8 +501,12 @@ func (d *deliverer) answered(t *delivery, err error) {
 		return
 	}
 	d.free(t)
-	if !t.ended {
+	switch {
+	case !t.ended:
 		d.end(t, judge(t, err))
+	case err == nil && t.sent == len(t.pdus):
+		// It took its time, and has it: a later try would double it.
+		d.tried = append(d.tried, settlement{verdict{}.of(t), t.lease})
 	}
 }
 

@@ -46,14 +46,14 @@ func (j *crowdJournal) ClaimDeliveries(ctx context.Context, instance string, wan
 	return j.deliveries.ClaimDeliveries(ctx, instance, wanted, lease)
 }
 
-func (j *crowdJournal) Delivered(ctx context.Context, tries []message.SMPPDelivered) error {
+func (j *crowdJournal) Delivered(ctx context.Context, instance string, tries []message.SMPPDelivered) error {
 	if j.hurry {
 		tries = slices.Clone(tries)
 		for i := range tries {
 			tries[i].Again = min(tries[i].Again, time.Nanosecond)
 		}
 	}
-	return j.deliveries.Delivered(ctx, tries)
+	return j.deliveries.Delivered(ctx, instance, tries)
 }
 
 func (j *crowdJournal) Answered(ctx context.Context, credential message.ID, id string) ([]message.Message, []message.SMPPOrigin, error) {
@@ -64,8 +64,8 @@ func (j *crowdJournal) Between(ctx context.Context, credential message.ID, sourc
 	return j.answers.Between(ctx, credential, source, dest, limit)
 }
 
-func (j *crowdJournal) ReleaseDeliveries(ctx context.Context, ids []message.ID) error {
-	return j.deliveries.ReleaseDeliveries(ctx, ids)
+func (j *crowdJournal) ReleaseDeliveries(ctx context.Context, instance string, ids []message.ID) error {
+	return j.deliveries.ReleaseDeliveries(ctx, instance, ids)
 }
 
 // crowdStore is the journal behind ingress.

@@ -26,7 +26,8 @@ type deliverRow struct {
 	lease   time.Time
 	state   message.NotificationState
 	tries   []message.SMPPDelivered
-	given   int // how often it was released
+	late    []message.SMPPDelivered // after the end of their claim
+	given   int                     // how often it was released
 	claims  int
 	settled time.Time // the last end of a claim
 }
@@ -207,9 +208,10 @@ func (j *deliverJournal) claim(instance string, wanted map[message.ID]int, lease
 	return out, j.slow, unread
 }
 
-func (j *deliverJournal) Delivered(_ context.Context, tries []message.SMPPDelivered) error {
+func (j *deliverJournal) Delivered(_ context.Context, instance string, tries []message.SMPPDelivered) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.instanceLocked(instance)
 	var ids []message.ID
 	for _, t := range tries {
 		ids = append(ids, t.ID)
@@ -218,6 +220,9 @@ func (j *deliverJournal) Delivered(_ context.Context, tries []message.SMPPDelive
 		return err
 	}
 	for _, t := range tries {
+		if j.lateLocked(t) {
+			continue
+		}
 		r := j.settledLocked(t.ID, "recorded")
 		if r == nil {
 			continue
@@ -237,9 +242,10 @@ func (j *deliverJournal) Delivered(_ context.Context, tries []message.SMPPDelive
 	return nil
 }
 
-func (j *deliverJournal) ReleaseDeliveries(_ context.Context, ids []message.ID) error {
+func (j *deliverJournal) ReleaseDeliveries(_ context.Context, instance string, ids []message.ID) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.instanceLocked(instance)
 	if err := j.refusedLocked("release", ids); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package smpp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -89,9 +90,14 @@ type serverJournal struct {
 	// onBind, onUnbind and onAlive run first, on the caller's goroutine; an error
 	// is given back.
 	onBind, onAlive func() error
+	onSurplus       func() error
 	onUnbind        func(context.Context) error
 
-	mu    sync.Mutex
+	mu sync.Mutex
+	// held and endHeld answer for what is held; held may be nil.
+	held    func() ([]message.SMPPHeld, error)
+	endHeld func(account message.ID, most int) (int, error)
+
 	rows  map[message.ID]message.SMPPBind
 	alive [][]message.ID // what BindsAlive was told
 }
@@ -130,20 +136,72 @@ func (j *serverJournal) Unbind(ctx context.Context, id message.ID) error {
 	return nil
 }
 
-func (j *serverJournal) BindsAlive(_ context.Context, _ string, ids []message.ID) error {
+func (j *serverJournal) BindsAlive(_ context.Context, instance string, ids []message.ID) (missing []message.ID, err error) {
 	j.mu.Lock()
 	j.alive = append(j.alive, ids)
-	for id := range j.rows {
-		if !slices.Contains(ids, id) {
+	for _, id := range ids {
+		if _, there := j.rows[id]; !there {
+			missing = append(missing, id)
+		}
+	}
+	for id, r := range j.rows {
+		if r.Instance == instance && !slices.Contains(ids, id) {
 			delete(j.rows, id)
 		}
 	}
 	j.mu.Unlock()
 	j.events.add("alive %d", len(ids))
 	if j.onAlive != nil {
-		return j.onAlive()
+		err = j.onAlive()
+	}
+	return missing, err
+}
+
+func (j *serverJournal) EnterAgain(_ context.Context, binds []message.SMPPBind) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, b := range binds {
+		j.rows[b.ID] = b
+		j.events.add("entered again %s", b.Mode)
 	}
 	return nil
+}
+
+func (j *serverJournal) SurplusBinds(_ context.Context, credential message.ID, most int) ([]message.ID, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.onSurplus != nil {
+		if err := j.onSurplus(); err != nil {
+			j.events.add("surplus not known")
+			return nil, err
+		}
+	}
+	j.events.add("surplus beyond %d", most)
+	var binds []message.SMPPBind
+	for _, b := range j.rows {
+		if b.CredentialID == credential {
+			binds = append(binds, b)
+		}
+	}
+	slices.SortFunc(binds, func(a, b message.SMPPBind) int {
+		return cmp.Or(a.BoundAt.Compare(b.BoundAt), bytes.Compare(a.ID[:], b.ID[:]))
+	})
+	var ids []message.ID
+	for _, b := range binds[min(most, len(binds)):] {
+		ids = append(ids, b.ID)
+	}
+	return ids, nil
+}
+
+func (j *serverJournal) HeldDeliveries(context.Context) ([]message.SMPPHeld, error) {
+	if j.held == nil {
+		return nil, nil
+	}
+	return j.held()
+}
+
+func (j *serverJournal) EndHeld(_ context.Context, account message.ID, most int) (int, error) {
+	return j.endHeld(account, most)
 }
 
 func (j *serverJournal) AuditBind(_ context.Context, account message.ID, systemID, address, event, detail string) error {
@@ -158,8 +216,9 @@ func (j *serverJournal) AuditBind(_ context.Context, account message.ID, systemI
 func (j *serverJournal) ClaimDeliveries(context.Context, string, map[message.ID]int, time.Duration) ([]message.SMPPDelivery, error) {
 	return nil, nil
 }
-func (j *serverJournal) Delivered(context.Context, []message.SMPPDelivered) error { return nil }
-func (j *serverJournal) ReleaseDeliveries(context.Context, []message.ID) error    { return nil }
+
+func (j *serverJournal) Delivered(context.Context, string, []message.SMPPDelivered) error { return nil }
+func (j *serverJournal) ReleaseDeliveries(context.Context, string, []message.ID) error    { return nil }
 
 func (j *serverJournal) row() []message.SMPPBind {
 	j.mu.Lock()

@@ -26,7 +26,14 @@ type registry struct {
 	launched    bool
 	listeners   map[net.Listener]struct{}
 	connections map[*connection]struct{}
-	rows        map[message.ID]*connection // those being entered among them
+	rows        map[message.ID]*registryRow // those being entered among them
+}
+
+// registryRow is a row of the journal's registry that is ours.
+type registryRow struct {
+	message.SMPPBind
+	connection *connection
+	ending     bool // it is being taken out
 }
 
 func newRegistry() *registry {
@@ -34,7 +41,7 @@ func newRegistry() *registry {
 		entry:       make(chan struct{}, entries),
 		listeners:   make(map[net.Listener]struct{}),
 		connections: make(map[*connection]struct{}),
-		rows:        make(map[message.ID]*connection),
+		rows:        make(map[message.ID]*registryRow),
 	}
 }
 
@@ -160,10 +167,33 @@ func (r *registry) causeOf(c *connection, cause string) string {
 }
 
 // addRow and removeRow keep the rows that a beat names.
-func (r *registry) addRow(c *connection, id message.ID) {
+func (r *registry) addRow(c *connection, row message.SMPPBind) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rows[id] = c
+	r.rows[row.ID] = &registryRow{SMPPBind: row, connection: c}
+}
+
+// endRow says that a row is about to be taken out. A beat still names it, for that
+// may fail.
+func (r *registry) endRow(id message.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if row := r.rows[id]; row != nil {
+		row.ending = true
+	}
+}
+
+// lostRows gives those of the rows that should be there.
+func (r *registry) lostRows(missing []message.ID) []message.SMPPBind {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var lost []message.SMPPBind
+	for _, id := range missing {
+		if row := r.rows[id]; row != nil && !row.ending {
+			lost = append(lost, row.SMPPBind)
+		}
+	}
+	return lost
 }
 
 func (r *registry) removeRow(id message.ID) {
@@ -187,7 +217,8 @@ func (r *registry) rowIDs() []message.ID {
 func (r *registry) leaving(credential message.ID) *connection {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, c := range r.rows {
+	for _, row := range r.rows {
+		c := row.connection
 		if c.bound == nil || c.bound.credential != credential {
 			continue
 		}

@@ -37,6 +37,8 @@ const (
 	// watchEvery is how soon a changed configuration reaches the sessions that
 	// it ends.
 	watchEvery = 2 * time.Second
+	// heldEvery is how often it is looked at what is held for the accounts.
+	heldEvery = 10 * time.Second
 )
 
 // Server is the SMSC. Fill in the fields, then Serve. It is safe for concurrent
@@ -54,6 +56,9 @@ type Server struct {
 	// header from anywhere else ends the connection. Empty: none is read.
 	ProxyFrom []netip.Prefix
 	Metrics   Metrics
+	// Rates are the credentials' rates over all replicas; nil: each process has its
+	// own.
+	Rates Rates
 
 	// MaxConnections is how many connections there may be at a time, bound or
 	// not; more are closed at once. 0: DefaultMaxConnections.
@@ -98,6 +103,9 @@ type Metrics struct {
 	Request     func(command string, status string, took time.Duration)
 	Throttled   func(account message.ID)
 	Delivered   func(kind message.DeliveryKind, state message.NotificationState)
+	// Held is told every 10 s of all accounts that deliveries wait for; nil when
+	// that cannot be said.
+	Held func([]message.SMPPHeld)
 
 	// ConnectionRefused is told of a connection that was closed before a bind was
 	// decided, by one of the causes Refused….
@@ -125,6 +133,7 @@ type bound struct {
 	credential message.ID
 	account    message.ID
 	session    *smpp.Session
+	password   string // its hash, as it was when it bound
 	// legacy is a peer below version 3.4: it gets no optional parameters, and
 	// message ids of 8 hex digits.
 	legacy bool
@@ -178,6 +187,7 @@ func (s *Server) launch() {
 	s.loops.Go(func() { s.every(beatEvery, s.beat) })
 	var seen int64
 	s.loops.Go(func() { s.every(watchEvery, func() { seen = s.watch(seen) }) })
+	s.loops.Go(func() { s.every(heldEvery, s.watchHeld) })
 }
 
 func (s *Server) every(d time.Duration, do func()) {
@@ -205,7 +215,14 @@ func (s *Server) beat() {
 	defer s.registry.releaseEntries()
 	ctx, cancelBeat := context.WithTimeout(s.life, journalTime)
 	defer cancelBeat()
-	if err := s.Journal.BindsAlive(ctx, s.Instance, s.registry.rowIDs()); err != nil {
+	missing, err := s.Journal.BindsAlive(ctx, s.Instance, s.registry.rowIDs())
+	if lost := s.registry.lostRows(missing); err == nil && len(lost) > 0 {
+		// Nobody has heard of us for minutes. Others may have bound in their place:
+		// the sessions stay all the same, for they have done nothing wrong.
+		s.log.Warn("smpp binds entered again after an outage; credentials may have more than max_binds", "count", len(lost))
+		err = s.Journal.EnterAgain(ctx, lost)
+	}
+	if err != nil {
 		s.log.Error("smpp heartbeat not written; binds lapse after 30 s", "error", err)
 	}
 }
@@ -218,11 +235,12 @@ func (s *Server) watch(seen int64) int64 {
 	s.failures.tidy(now)
 	s.rates.tidy(now)
 	snap := s.Snapshot()
-	if snap == nil || snap.Version == seen {
-		return seen
+	if snap != nil && snap.Version != seen {
+		s.Recheck()
+		seen = snap.Version
 	}
-	s.Recheck()
-	return snap.Version
+	s.endSurplus()
+	return seen
 }
 
 // Shutdown stops accepting, unbinds every session in order and waits until all
@@ -298,7 +316,7 @@ func (s *Server) finish() {
 	// vain: whoever is bound elsewhere by now must not be held against them.
 	ctx, cancel := context.WithTimeout(context.Background(), lastTime)
 	defer cancel()
-	if err := s.Journal.BindsAlive(ctx, s.Instance, nil); err != nil {
+	if _, err := s.Journal.BindsAlive(ctx, s.Instance, nil); err != nil {
 		s.log.Warn("smpp binds not taken out of the registry; they lapse after 30 s", "error", err)
 	}
 	defer time.AfterFunc(lastTime, s.cut).Stop()

@@ -45,6 +45,9 @@ type connection struct {
 	session *smpp.Session
 	bound   *bound
 	cause   string // why we end the session
+	// maxBinds is the credential's now, judgedBinds what it was when the session
+	// was let in, or last judged.
+	maxBinds, judgedBinds int
 }
 
 // attachment is what the deliverer knows of a connection. It only grows: a

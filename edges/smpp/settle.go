@@ -18,6 +18,10 @@ const (
 	journalBackoff  = 250 * time.Millisecond
 	journalMaxPause = 5 * time.Second
 	journalLogEvery = 10 * time.Second
+
+	lateFor   = 5 * time.Minute // after its lease; see takenLate
+	lateEvery = 5 * time.Second // between two offers of what was taken
+	lateLimit = 1024            // of what is kept
 )
 
 func (d *deliverer) unsettled() int { return len(d.tried) + len(d.given) }
@@ -25,20 +29,89 @@ func (d *deliverer) unsettled() int { return len(d.tried) + len(d.given) }
 func (d *deliverer) settleAt() time.Time { return laterOf(d.lastSettle.Add(claimPace), d.quiet) }
 
 // settle writes to the journal what became of deliveries, and gives back those
-// that were not tried. A claim that has run out is no longer ours to settle.
+// that were not tried. A claim that has run out is no longer ours to settle, but
+// what the ESME has taken is told all the same: nobody has to try it again.
 func (d *deliverer) settle() {
 	now := time.Now()
 	before := d.unsettled()
-	over := func(s settlement) bool { return !now.Before(s.lease) }
+	over := func(s settlement) bool {
+		if now.Before(s.lease) {
+			return false
+		}
+		if s.State == message.NotificationDelivered {
+			d.takenLate(s)
+		}
+		return true
+	}
 	d.tried = slices.DeleteFunc(d.tried, over)
 	d.given = slices.DeleteFunc(d.given, over)
 	d.lapsed += before - d.unsettled()
+	d.recordLate(now)
 	if d.unsettled() == 0 || now.Before(d.settleAt()) {
 		return
 	}
 	d.lastSettle = now
 	if d.record() {
 		d.release()
+	}
+}
+
+// takenLate keeps what the ESME has taken and the journal did not, though its claim
+// is over: the journal takes it from anybody, and each try that it spares is one that
+// would double it. Other verdicts go with the lease: whoever has the delivery by then
+// finds out for himself.
+func (d *deliverer) takenLate(s settlement) {
+	if len(d.late) < lateLimit {
+		d.late = append(d.late, s)
+	}
+}
+
+// recordLate offers the journal some of what was taken late. It keeps nothing else
+// waiting: what is refused here may be refused for its own sake.
+func (d *deliverer) recordLate(now time.Time) {
+	d.late = slices.DeleteFunc(d.late, func(s settlement) bool { return !now.Before(s.lease.Add(lateFor)) })
+	if len(d.late) == 0 || now.Before(d.lateAt()) {
+		return
+	}
+	d.lastLate = now
+	n := min(len(d.late), max(1, d.lateBatch))
+	ctx, cancel := context.WithTimeout(context.Background(), journalTimeout)
+	defer cancel()
+	if err := d.server.Journal.Delivered(ctx, d.server.Instance, tries(d.late[:n])); err != nil {
+		d.complain("record late", err)
+		d.late = slices.Concat(d.late[n:], d.late[:n])
+		d.lateBatch = n / 2
+		return
+	}
+	d.told(d.late[:n])
+	d.late = slices.Delete(d.late, 0, n)
+	d.lateBatch = min(settleLimit, 2*n)
+	d.lastLate = time.Time{}
+}
+
+func (d *deliverer) lateAt() time.Time { return laterOf(d.lastLate.Add(lateEvery), d.quiet) }
+
+// isTaken reports whether the ESME has the delivery, though the journal does not
+// know it yet.
+func (d *deliverer) isTaken(id message.ID) bool {
+	is := func(s settlement) bool { return s.ID == id && s.State == message.NotificationDelivered }
+	return slices.ContainsFunc(d.late, is) || slices.ContainsFunc(d.tried, is)
+}
+
+func tries(list []settlement) []message.SMPPDelivered {
+	out := make([]message.SMPPDelivered, len(list))
+	for i, s := range list {
+		out[i] = s.SMPPDelivered
+	}
+	return out
+}
+
+// told counts what was recorded.
+func (d *deliverer) told(list []settlement) {
+	if count := d.server.Metrics.Delivered; count != nil {
+		for _, s := range list {
+			count(s.Kind, s.State)
+		}
 	}
 }
 
@@ -49,24 +122,16 @@ func (d *deliverer) record() bool {
 	if n == 0 {
 		return true
 	}
-	tries := make([]message.SMPPDelivered, n)
-	for i := range tries {
-		tries[i] = d.tried[i].SMPPDelivered
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), journalTimeout)
 	defer cancel()
-	if !d.journal("record", d.server.Journal.Delivered(ctx, tries)) {
+	if !d.journal("record", d.server.Journal.Delivered(ctx, d.server.Instance, tries(d.tried[:n]))) {
 		d.tried = slices.Concat(d.tried[n:], d.tried[:n])
 		d.batch = max(1, n/2)
 		return false
 	}
+	d.told(d.tried[:n])
 	d.tried = slices.Delete(d.tried, 0, n)
 	d.batch = min(settleLimit, 2*d.batch)
-	if told := d.server.Metrics.Delivered; told != nil {
-		for _, t := range tries {
-			told(t.Kind, t.State)
-		}
-	}
 	return true
 }
 
@@ -82,7 +147,7 @@ func (d *deliverer) release() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), journalTimeout)
 	defer cancel()
-	if d.journal("release", d.server.Journal.ReleaseDeliveries(ctx, ids)) {
+	if d.journal("release", d.server.Journal.ReleaseDeliveries(ctx, d.server.Instance, ids)) {
 		d.given = slices.Delete(d.given, 0, n)
 	}
 }

@@ -35,12 +35,16 @@ func TestAnswerAfterTheLease(t *testing.T) {
 		if n := len(p.received()); n != 1 {
 			t.Errorf("%d sent into a window of 1", n)
 		}
-		p.take(smpp.StatusOK) // too late: it frees the window and counts for nothing
-		p.take(smpp.StatusOK)
+		p.take(smpp.StatusOK) // late, but it has it: there is no second try
 		p.take(smpp.StatusOK)
 		s.journal.done()
-		if n := len(s.journal.tried(rows[0], 2)); n != 2 {
-			t.Errorf("%d tries recorded", n)
+		s.journal.edit(func(*deliverJournal) {
+			if r := rows[0]; len(r.late) != 1 || len(r.tries) != 1 || r.late[0].Number != 1 || r.late[0].Error != "" {
+				t.Errorf("late %+v after %+v", r.late, r.tries)
+			}
+		})
+		if n := len(p.received()); n != 2 {
+			t.Errorf("%d sent of 2", n)
 		}
 	})
 }
@@ -148,8 +152,8 @@ func TestExpiryWithoutReceivers(t *testing.T) {
 	})
 }
 
-// An answer is kept until it is recorded or the claim has lapsed. Then the
-// delivery goes again, the same.
+// What the ESME has taken is kept until it is recorded, even if the claim lapses
+// meanwhile: it does not go again.
 func TestAnswerNotRecorded(t *testing.T) {
 	for _, away := range []time.Duration{30 * time.Second, 50 * time.Second} {
 		t.Run(away.String(), func(t *testing.T) {
@@ -165,19 +169,17 @@ func TestAnswerNotRecorded(t *testing.T) {
 				c := s.credential(nil)
 				p := s.bind(c, deliverBind{answer: deliverTake})
 				r := s.owe(deliverReceipt(c))[0]
-				got := s.journal.tried(r, 1)[0]
-				if got.State != message.NotificationDelivered || got.Number != 1 {
-					t.Errorf("recorded %+v", got)
-				}
+				s.journal.done()
+				s.journal.edit(func(*deliverJournal) {
+					got := append(r.tries, r.late...)
+					if len(got) != 1 || got[0].State != message.NotificationDelivered || got[0].Number != 1 {
+						t.Errorf("recorded %+v, late %+v", r.tries, r.late)
+					}
+				})
 				if n := s.journal.failures(); n < 8 || n > 18 {
 					t.Errorf("asked %d times in %v", n, away)
 				}
-				want := 1
-				if away > claimLease {
-					want = 2
-				}
-				all := p.received()
-				if len(all) != want || string(all[0].ShortMessage) != string(all[len(all)-1].ShortMessage) {
+				if all := p.received(); len(all) != 1 {
 					t.Errorf("delivered %d times: %v", len(all), all)
 				}
 			})
@@ -216,6 +218,36 @@ func TestRecordThatIsRefused(t *testing.T) {
 		s.journal.tried(more, 1)
 		s.journal.setRefuse(nil)
 		s.journal.tried(bad, 1)
+	})
+}
+
+// A row that the journal does not take is claimed anew when its claim has lapsed. Its
+// ESME has it, and does not get it again.
+func TestRecordThatIsRefusedPastTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := deliverPlay(t, deliverPipes)
+		c := s.credential(nil)
+		p := s.bind(c, deliverBind{answer: deliverTake})
+		bad := deliverReceipt(c)
+		s.journal.setRefuse(func(op string, ids []message.ID) error {
+			if op == "delivered" && slices.Contains(ids, bad.ID) {
+				return errDeliverJournal
+			}
+			return nil
+		})
+		row := s.owe(bad)[0]
+		for range 20 { // others keep the deliverer at work
+			s.owe(deliverReceipt(c))
+			<-time.After(5 * time.Second)
+		}
+		s.journal.setRefuse(nil)
+		s.journal.done()
+		if row.claims < 2 {
+			t.Errorf("claimed %d times in 100 s", row.claims)
+		}
+		if n := len(p.received()); n != 21 {
+			t.Errorf("%d sent of 21", n)
+		}
 	})
 }
 

@@ -18,6 +18,15 @@ const (
 	rounding = 1e-6
 )
 
+// Rates are token buckets that all replicas share: *limit.Shared.
+type Rates interface {
+	// TakeTokens takes n tokens from the key's bucket, of so many a second and one
+	// second's worth at once, and reports whether it had them; more than that goes
+	// only from a full bucket. It runs on a session's reader and must not hold it
+	// up. An error means that nothing is known of the bucket.
+	TakeTokens(key string, rate, n int) (bool, error)
+}
+
 // allow takes n parts from the rate of the bind's credential, and reports
 // whether it had them. A session that goes on offering far too much is unbound.
 func (s *Server) allow(b *bound, n int) bool {
@@ -26,11 +35,22 @@ func (s *Server) allow(b *bound, n int) bool {
 		return false // it is being unbound
 	}
 	now := s.now()
-	ok := s.rates.take(b.credential, c.Throughput, n, now)
+	ok := s.take(b.credential, c.Throughput, n, now)
 	if b.flood.offered(n, c.Throughput, now) && b.unbind != nil {
 		b.unbind("five times its rate for 30 s")
 	}
 	return ok
+}
+
+// take asks the buckets that are shared, if there are any and they answer; else those
+// of this process: a customer is not refused because our counting is out of order.
+func (s *Server) take(credential message.ID, rate, n int, now time.Time) bool {
+	if s.Rates != nil {
+		if ok, err := s.Rates.TakeTokens(credential.String(), rate, n); err == nil {
+			return ok
+		}
+	}
+	return s.rates.take(credential, rate, n, now)
 }
 
 // rateBook holds a token bucket for each credential: so many parts a second,

@@ -121,6 +121,15 @@ type SMPPDelivered struct {
 // (api.md §8).
 const SMPPPartWait = 60 * time.Second
 
+// SMPPHeld is what waits for an account's ESMEs.
+type SMPPHeld struct {
+	AccountID   ID
+	CompanyName string
+	Pending     int // deliver_sm
+	Cap         int // of Pending; beyond it the oldest that were never tried end as failed
+	Oldest      time.Time
+}
+
 // SMPPPart is one submit of a message that an ESME has cut itself. It has been
 // answered with an id of its own.
 type SMPPPart struct {

@@ -323,7 +323,8 @@ func (a *acceptor) insert(group []*acceptance) (map[message.ID]kept, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	sql, args := insertAccepted, acceptColumns(group)
-	if owed, refused := answersOwed(group); len(owed) > 0 {
+	owed, refused := answersOwed(group)
+	if len(owed) > 0 {
 		sql, args = insertAcceptedSMPP, append(args, originColumns(owed)...)
 		if refused {
 			sql, args = insertAcceptedParts, append(append(args, wishes(message.DeliverReceipt, message.StatusFailed), int16(registeredMask)), toldColumns(group)...)
@@ -341,6 +342,9 @@ func (a *acceptor) insert(group []*acceptance) (map[message.ID]kept, error) {
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("journal: accept: %w", err)
+	}
+	if refused && len(fresh) > 0 {
+		a.db.owed()
 	}
 	return fresh, nil
 }

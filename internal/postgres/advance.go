@@ -44,7 +44,11 @@ func advanceStatement(c message.Change) (string, []any) {
 	if leaves(c.To) {
 		account = "(select account_id from left_backlog)"
 	}
-	w.sql.WriteString("\nselect event_seq, " + account + "\nfrom moved")
+	owes := "false"
+	if w.owes {
+		owes = "exists (select from owed)"
+	}
+	w.sql.WriteString("\nselect event_seq, " + account + ", " + owes + "\nfrom moved")
 	return w.sql.String(), w.args
 }
 
@@ -52,6 +56,7 @@ func advanceStatement(c message.Change) (string, []any) {
 type writer struct {
 	sql  strings.Builder
 	args []any
+	owes bool // there is a clause owed
 }
 
 // arg adds a parameter of the given type and returns its place.
@@ -264,11 +269,12 @@ func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanc
 	var out message.Advanced
 	var left *message.ID
 	sql, args := advanceStatement(c)
+	owes := false
 	err := db.one(ctx, c.MessageID, sql, func(rows pgx.Rows) error {
 		out, left = message.Advanced{}, nil
 		for rows.Next() {
 			out.Changed = true
-			if err := rows.Scan(&out.Sequence, &left); err != nil {
+			if err := rows.Scan(&out.Sequence, &left, &owes); err != nil {
 				return err
 			}
 		}
@@ -279,6 +285,9 @@ func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanc
 	}
 	if err != nil {
 		return message.Advanced{}, fmt.Errorf("advance %s to %q: %w", c.MessageID, c.To, err)
+	}
+	if owes {
+		db.owed()
 	}
 	if db.onLeft != nil && left != nil {
 		db.onLeft(*left)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -102,6 +103,20 @@ type DB struct {
 	envelopes *recent[*message.Message]
 	untried   *recent[untried] // notifications of which no try was made
 	parts     turns            // of AddPart
+
+	onOwed atomic.Pointer[func()] // see OnOwed
+}
+
+// OnOwed has fn called after each commit of this process that owes somebody a
+// deliver_sm: it is due now, and others find it only when they look. fn must not
+// block. Safe for concurrent use; the last one counts.
+func (db *DB) OnOwed(fn func()) { db.onOwed.Store(&fn) }
+
+// owed calls what was given to OnOwed.
+func (db *DB) owed() {
+	if fn := db.onOwed.Load(); fn != nil {
+		(*fn)()
+	}
 }
 
 // Open connects and checks that the schema is complete. The caller closes the

@@ -41,7 +41,7 @@ func TestOctetsRoundTrip(t *testing.T) {
 			b.blocked()
 		}
 	}
-	b.until("the others wait", func() bool { return len(b.accept.queue) == 3 })
+	b.until("the others wait", func() bool { return b.queued() == 3 })
 	release()
 	for _, d := range done {
 		if r := <-d; r.err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -78,32 +79,92 @@ with seen as (
   update smpp_binds
   set seen_at = now()
   where instance = $1 and id = any($2::uuid[])
+  returning id
 ), ended as (
   delete from smpp_binds
   where instance = $1 and not id = any($2::uuid[])
+), dead as (
+  delete from smpp_binds
+  where id in (
+      select id
+      from smpp_binds
+      where instance <> $1 and seen_at < now() - interval '5 minutes'
+      for update skip locked)
+    and exists (
+      select
+      from smpp_binds
+      where instance = $1 and seen_at > now() - interval '30 seconds')
 )
-delete from smpp_binds
-where id in (
-    select id
-    from smpp_binds
-    where instance <> $1 and seen_at < now() - interval '5 minutes'
-    for update skip locked)
-  and exists (
-    select
-    from smpp_binds
-    where instance = $1 and seen_at > now() - interval '30 seconds')`
+select id
+from unnest($2::uuid[]) as n (id)
+where id not in (select id from seen)`
 
 // BindsAlive says that the instance's binds live: those named are entered as seen
 // now, and others of the instance are taken out. Rows of other processes that
-// were not seen for 5 minutes are deleted by whoever lives.
-func (db *DB) BindsAlive(ctx context.Context, instance string, binds []message.ID) error {
+// were not seen for 5 minutes are deleted by whoever lives. Missing are those named
+// that were deleted so: see EnterAgain.
+func (db *DB) BindsAlive(ctx context.Context, instance string, binds []message.ID) (missing []message.ID, err error) {
 	if binds == nil {
 		binds = []message.ID{}
 	}
-	if _, err := db.pool.Exec(ctx, touchBinds, instance, binds); err != nil {
-		return fmt.Errorf("binds alive: %w", err)
+	rows, err := db.pool.Query(ctx, touchBinds, instance, binds)
+	if err == nil {
+		missing, err = pgx.CollectRows(rows, pgx.RowTo[message.ID])
+	}
+	if err != nil {
+		return nil, fmt.Errorf("binds alive: %w", err)
+	}
+	return missing, nil
+}
+
+const insertBindAgain = `
+insert into smpp_binds (id, credential_id, instance, mode, address, tls, version, bound_at, seen_at)
+select *, now()
+from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::smallint[], $8::timestamptz[])
+on conflict (id) do update
+set seen_at = excluded.seen_at`
+
+// EnterAgain enters binds that live and whose rows were deleted while their process
+// could not be heard of. It counts nothing: the sessions are there, and a registry
+// that does not know them would let in more.
+func (db *DB) EnterAgain(ctx context.Context, binds []message.SMPPBind) error {
+	type b = message.SMPPBind
+	_, err := db.pool.Exec(ctx, insertBindAgain,
+		pick(binds, func(s b) message.ID { return s.ID }),
+		pick(binds, func(s b) message.ID { return s.CredentialID }),
+		pick(binds, func(s b) string { return s.Instance }),
+		pick(binds, func(s b) string { return s.Mode }),
+		pick(binds, func(s b) string { return storable(s.Address) }),
+		pick(binds, func(s b) bool { return s.TLS }),
+		pick(binds, func(s b) int16 { return int16(s.Version) }),
+		pick(binds, func(s b) time.Time { return s.BoundAt }))
+	if err != nil {
+		return fmt.Errorf("enter %d binds again: %w", len(binds), err)
 	}
 	return nil
+}
+
+// surplusBinds are the live ones beyond the oldest. Who is among the oldest does not
+// change when others go, so processes that ask one after the other agree.
+const surplusBinds = `
+select id
+from smpp_binds
+where credential_id = $1 and seen_at > now() - interval '30 seconds'
+order by bound_at, id
+offset $2`
+
+// SurplusBinds lists the live binds of the credential, over all processes, beyond
+// the max oldest.
+func (db *DB) SurplusBinds(ctx context.Context, credential message.ID, max int) ([]message.ID, error) {
+	rows, err := db.pool.Query(ctx, surplusBinds, credential, max)
+	if err != nil {
+		return nil, fmt.Errorf("surplus binds of %s: %w", credential, err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[message.ID])
+	if err != nil {
+		return nil, fmt.Errorf("surplus binds of %s: %w", credential, err)
+	}
+	return ids, nil
 }
 
 // AuditBind writes a line of the audit log about a bind: who came, from where,

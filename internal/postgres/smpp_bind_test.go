@@ -25,7 +25,7 @@ func (b *bundle) bind(db *DB, bind message.SMPPBind, max int) bool {
 
 func (b *bundle) alive(db *DB, instance string, binds ...message.SMPPBind) {
 	b.tb.Helper()
-	if err := db.BindsAlive(b.ctx, instance, pick(binds, func(s message.SMPPBind) message.ID { return s.ID })); err != nil {
+	if _, err := db.BindsAlive(b.ctx, instance, pick(binds, func(s message.SMPPBind) message.ID { return s.ID })); err != nil {
 		b.tb.Fatal(err)
 	}
 }
@@ -222,5 +222,77 @@ func TestAuditBind(t *testing.T) {
 	}
 	if broken, err := b.VerifyAudit(b.ctx); err != nil || broken != 0 {
 		t.Errorf("row %d does not follow, %v", broken, err)
+	}
+}
+
+// A process that could not be heard of for minutes finds its rows gone, and enters
+// them again, whoever has bound meanwhile.
+func TestBindsEnteredAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	credential := b.esme(b.owner, "acme")
+	stays, lost := bindOf(credential, "a"), bindOf(credential, "a")
+	lost.Address, lost.TLS, lost.Version, lost.BoundAt = "192.0.2.7", true, 0x34, time.Now().Add(-time.Hour).UTC().Truncate(time.Microsecond)
+	b.bind(b.DB, stays, 2)
+	b.bind(b.DB, lost, 2)
+	b.exec("delete from smpp_binds where id = $1", lost.ID)
+	later := bindOf(credential, "b")
+	if !b.bind(b.DB, later, 2) {
+		t.Fatal("the place was not free")
+	}
+	missing, err := b.BindsAlive(b.ctx, "a", []message.ID{stays.ID, lost.ID})
+	if err != nil || !slices.Equal(missing, []message.ID{lost.ID}) {
+		t.Fatalf("missing %v, %v", missing, err)
+	}
+	for range 2 { // once more changes nothing
+		if err := b.EnterAgain(b.ctx, []message.SMPPBind{lost}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if missing, err = b.BindsAlive(b.ctx, "a", []message.ID{stays.ID, lost.ID}); err != nil || len(missing) != 0 {
+		t.Errorf("missing %v, %v", missing, err)
+	}
+	if n := b.count(`select count(*) from smpp_binds where id = $1 and credential_id = $2 and instance = 'a' and mode = $3 and address = '192.0.2.7' and tls and version = 52 and bound_at = $4`,
+		lost.ID, credential, lost.Mode, lost.BoundAt); n != 1 {
+		t.Error("it is not what it was")
+	}
+	if n := len(b.registered()); n != 3 {
+		t.Errorf("%d binds", n)
+	}
+}
+
+// The newest beyond the number are surplus; those that have lapsed count for nothing.
+func TestSurplusBinds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	credential, other := b.esme(b.owner, "acme"), b.esme(b.owner, "other")
+	var binds []message.SMPPBind
+	for i := range 5 {
+		bind := bindOf(credential, string(rune('a'+i%2)))
+		bind.BoundAt = time.Now().Add(time.Duration(i-10) * time.Minute)
+		b.bind(b.DB, bind, 10)
+		binds = append(binds, bind)
+	}
+	b.bind(b.DB, bindOf(other, "a"), 10)
+	surplus := func(max int) []message.ID {
+		t.Helper()
+		got, err := b.SurplusBinds(b.ctx, credential, max)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	id := func(list ...message.SMPPBind) []message.ID {
+		return pick(list, func(s message.SMPPBind) message.ID { return s.ID })
+	}
+	if got := surplus(3); !slices.Equal(got, id(binds[3:]...)) {
+		t.Errorf("%v", got)
+	}
+	if got := surplus(5); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+	b.exec("update smpp_binds set seen_at = now() - interval '31 seconds' where id = $1", binds[0].ID)
+	if got := surplus(3); !slices.Equal(got, id(binds[4])) {
+		t.Errorf("%v", got)
 	}
 }

@@ -34,7 +34,9 @@ func (w *writer) owed(c message.Change) {
   join smpp_origins o on o.message_id = m.id
   join smpp_credentials c on c.id = o.credential_id
   where o.registered & `+w.arg(int16(registeredMask), "smallint")+" = any("+w.arg(wanted, "smallint[]")+`)
-  on conflict do nothing`)
+  on conflict do nothing
+  returning id`)
+	w.owes = true
 }
 
 // wishes lists the values of the registered_delivery bits that ask for this kind
@@ -50,10 +52,15 @@ func wishes(kind message.DeliveryKind, s message.Status) []int16 {
 	return wanted
 }
 
-// claimDeliveries takes what is due for each credential and ends what has expired
-// for anyone. Rows that another process is looking at, and those that it ends,
-// are skipped and never waited for, so it is in nobody's way. A delivery waits for
-// the earlier ones of its message and origin.
+// claimDeliveries takes what is due for each credential, parks what must wait for
+// the message before it, and ends what has expired for anyone. Rows that another
+// process is looking at, and those that it ends, are skipped and never waited for,
+// so it is in nobody's way. A delivery waits for the earlier ones of its message and
+// origin, and of its conversation.
+//
+// However much waits, a claim looks at claimDepth rows of a kind beyond those that
+// it takes. What it finds behind a message that waits for its retry it takes out of
+// the way of the next claim.
 //
 //	$1 instance  $2 credentials  $3 limit of each  $4 lease
 const claimDeliveries = `
@@ -93,27 +100,79 @@ with expired as (
     from (
       select *
       from (
-        select d.id, d.created_at
-        from smpp_deliveries d
-        where d.credential_id = w.credential_id and d.state = 'pending' and d.attempts = 0` + mayBeClaimed + `
-        order by d.created_at, d.id
+        select c.id, c.created_at
+        from (
+          select d.id, d.created_at
+          from smpp_deliveries d
+          where d.credential_id = w.credential_id and d.state = 'pending' and d.attempts = 0 and not d.parked` + mayBeClaimed + `
+          order by d.created_at, d.id
+          limit w.most + ` + claimDepth + `
+        ) c` + isNext + `
+        order by c.created_at, c.id
         limit w.most
-        for update skip locked
       ) untried
       union all
       select *
       from (
-        select d.id, d.created_at
-        from smpp_deliveries d
-        where d.credential_id = w.credential_id and d.state = 'pending' and d.attempts > 0` + mayBeClaimed + `
-        order by d.due_at
+        select c.id, c.created_at
+        from (
+          select d.id, d.created_at, d.due_at
+          from smpp_deliveries d
+          where d.credential_id = w.credential_id and d.state = 'pending' and (d.attempts > 0 or d.parked)` + mayBeClaimed + `
+          order by d.due_at
+          limit w.most + ` + claimDepth + `
+        ) c` + isNext + `
+        order by c.due_at
         limit w.most
-        for update skip locked
       ) tried
     ) both_kinds
     order by created_at, id
     limit w.most
   ) d
+), behind as materialized (
+  select l.id, f.until
+  from unnest($2::uuid[], $3::integer[]) as w (credential_id, most)
+  cross join lateral (
+    select *
+    from (
+      select d.id, d.conversation, d.created_at, d.parked
+      from smpp_deliveries d
+      where d.credential_id = w.credential_id and d.state = 'pending' and d.attempts = 0 and not d.parked and d.conversation is not null` + isFree + `
+      order by d.created_at, d.id
+      limit w.most + ` + claimDepth + `
+    ) untried
+    union all
+    select *
+    from (
+      select d.id, d.conversation, d.created_at, true
+      from smpp_deliveries d
+      where d.credential_id = w.credential_id and d.state = 'pending' and (d.attempts > 0 or d.parked)` + isFree + `
+      order by d.due_at
+      limit w.most + ` + claimDepth + `
+    ) tried
+  ) c
+  cross join lateral (
+    select greatest(least(e.due_at + interval '1 millisecond', e.expires_at), now() + interval '30 seconds') as until
+    from (
+      select e.due_at, e.expires_at
+      from smpp_deliveries e
+      where e.conversation = c.conversation and e.done_at is null and e.expires_at > now() and (e.created_at, e.id) < (c.created_at, c.id)
+      order by e.created_at, e.id
+      limit 1
+    ) e
+    where c.parked or e.due_at > now()
+  ) f
+  cross join lateral (
+    select d.id
+    from smpp_deliveries d
+    where d.id = c.id and d.done_at is null` + isFree + `
+    for update skip locked
+  ) l
+), parked as (
+  update smpp_deliveries d
+  set parked = true, due_at = b.until
+  from unnest(array(select id from behind order by id), array(select until from behind order by id)) as b (id, until)
+  where d.id = b.id
 ), claimed as (
   update smpp_deliveries d
   set claimed_by = $1, claimed_until = now() + $4::interval
@@ -132,18 +191,38 @@ cross join lateral (
 left join smpp_origins o on o.message_id = d.message_id and o.ordinal = d.ordinal
 order by d.created_at, d.id`
 
-// mayBeClaimed asks of the earlier ones whether they are done, and not for their
-// state, which means the same: with the state, on a young table, each candidate
-// would be looked up among all that is pending, and the plan is kept when the table
-// has grown.
-const mayBeClaimed = `
-          and d.due_at <= now() and d.expires_at > now() and (d.claimed_until is null or d.claimed_until <= now())
-          and not exists (
-            select
-            from smpp_deliveries e
-            where e.message_id = d.message_id and e.credential_id = d.credential_id and e.ordinal = d.ordinal and e.done_at is null and e.expires_at > now()
-              and (e.created_at, e.id) < (d.created_at, d.id)
-            offset 0)`
+// claimDepth is how many rows of a kind a claim looks at that it may not take.
+const claimDepth = `1000`
+
+// mayBeClaimed asks a row whether it is due, as far as it knows itself.
+const mayBeClaimed = isFree + ` and d.expires_at > now()`
+
+const isFree = `
+            and d.due_at <= now() and (d.claimed_until is null or d.claimed_until <= now())`
+
+// isNext locks a candidate c that has nothing to wait for. It asks whether rows are
+// done, and not for their state, which means the same: with the state, on a young
+// table, each would be looked up among all that is pending, and the plan is kept
+// when the table has grown.
+const isNext = `
+        cross join lateral (
+          select
+          from smpp_deliveries d
+          where d.id = c.id and d.done_at is null` + mayBeClaimed + `
+            and not exists (
+              select
+              from smpp_deliveries e
+              where e.message_id = d.message_id and e.credential_id = d.credential_id and e.ordinal = d.ordinal and e.done_at is null and e.expires_at > now()
+                and (e.created_at, e.id) < (d.created_at, d.id)
+              offset 0)
+            and not exists (
+              select
+              from smpp_deliveries e
+              where e.conversation = d.conversation and e.done_at is null and e.expires_at > now()
+                and (e.created_at, e.id) < (d.created_at, d.id)
+              offset 0)
+          for update skip locked
+        ) l`
 
 // ClaimDeliveries takes deliveries that are due for the credentials, oldest first
 // and at most so many of each as wanted says, and keeps other processes off them
@@ -191,9 +270,15 @@ func (db *DB) ClaimDeliveries(ctx context.Context, instance string, wanted map[m
 	return list, errors.Join(unread...)
 }
 
-// recordDelivered writes tries of different deliveries. One that was recorded
-// before, or that another process has made as well, changes nothing, unless it
-// delivered: what the customer has taken is delivered, whatever was thought of it.
+// recordDelivered writes tries of different deliveries. One that was recorded before
+// changes nothing, nor does one whose claim has lapsed and is another process's by
+// now: that process has it under way, and its claim stays. What was delivered counts
+// whoever says so and whatever was thought of it: the customer has it, and each
+// further try would double it.
+//
+// The message that waits for one that is done with is looked at by the next claim.
+//
+//	$8 instance
 const recordDelivered = `
 with given as (
   select *
@@ -211,8 +296,20 @@ with given as (
       done_at = case when g.state <> 'pending' then now() end
   from given g
   where d.id = g.id
-    and (d.state = 'pending' and (d.attempts < g.number or g.state = 'delivered') or d.state in ('failed', 'expired') and g.state = 'delivered')
-  returning d.message_id, g.detail, g.ord
+    and case when g.state = 'delivered' then d.state <> 'delivered' else d.state = 'pending' and d.attempts < g.number and coalesce(d.claimed_by, $8::text) = $8 end
+  returning d.message_id, d.conversation, d.created_at, d.id, d.state, g.detail, g.ord
+), freed as (
+  update smpp_deliveries d
+  set due_at = now()
+  from tried t
+  cross join lateral (
+    select e.id
+    from smpp_deliveries e
+    where e.conversation = t.conversation and e.done_at is null and (e.created_at, e.id) > (t.created_at, t.id)
+    order by e.created_at, e.id
+    limit 1
+  ) next
+  where t.state <> 'pending' and d.id = next.id and d.parked and d.id <> all ($1)
 ), told as (
   select message_id, detail, row_number() over (partition by message_id order by ord) as number
   from tried
@@ -231,12 +328,13 @@ join told t on t.message_id = c.id`
 // maxTries bounds how many tries share a statement.
 const maxTries = 256
 
-// Delivered records what became of tries, with a line in each message's timeline,
-// and ends their claims. A try that is recorded twice counts once.
-func (db *DB) Delivered(ctx context.Context, tries []message.SMPPDelivered) error {
+// Delivered records what became of tries that the instance made, with a line in
+// each message's timeline, and ends their claims. A try that is recorded twice counts
+// once, and one whose claim has gone over to another instance only if it delivered.
+func (db *DB) Delivered(ctx context.Context, instance string, tries []message.SMPPDelivered) error {
 	for len(tries) > 0 {
 		n := distinct(tries)
-		if err := db.delivered(ctx, tries[:n]); err != nil {
+		if err := db.delivered(ctx, instance, tries[:n]); err != nil {
 			return err
 		}
 		tries = tries[n:]
@@ -257,7 +355,7 @@ func distinct(tries []message.SMPPDelivered) int {
 	return len(tries)
 }
 
-func (db *DB) delivered(ctx context.Context, tries []message.SMPPDelivered) error {
+func (db *DB) delivered(ctx context.Context, instance string, tries []message.SMPPDelivered) error {
 	type t = message.SMPPDelivered
 	err := db.one(ctx, tries[0].MessageID, recordDelivered, none,
 		pick(tries, func(d t) message.ID { return d.ID }),
@@ -266,7 +364,8 @@ func (db *DB) delivered(ctx context.Context, tries []message.SMPPDelivered) erro
 		pick(tries, func(d t) float64 { return d.Again.Seconds() }),
 		pick(tries, func(d t) int64 { return int64(d.Status) }),
 		pick(tries, func(d t) string { return storable(d.Error) }),
-		pick(tries, deliveredDetail))
+		pick(tries, deliveredDetail),
+		instance)
 	if err != nil {
 		return fmt.Errorf("record %d tries of deliver_sm: %w", len(tries), err)
 	}
@@ -301,11 +400,12 @@ var answerNames = map[uint32]string{
 const releaseDeliveries = `
 update smpp_deliveries
 set claimed_by = null, claimed_until = null
-where id = any($1::uuid[]) and state = 'pending'`
+where id = any($1::uuid[]) and state = 'pending' and claimed_by = $2`
 
-// ReleaseDeliveries gives claims back untried: the next to ask may have them.
-func (db *DB) ReleaseDeliveries(ctx context.Context, ids []message.ID) error {
-	if _, err := db.pool.Exec(ctx, releaseDeliveries, ids); err != nil {
+// ReleaseDeliveries gives the instance's claims back untried: the next to ask may
+// have them. A claim that has gone over to another instance stays.
+func (db *DB) ReleaseDeliveries(ctx context.Context, instance string, ids []message.ID) error {
+	if _, err := db.pool.Exec(ctx, releaseDeliveries, ids, instance); err != nil {
 		return fmt.Errorf("release %d deliveries: %w", len(ids), err)
 	}
 	return nil

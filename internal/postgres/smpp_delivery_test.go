@@ -38,7 +38,7 @@ func (b *bundle) delivery(m *message.Message) message.ID {
 
 func (b *bundle) record(tries ...message.SMPPDelivered) {
 	b.tb.Helper()
-	if err := b.Delivered(b.ctx, tries); err != nil {
+	if err := b.Delivered(b.ctx, "a", tries); err != nil {
 		b.tb.Fatal(err)
 	}
 }
@@ -125,8 +125,9 @@ func TestClaimInbound(t *testing.T) {
 	credential := b.esme(b.owner, "acme")
 	m := b.accepted(1)
 	b.exec("update messages set direction = 'inbound' where id = $1", m.ID)
-	b.exec(`insert into smpp_deliveries (id, credential_id, account_id, message_id, kind, status, expires_at)
-		select gen_random_uuid(), $2, account_id, id, 'message', status, now() + interval '1 hour' from messages where id = $1`, m.ID, credential)
+	b.exec(`insert into smpp_deliveries (id, credential_id, account_id, message_id, kind, status, expires_at, conversation)
+		select gen_random_uuid(), $2, account_id, id, 'message', status, now() + interval '1 hour', smpp_conversation($2, from_addr, to_addr) from messages where id = $1`,
+		m.ID, credential)
 	list := b.claim(b.DB, "a", map[message.ID]int{credential: 1})
 	if len(list) != 1 || list[0].Kind != message.DeliverMessage || !reflect.DeepEqual(list[0].Origin, message.SMPPOrigin{}) || list[0].Message.Body != m.Body ||
 		list[0].Message.Direction != message.Inbound {
@@ -524,7 +525,7 @@ func TestDeliveredAtOnce(t *testing.T) {
 		}
 		for range 4 {
 			wg.Go(func() {
-				if err := db.Delivered(b.ctx, own); err != nil {
+				if err := db.Delivered(b.ctx, "a", own); err != nil {
 					t.Error(err)
 				}
 			})
@@ -544,7 +545,7 @@ func TestDeliveredCommitFails(t *testing.T) {
 	m := b.owing(b.esme(b.owner, "acme"))
 	b.failCommits("message_events")
 	before := b.traces(m)
-	err := b.Delivered(b.ctx, []message.SMPPDelivered{b.try1(m, message.NotificationDelivered)})
+	err := b.Delivered(b.ctx, "a", []message.SMPPDelivered{b.try1(m, message.NotificationDelivered)})
 	if err == nil || b.traces(m) != before || b.count("select count(*) from smpp_deliveries where state = 'pending' and attempts = 0") != 1 {
 		t.Errorf("half of it is written: %v", err)
 	}
@@ -557,10 +558,10 @@ func TestReleaseDeliveries(t *testing.T) {
 	one, two, done := b.owing(credential), b.owing(credential), b.owing(credential)
 	b.claimed(credential, 10)
 	b.record(b.try1(done, message.NotificationDelivered))
-	if err := b.ReleaseDeliveries(b.ctx, []message.ID{b.delivery(one), b.delivery(done), message.NewID()}); err != nil {
+	if err := b.ReleaseDeliveries(b.ctx, "a", []message.ID{b.delivery(one), b.delivery(done), message.NewID()}); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.ReleaseDeliveries(b.ctx, nil); err != nil {
+	if err := b.ReleaseDeliveries(b.ctx, "a", nil); err != nil {
 		t.Fatal(err)
 	}
 	list := b.claim(b.replica(), "b", map[message.ID]int{credential: 10})

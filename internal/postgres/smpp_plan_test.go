@@ -19,6 +19,11 @@ func (b *bundle) fillSMPP() {
 		 select id, account_id, account_id, id, 'receipt', 'delivered', case when n < 20000 then 'delivered' else 'pending' end, case when n < 20000 or n % 50 = 0 then 1 else 0 end,
 		   created_at, created_at, now() + n * interval '1 second', case when n < 20000 then now() end
 		 from (select *, row_number() over (order by id) n from messages) m`,
+		// 100,000 inbound messages wait, in conversations of ten, some for the retry of the first.
+		`insert into smpp_deliveries (id, credential_id, account_id, message_id, kind, status, attempts, parked, created_at, due_at, expires_at, conversation)
+		 select gen_random_uuid(), a.account_id, a.account_id, gen_random_uuid(), 'message', 'accepted', case when n % 100 = 0 then 1 else 0 end, n % 100 between 1 and 9,
+		   now() - n * interval '1 second', now() + case when n % 100 < 10 then interval '1 minute' else interval '0' end, now() + n * interval '1 minute', n / 10
+		 from (select account_id from messages limit 1) a, generate_series(1, 100000) n`,
 		`insert into smpp_binds (id, credential_id, instance, mode, tls, version, seen_at) select id, account_id, 'i' || n % 8, 'receiver', true, 52, now()
 		 from (select *, row_number() over (order by id) n from messages limit 2000) m`,
 		`insert into smpp_credentials (id, account_id, system_id, password_hash)
@@ -33,7 +38,8 @@ func (b *bundle) fillSMPP() {
 // index that is made for it.
 func claimsByIndex(t *testing.T, what, plan string) {
 	t.Helper()
-	for index, times := range map[string]int{"smpp_deliveries_untried": 1, "smpp_deliveries_tried": 1, "smpp_deliveries_message": 2, "smpp_deliveries_expiry": 1} {
+	for index, times := range map[string]int{"smpp_deliveries_untried": 1, "smpp_deliveries_inbound": 1, "smpp_deliveries_tried": 2,
+		"smpp_deliveries_message": 2, "smpp_deliveries_conversation": 3, "smpp_deliveries_expiry": 1} {
 		if got := strings.Count(plan, "Index Scan using "+index); got != times {
 			t.Errorf("%s: %s is used %d times, want %d:\n%s", what, index, got, times, plan)
 		}
@@ -57,13 +63,17 @@ func TestSMPPPlans(t *testing.T) {
 		uses      string
 	}{
 		{"Claim", claimDeliveries, 4, "", "smpp_deliveries_pkey"},
-		{"Delivered", recordDelivered, 7, "", "smpp_deliveries_pkey"},
-		{"Release", releaseDeliveries, 1, "", "smpp_deliveries_pkey"},
+		{"Delivered", recordDelivered, 8, "", "smpp_deliveries_pkey"},
+		{"Release", releaseDeliveries, 2, "", "smpp_deliveries_pkey"},
 		{"Answered", selectAnswered, 4, "", "smpp_origins_answer"},
 		{"Between", selectBetween, 5, "", "backlog_account"},
 		{"Advance with owed", owed, len(args), "", "smpp_origins_pkey"},
 		{"Revise", revise, len(revised), "", "smpp_origins_pkey"},
 		{"Bind", insertBind, 9, "", "smpp_binds_credential"},
+		{"EnterAgain", insertBindAgain, 8, "", "smpp_binds_pkey"},
+		{"SurplusBinds", surplusBinds, 2, "", "smpp_binds_credential"},
+		{"HeldDeliveries", selectHeld, 1, "", "smpp_deliveries_account"},
+		{"EndHeld", endHeld, 2, "", "smpp_deliveries_account"},
 		{"Unbind", deleteBind, 1, "", "smpp_binds_pkey"},
 		// The binds of all processes are few, and the dead among them are looked for.
 		{"BindsAlive", touchBinds, 2, "smpp_binds", "smpp_binds"},
@@ -97,7 +107,7 @@ func TestSMPPUpdatesStayHOT(t *testing.T) {
 	for range 3 {
 		b.alive(b.DB, "a", bind)
 		b.claimed(credential, 1)
-		if err := b.ReleaseDeliveries(b.ctx, []message.ID{b.delivery(m)}); err != nil {
+		if err := b.ReleaseDeliveries(b.ctx, "a", []message.ID{b.delivery(m)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -146,25 +146,12 @@ func (s *Session) Begin(ctx context.Context, body PDU, done func(Packet, error))
 	if ctx.Err() != nil {
 		return nil, &RequestError{Err: ctx.Err()}
 	}
-	s.mu.Lock()
-	slots, state := s.slots, s.state
-	s.mu.Unlock()
-	switch state {
-	case StateOpen:
-		return nil, &RequestError{Err: ErrNotBound}
-	case StateUnbound, StateClosed:
-		return nil, s.refused()
-	}
-	select {
-	case slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, &RequestError{Err: ctx.Err()}
-	case <-s.refusing:
-		return nil, s.refused()
+	if err := s.takePlace(ctx); err != nil {
+		return nil, err
 	}
 	c, err := s.send(body, callOptions{slot: true, done: done})
 	if err != nil {
-		<-slots
+		s.freePlace()
 	}
 	return c, err
 }
@@ -265,7 +252,7 @@ func (s *Session) endLocked(c *Call) {
 	}
 	if c.slot {
 		c.slot = false
-		<-s.slots
+		s.freeLocked()
 	}
 	s.checkIdleLocked()
 }

@@ -328,12 +328,7 @@ func (s *Session) accept(p Packet, b *Bind, resp *BindResp, d Decision) {
 	s.mu.Lock()
 	s.binding = false
 	s.peerID, s.version, s.deliver = b.SystemID, b.InterfaceVersion, d.AllowDeliver
-	if d.Window > 0 {
-		s.slots = make(chan struct{}, d.Window)
-	}
-	if d.Inbound > 0 {
-		s.inboundLimit = d.Inbound
-	}
+	s.setWindowLocked(d.Window, d.Inbound)
 	_ = s.respondLocked(buf)
 	s.setBoundLocked(b.Mode)
 	s.mu.Unlock()

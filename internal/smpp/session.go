@@ -138,7 +138,9 @@ type Session struct {
 	calls    callList         // those with a response timer, oldest first
 	pending  map[uint32]*Call // by sequence number
 	enquire  *Call            // our enquire_link under way
-	slots    chan struct{}    // window
+	window   int              // of our own requests
+	used     int              // places of it that are taken; above window after it was lowered
+	waiters  []chan struct{}  // for a place, in order; one is closed when it has its place
 	idle     chan struct{}    // closed when nothing is outstanding; nil: nobody waits
 
 	inbound      int // the peer's requests without answer
@@ -163,7 +165,7 @@ func newSession(conn net.Conn, cfg Config, server *ServerConfig) *Session {
 		closing: make(chan struct{}), refusing: make(chan struct{}), done: make(chan struct{}),
 		started: time.Now(),
 		pending: make(map[uint32]*Call),
-		slots:   make(chan struct{}, cfg.Window), inboundLimit: cfg.Inbound,
+		window:  cfg.Window, inboundLimit: cfg.Inbound,
 		keeper: make(chan struct{}, 1),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -302,14 +304,14 @@ func (s *Session) Conn() net.Conn { return s.conn }
 func (s *Session) InFlight() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.slots)
+	return s.used
 }
 
 // Window is the number of our requests that may be unanswered.
 func (s *Session) Window() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return cap(s.slots)
+	return s.window
 }
 
 // setBound enters the bound state; the caller holds mu.

@@ -34,13 +34,15 @@ type Metrics struct {
 	Illegal         prometheus.Counter
 	QueueDepth      *prometheus.GaugeVec // priority
 
-	ServerSessions prometheus.Gauge         // bound ESMEs
-	ServerBinds    *prometheus.CounterVec   // status
-	ServerSubmit   *prometheus.CounterVec   // customer_id
-	ServerRequests *prometheus.HistogramVec // command, status
-	ServerRefused  *prometheus.CounterVec   // cause
-	ServerDeliver  *prometheus.CounterVec   // kind, state
-	AuditDropped   prometheus.Counter
+	ServerSessions    prometheus.Gauge // bound ESMEs
+	ServerConnections prometheus.Gauge // bound or not
+	LimitsAlone       prometheus.Counter
+	ServerBinds       *prometheus.CounterVec   // status
+	ServerSubmit      *prometheus.CounterVec   // customer_id
+	ServerRequests    *prometheus.HistogramVec // command, status
+	ServerRefused     *prometheus.CounterVec   // cause
+	ServerDeliver     *prometheus.CounterVec   // kind, state
+	AuditDropped      prometheus.Counter
 }
 
 // seconds are buckets from a millisecond to a minute: what the gateway itself
@@ -76,13 +78,15 @@ func New() *Metrics {
 	m.registry.MustRegister(m.QueueDepth)
 	m.Illegal = prometheus.NewCounter(prometheus.CounterOpts{Name: "illegal_transitions_total", Help: "Changes of status that the record refused."})
 	m.ServerSessions = prometheus.NewGauge(prometheus.GaugeOpts{Name: "smpp_server_active_sessions_total", Help: "Sessions of bound customers."})
+	m.ServerConnections = prometheus.NewGauge(prometheus.GaugeOpts{Name: "smpp_server_connections", Help: "Connections of customers, bound or not."})
+	m.LimitsAlone = prometheus.NewCounter(prometheus.CounterOpts{Name: "limits_counted_alone_total", Help: "Events that were counted against a rate in process because Redis did not answer."})
 	m.ServerBinds = counter("smpp_server_bind_requests_total", "Binds that customers asked for.", "status")
 	m.ServerSubmit = counter("smpp_server_submit_sm_total", "Messages accepted over SMPP.", "customer_id")
 	m.ServerRequests = histogram("smpp_server_request_duration_seconds", "From a customer's request to its answer.", "command", "status")
 	m.ServerRefused = counter("smpp_server_connections_refused_total", "Connections closed before a bind was decided.", "cause")
 	m.ServerDeliver = counter("smpp_server_deliveries_total", "Tries to bring a receipt or message to a customer.", "kind", "state")
 	m.AuditDropped = prometheus.NewCounter(prometheus.CounterOpts{Name: "audit_dropped_total", Help: "Lines of the audit log that could not be written."})
-	m.registry.MustRegister(m.ServerSessions, m.AuditDropped)
+	m.registry.MustRegister(m.ServerSessions, m.ServerConnections, m.LimitsAlone, m.AuditDropped)
 	m.registry.MustRegister(m.Illegal, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
