@@ -49,6 +49,9 @@ func (g *Gateway) startSMPP() error {
 		}
 		g.serve("SMPP", func() error { return g.smpp.Serve(l) })
 	}
+	if c.SMPPTLSPort != 0 && g.smpp.TLS == nil {
+		g.Log.Info("no SMPP over TLS: SMPP_TLS_CERT is not set", "port", c.SMPPTLSPort)
+	}
 	if c.SMPPTLSPort != 0 && g.smpp.TLS != nil {
 		l, err := listen(c.SMPPHost, c.SMPPTLSPort)
 		if err != nil {

@@ -236,20 +236,7 @@ func (g *Gateway) failed() <-chan error { return g.ready.failed() }
 // accepts, what works, the vendors' links, the pools.
 func (g *Gateway) shutdown() {
 	g.ready.down()
-	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
-	if g.rest != nil {
-		if err := g.rest.Shutdown(drain); err != nil {
-			g.Log.Warn("requests were cut off", "error", err)
-		}
-	}
-	cancel()
-	if g.smpp != nil {
-		unbind, cancel := context.WithTimeout(context.Background(), unbindTimeout)
-		if err := g.smpp.Shutdown(unbind); err != nil {
-			g.Log.Warn("customers' sessions were cut off", "error", err)
-		}
-		cancel()
-	}
+	g.stopAccepting()
 	g.ingress.Stop()
 	g.health.stop()
 	g.fleet.StopWorkers()
@@ -261,6 +248,31 @@ func (g *Gateway) shutdown() {
 	cancel()
 	g.close()
 	g.Log.Info("postrider is down")
+}
+
+// stopAccepting drains the edges, both at once: one after the other would take
+// longer than an orchestrator waits.
+func (g *Gateway) stopAccepting() {
+	var edges sync.WaitGroup
+	defer edges.Wait()
+	if g.rest != nil {
+		edges.Go(func() {
+			drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+			defer cancel()
+			if err := g.rest.Shutdown(drain); err != nil {
+				g.Log.Warn("requests were cut off", "error", err)
+			}
+		})
+	}
+	if g.smpp != nil {
+		edges.Go(func() {
+			unbind, cancel := context.WithTimeout(context.Background(), unbindTimeout)
+			defer cancel()
+			if err := g.smpp.Shutdown(unbind); err != nil {
+				g.Log.Warn("customers' sessions were cut off", "error", err)
+			}
+		})
+	}
 }
 
 func (g *Gateway) close() {
