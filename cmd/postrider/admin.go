@@ -46,6 +46,7 @@ func shellActor() postgres.Actor {
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false) // passwords are read by people
 	return e.Encode(v)
 }
 
@@ -86,46 +87,6 @@ func (f *hexFlag) Set(s string) error {
 	}
 	*f = list
 	return nil
-}
-
-func accountCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "account", Short: "Customers"}
-	var name, external string
-	var rate int
-	mismatch, optedOut := hexFlag{0x45}, hexFlag{0x0B}
-	create := &cobra.Command{Use: "create", Short: "Add a customer", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		if len(mismatch) != 1 || len(optedOut) != 1 {
-			return errors.New("--smpp-encoding-mismatch and --smpp-opted-out take one status each")
-		}
-		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
-			hook := secret.NewWebhookSecret().Reveal()
-			a := snapshot.Account{ID: message.NewID(), CompanyName: name, ExternalID: external, APIRateLimit: rate, WebhookSecret: hook,
-				EncodingMismatchStatus: mismatch[0], OptedOutStatus: optedOut[0]}
-			if err := db.CreateAccount(cmd.Context(), shellActor(), a); err != nil {
-				return err
-			}
-			return printJSON(cmd.OutOrStdout(), map[string]any{"id": a.ID, "company_name": name, "webhook_secret": hook})
-		})
-	}}
-	create.Flags().StringVar(&name, "name", "", "company name")
-	create.Flags().StringVar(&external, "external-id", "", "the customer's id in other systems")
-	create.Flags().IntVar(&rate, "rate", 10, "messages accepted a second")
-	create.Flags().Var(&mismatch, "smpp-encoding-mismatch", "command_status in hex for what cannot go in its encoding: 45 or 104")
-	create.Flags().Var(&optedOut, "smpp-opted-out", "command_status in hex for a recipient who has opted out: 0B or 45")
-	_ = create.MarkFlagRequired("name")
-	cmd.AddCommand(create)
-	for word, status := range map[string]snapshot.AccountStatus{"suspend": snapshot.AccountSuspended, "resume": snapshot.AccountActive, "close": snapshot.AccountClosed} {
-		cmd.AddCommand(&cobra.Command{Use: word + " ACCOUNT", Short: "Make the account " + string(status), Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := message.ParseID(args[0])
-			if err != nil {
-				return err
-			}
-			return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
-				return db.SetAccountStatus(cmd.Context(), shellActor(), id, status)
-			})
-		}})
-	}
-	return cmd
 }
 
 func credentialCommand() *cobra.Command {

@@ -150,7 +150,7 @@ func (d *dev) seed(ctx context.Context, db *postgres.DB, keys *secret.Keyring, h
 	if err != nil {
 		return err
 	}
-	campaign, bind := message.NewID(), message.NewID()
+	campaign := message.NewID()
 	for _, make := range []func() error{
 		func() error {
 			return db.CreateAccount(ctx, demoActor, snapshot.Account{ID: d.demo.AccountID, CompanyName: "Demo", APIRateLimit: demoRate, WebhookSecret: d.demo.WebhookSecret})
@@ -167,9 +167,10 @@ func (d *dev) seed(ctx context.Context, db *postgres.DB, keys *secret.Keyring, h
 				SecretHash: keys.Hasher().HashSecret(d.demo.APISecret), Scopes: allScopes})
 		},
 		func() error {
-			return db.CreateSMPPCredential(ctx, demoActor, bind, d.demo.AccountID, d.demo.SMPPSystemID, string(hash))
+			c := demoBind
+			c.ID, c.AccountID, c.SystemID, c.PasswordHash = message.NewID(), d.demo.AccountID, d.demo.SMPPSystemID, string(hash)
+			return db.CreateSMPPCredential(ctx, demoActor, c)
 		},
-		func() error { return db.UpdateSMPPCredential(ctx, demoActor, bind, demoBind) },
 		func() error {
 			return db.CreateVendor(ctx, demoActor, snapshot.Vendor{ID: d.demo.VendorID, Name: demoVendor, DisplayName: "SMSC simulator", Host: host, Port: port,
 				Username: "postrider", Password: "simulate", Active: true, Window: 200, Throughput: 0, SupportsUnicode: true, SupportsAlphanumeric: true})

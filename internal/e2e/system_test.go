@@ -151,9 +151,9 @@ func (s *system) seed(ctx context.Context, keys *secret.Keyring) {
 		s.db.CreateNumber(ctx, actor, snapshot.Number{Number: from, AccountID: s.account, Type: snapshot.LongCode, SMSEnabled: true, Campaign: campaign}),
 		s.db.CreateCredential(ctx, actor, snapshot.Credential{ID: message.NewID(), AccountID: s.account, Key: s.key, SecretHash: keys.Hasher().HashSecret(s.apiSecret),
 			Scopes: []string{"messages:write", "messages:read"}}),
-		s.db.CreateSMPPCredential(ctx, actor, s.esme, s.account, esmeID, string(hash)),
-		s.db.UpdateSMPPCredential(ctx, actor, s.esme, snapshot.SMPPCredential{Enabled: true, MaxBinds: 10, Throughput: 100_000, Window: 100,
-			Receiver: true, Transmitter: true, Transceiver: true, ReceiptTLVs: true, LongMO: "udh", MOLifetime: time.Hour, Alphabet: "gsm7"}),
+		s.db.CreateSMPPCredential(ctx, actor, snapshot.SMPPCredential{ID: s.esme, AccountID: s.account, SystemID: esmeID, PasswordHash: string(hash),
+			Enabled: true, MaxBinds: 10, Throughput: 100_000, Window: 100, Receiver: true, Transmitter: true, Transceiver: true,
+			ReceiptTLVs: true, LongMO: "udh", MOLifetime: time.Hour, Alphabet: "gsm7"}),
 		s.db.CreateVendor(ctx, actor, snapshot.Vendor{ID: s.vendor, Name: "sim", Host: host, Port: port, Username: "postrider", Password: "test", Active: true, Window: 100, SupportsUnicode: true, ResponseTimeout: 3 * time.Second}),
 	} {
 		if err != nil {

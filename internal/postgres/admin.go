@@ -15,8 +15,9 @@ import (
 const insertAccount = `
 insert into accounts (id, external_id, company_name, default_message_class, delivery, smart_encoding, max_parts, api_rate_limit,
   allowed_source_addresses, force_source_address, webhook_secret, time_zone, content_retention_days, ordered_conversations,
-  internal_delivery, default_country, conversation_hold_seconds, max_backlog, smpp_encoding_mismatch_status, smpp_opted_out_status)
-values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`
+  internal_delivery, default_country, conversation_hold_seconds, max_backlog, smpp_encoding_mismatch_status, smpp_opted_out_status,
+  smpp_max_held)
+values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`
 
 // CreateAccount adds a customer. Zero fields get the defaults of the schema's
 // documentation; WebhookSecret must be given.
@@ -25,15 +26,68 @@ func (db *DB) CreateAccount(ctx context.Context, by Actor, a snapshot.Account) e
 	if a.AllowedSourceAddresses == nil {
 		a.AllowedSourceAddresses = []string{}
 	}
-	shown := map[string]any{"company_name": a.CompanyName, "api_rate_limit": a.APIRateLimit}
+	a.ConversationHold, a.MaxBacklog = orElse(a.ConversationHold, snapshot.DefaultConversationHold), orElse(a.MaxBacklog, snapshot.DefaultMaxBacklog)
+	a.MaxHeld = orElse(a.MaxHeld, snapshot.DefaultMaxHeld)
+	a.EncodingMismatchStatus = orElse(a.EncodingMismatchStatus, message.ReasonEncodingMismatch.Entry().SMPP)
+	a.OptedOutStatus = orElse(a.OptedOutStatus, message.ReasonOptedOut.Entry().SMPP)
+	hold := wholeSeconds(a.ConversationHold, 0)
+	shown := map[string]any{"company_name": a.CompanyName, "api_rate_limit": a.APIRateLimit, "ordered_conversations": a.OrderedConversations,
+		"conversation_hold_seconds": hold, "max_backlog": a.MaxBacklog, "smpp_max_held": a.MaxHeld,
+		"smpp_encoding_mismatch_status": a.EncodingMismatchStatus, "smpp_opted_out_status": a.OptedOutStatus}
 	return db.audited(ctx, by, "account.create", a.ID.String(), shown, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, insertAccount, a.ID, a.ExternalID, a.CompanyName, orElse(a.DefaultClass, message.ClassConversation),
 			orElse(a.Delivery, message.AtMostOnce), a.SmartEncoding, orElse(a.MaxParts, 10), orElse(a.APIRateLimit, 10),
 			a.AllowedSourceAddresses, string(a.ForceSourceAddress), sealed, orElse(a.TimeZone, "UTC"), orElse(a.ContentRetentionDays, 30),
 			a.OrderedConversations, a.InternalDelivery, orElse(a.DefaultCountry, "US"),
-			int(orElse(a.ConversationHold, snapshot.DefaultConversationHold)/time.Second), orElse(a.MaxBacklog, snapshot.DefaultMaxBacklog),
-			orElse(a.EncodingMismatchStatus, message.ReasonEncodingMismatch.Entry().SMPP), orElse(a.OptedOutStatus, message.ReasonOptedOut.Entry().SMPP))
+			hold, a.MaxBacklog, a.EncodingMismatchStatus, a.OptedOutStatus, a.MaxHeld)
 		return err
+	})
+}
+
+// AccountChange is what ChangeAccount sets. Fields that are nil or 0 leave what the
+// account has.
+type AccountChange struct {
+	OrderedConversations   *Ordered
+	ConversationHold       time.Duration // whole seconds, 1 s to 1 h
+	MaxBacklog             int           // 1 to 100,000,000 messages
+	MaxHeld                int           // 1 to 10,000,000 deliveries
+	EncodingMismatchStatus uint32        // 0x45 or 0x104
+	OptedOutStatus         uint32        // 0x0B or 0x45
+}
+
+// Ordered says which messages leave in the order of their conversation, as
+// snapshot.Account.OrderedConversations: all, none, or (nil) as their edge has it.
+type Ordered struct{ Always *bool }
+
+const updateAccount = `
+update accounts
+set ordered_conversations = case when $2 then $3 else ordered_conversations end,
+    conversation_hold_seconds = coalesce(nullif($4::integer, 0), conversation_hold_seconds),
+    max_backlog = coalesce(nullif($5::integer, 0), max_backlog),
+    smpp_max_held = coalesce(nullif($6::integer, 0), smpp_max_held),
+    smpp_encoding_mismatch_status = coalesce(nullif($7::integer, 0), smpp_encoding_mismatch_status),
+    smpp_opted_out_status = coalesce(nullif($8::integer, 0), smpp_opted_out_status),
+    updated_at = now()
+where id = $1`
+
+// ChangeAccount changes settings of an account, and leaves the rest as it is.
+func (db *DB) ChangeAccount(ctx context.Context, by Actor, id message.ID, c AccountChange) error {
+	shown := map[string]any{}
+	var always *bool
+	if c.OrderedConversations != nil {
+		always = c.OrderedConversations.Always
+		shown["ordered_conversations"] = always
+	}
+	hold := wholeSeconds(c.ConversationHold, 0)
+	for name, n := range map[string]int{"conversation_hold_seconds": hold, "max_backlog": c.MaxBacklog, "smpp_max_held": c.MaxHeld,
+		"smpp_encoding_mismatch_status": int(c.EncodingMismatchStatus), "smpp_opted_out_status": int(c.OptedOutStatus)} {
+		if n != 0 {
+			shown[name] = n
+		}
+	}
+	return db.audited(ctx, by, "account.update", id.String(), shown, func(tx pgx.Tx) error {
+		return exactlyOne(tx.Exec(ctx, updateAccount, id, c.OrderedConversations != nil, always, hold, c.MaxBacklog, c.MaxHeld,
+			c.EncodingMismatchStatus, c.OptedOutStatus))
 	})
 }
 
@@ -81,69 +135,6 @@ func (db *DB) RevokeCredential(ctx context.Context, by Actor, id message.ID) err
 	return db.audited(ctx, by, "api_credential.revoke", id.String(), nil, func(tx pgx.Tx) error {
 		return exactlyOne(tx.Exec(ctx, revokeCredential, id))
 	})
-}
-
-const insertSMPPCredential = `
-insert into smpp_credentials (id, account_id, system_id, password_hash)
-values ($1, $2, $3, $4)`
-
-// CreateSMPPCredential adds a system_id with the bcrypt hash of its password.
-func (db *DB) CreateSMPPCredential(ctx context.Context, by Actor, id, account message.ID, systemID, passwordHash string) error {
-	shown := map[string]any{"account_id": account, "system_id": systemID}
-	return db.audited(ctx, by, "smpp_credential.create", id.String(), shown, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, insertSMPPCredential, id, account, systemID, passwordHash)
-		return err
-	})
-}
-
-const updateSMPPCredential = `
-update smpp_credentials
-set enabled = $2,
-    allowed_ips = $3,
-    max_binds = $4,
-    throughput = $5,
-    "window" = $6,
-    bind_types = $7,
-    require_tls = $8,
-    receipt_format = $9,
-    long_mo = $10,
-    mo_lifetime_seconds = $11,
-    alphabet = $12,
-    updated_at = now()
-where id = $1`
-
-// UpdateSMPPCredential writes all settings of an SMPP credential; its id,
-// account, system_id and password stay as they are, whatever c says. Zero fields
-// get the defaults of the schema's documentation, no bind type at all means each.
-func (db *DB) UpdateSMPPCredential(ctx context.Context, by Actor, id message.ID, c snapshot.SMPPCredential) error {
-	if c.AllowedIPs == nil {
-		c.AllowedIPs = []netip.Prefix{}
-	}
-	binds, receipts := bindTypes(c), "text"
-	if c.ReceiptTLVs {
-		receipts = "text_tlv"
-	}
-	maxBinds, throughput, window := orElse(c.MaxBinds, 2), orElse(c.Throughput, 100), orElse(c.Window, 10)
-	long, lifetime, alphabet := orElse(c.LongMO, "udh"), wholeSeconds(c.MOLifetime, 259_200), orElse(c.Alphabet, "gsm7")
-	shown := map[string]any{"enabled": c.Enabled, "allowed_ips": c.AllowedIPs, "max_binds": maxBinds, "throughput": throughput, "window": window,
-		"bind_types": binds, "require_tls": c.RequireTLS, "receipt_format": receipts, "long_mo": long, "mo_lifetime_seconds": lifetime, "alphabet": alphabet}
-	return db.audited(ctx, by, "smpp_credential.update", id.String(), shown, func(tx pgx.Tx) error {
-		return exactlyOne(tx.Exec(ctx, updateSMPPCredential, id, c.Enabled, c.AllowedIPs, maxBinds, throughput, window, binds, c.RequireTLS,
-			receipts, long, lifetime, alphabet))
-	})
-}
-
-func bindTypes(c snapshot.SMPPCredential) []string {
-	var types []string
-	for _, t := range []struct {
-		name string
-		may  bool
-	}{{"receiver", c.Receiver}, {"transmitter", c.Transmitter}, {"transceiver", c.Transceiver}} {
-		if t.may || !c.Receiver && !c.Transmitter && !c.Transceiver {
-			types = append(types, t.name)
-		}
-	}
-	return types
 }
 
 const insertCampaign = `

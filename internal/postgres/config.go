@@ -89,7 +89,7 @@ const selectAccounts = `
 select id, coalesce(external_id, ''), company_name, status, time_zone, default_message_class, delivery, ordered_conversations,
   internal_delivery, smart_encoding, max_parts, content_retention_days, default_country, allowed_source_addresses,
   force_source_address, api_rate_limit, webhook_secret, conversation_hold_seconds, max_backlog,
-  smpp_encoding_mismatch_status, smpp_opted_out_status
+  smpp_encoding_mismatch_status, smpp_opted_out_status, smpp_max_held
 from accounts`
 
 func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
@@ -101,7 +101,7 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 		err := row.Scan(&a.ID, &a.ExternalID, &a.CompanyName, &a.Status, &a.TimeZone, &a.DefaultClass, &a.Delivery, &a.OrderedConversations,
 			&a.InternalDelivery, &a.SmartEncoding, &a.MaxParts, &a.ContentRetentionDays, &a.DefaultCountry, &a.AllowedSourceAddresses,
 			&a.ForceSourceAddress, &a.APIRateLimit, &sealed, &hold, &a.MaxBacklog,
-			&a.EncodingMismatchStatus, &a.OptedOutStatus)
+			&a.EncodingMismatchStatus, &a.OptedOutStatus, &a.MaxHeld)
 		if err != nil {
 			return fmt.Errorf("read accounts: %w", err)
 		}

@@ -25,7 +25,7 @@ func TestLoadSnapshot(t *testing.T) {
 	wantAccount := snapshot.Account{ID: b.owner, ExternalID: "acme-1", CompanyName: "Acme", Status: snapshot.AccountActive, TimeZone: "America/New_York",
 		DefaultClass: message.ClassOTP, Delivery: message.AtLeastOnce, SmartEncoding: true, MaxParts: 6, ContentRetentionDays: 7, DefaultCountry: "US",
 		AllowedSourceAddresses: []string{"ACME"}, ForceSourceAddress: "+12025550143", APIRateLimit: 25, WebhookSecret: "whsec_account",
-		ConversationHold: snapshot.DefaultConversationHold, MaxBacklog: snapshot.DefaultMaxBacklog,
+		ConversationHold: snapshot.DefaultConversationHold, MaxBacklog: snapshot.DefaultMaxBacklog, MaxHeld: snapshot.DefaultMaxHeld,
 		EncodingMismatchStatus: 0x104, OptedOutStatus: 0x45}
 	if fmt.Sprint(*a) != fmt.Sprint(wantAccount) {
 		t.Errorf("account\n%+v\nwant\n%+v", *a, wantAccount)

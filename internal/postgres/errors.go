@@ -13,6 +13,7 @@ import (
 
 // The SQLSTATEs that statements here meet (Postgres documentation, appendix A).
 const (
+	foreignKeyViolation  = "23503"
 	uniqueViolation      = "23505"
 	readOnlyTransaction  = "25006" // the primary of yesterday
 	serializationFailure = "40001"

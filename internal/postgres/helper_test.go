@@ -287,7 +287,8 @@ func (b *bundle) configured() *snapshot.Snapshot {
 	do(b.CreateEndpoint(b.ctx, actor, snapshot.Endpoint{ID: message.NewID(), AccountID: b.owner, URL: "https://shop.example/hooks",
 		FailoverURL: "https://shop.example/spare", EventTypes: []string{"message.delivered"}, Secret: "whsec_endpoint"}))
 	do(b.AddSigningKey(b.ctx, actor, snapshot.SigningKey{KID: "k1", Algorithm: "EdDSA", Secret: []byte("seed"), SignsFrom: time.Now()}))
-	do(b.CreateSMPPCredential(b.ctx, actor, message.NewID(), b.owner, "acme", "$2a$10$hash"))
+	do(b.CreateSMPPCredential(b.ctx, actor, snapshot.SMPPCredential{ID: message.NewID(), AccountID: b.owner, SystemID: "acme", PasswordHash: "$2a$10$hash",
+		Enabled: true, ReceiptTLVs: true}))
 	s, err := b.LoadSnapshot(b.ctx)
 	do(err)
 	return s

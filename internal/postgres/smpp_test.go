@@ -24,7 +24,8 @@ func (b *bundle) esme(account message.ID, systemID string) message.ID {
 		}
 	}
 	id := message.NewID()
-	if err := b.CreateSMPPCredential(b.ctx, actor, id, account, systemID, "$2a$10$hash"); err != nil {
+	if err := b.CreateSMPPCredential(b.ctx, actor, snapshot.SMPPCredential{ID: id, AccountID: account, SystemID: systemID, PasswordHash: "$2a$10$hash",
+		Enabled: true, ReceiptTLVs: true}); err != nil {
 		b.tb.Fatal(err)
 	}
 	return id

@@ -30,6 +30,7 @@ type Account struct {
 	OrderedConversations   *bool         // nil: yes over SMPP, else no
 	ConversationHold       time.Duration // how long a message that does not go holds up its conversation; 1 s to 1 h, 0: DefaultConversationHold
 	MaxBacklog             int           // messages that may be on their way out at once; more are refused; 0: DefaultMaxBacklog
+	MaxHeld                int           // deliver_sm that may wait for its ESMEs; more end as failed; 0: DefaultMaxHeld
 	InternalDelivery       bool
 	SmartEncoding          bool
 	MaxParts               int             // 1-255
@@ -47,6 +48,7 @@ type Account struct {
 const (
 	DefaultConversationHold = 10 * time.Second
 	DefaultMaxBacklog       = 100_000
+	DefaultMaxHeld          = 100_000
 )
 
 // Ordered reports whether messages that came by the edge leave in the order of
