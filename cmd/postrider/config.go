@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/postrider/postrider/edges/smpp"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/secret"
 )
@@ -44,6 +46,10 @@ type Config struct {
 	// SMPPProxyFrom are the addresses (CIDR, comma-separated) of the proxies that
 	// say by PROXY protocol who is behind them.
 	SMPPProxyFrom []netip.Prefix `env:"SMPP_PROXY_FROM"`
+	// SMPPMaxUnbound bounds those of SMPPMaxConnections that have not proved a
+	// password; the oldest of them makes room for a new one. 0: the default 1000, or
+	// one less than SMPPMaxConnections.
+	SMPPMaxUnbound int `env:"SMPP_MAX_UNBOUND"`
 	// SMPPMaxConnections bounds the connections of this process, bound or not, and
 	// SMPPMaxPerAddress those from one address (a /64 in IPv6), of which
 	// SMPPConnectRate may be opened in ten seconds. Who has many customers behind
@@ -113,10 +119,13 @@ func readConfig() (Config, error) {
 		}
 	}
 	for name, n := range map[string]int{"SMPP_MAX_CONNECTIONS": c.SMPPMaxConnections, "SMPP_MAX_PER_ADDRESS": c.SMPPMaxPerAddress,
-		"SMPP_CONNECT_RATE": c.SMPPConnectRate} {
+		"SMPP_CONNECT_RATE": c.SMPPConnectRate, "SMPP_MAX_UNBOUND": c.SMPPMaxUnbound} {
 		if n < 0 {
 			errs = append(errs, fmt.Errorf("%s is %d; want a number from 1, or 0 for the default", name, n))
 		}
+	}
+	if most := cmp.Or(c.SMPPMaxConnections, smpp.DefaultMaxConnections); c.SMPPMaxUnbound > 0 && c.SMPPMaxUnbound >= most {
+		errs = append(errs, fmt.Errorf("SMPP_MAX_UNBOUND is %d; want less than SMPP_MAX_CONNECTIONS, which is %d", c.SMPPMaxUnbound, most))
 	}
 	if c.Keys == "" && c.KeyFile == "" {
 		errs = append(errs, errors.New("set POSTRIDER_KEYS or POSTRIDER_KEY_FILE: without a key nothing can be stored"))

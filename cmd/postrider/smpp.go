@@ -22,6 +22,7 @@ func (g *Gateway) joinSMPP() {
 		Metrics:   g.smppMetrics(),
 
 		MaxConnections: c.SMPPMaxConnections,
+		MaxUnbound:     c.SMPPMaxUnbound,
 		MaxPerAddress:  c.SMPPMaxPerAddress,
 		ConnectRate:    c.SMPPConnectRate,
 	}

@@ -18,6 +18,13 @@ const (
 	// maxRefusals bounds the kinds that are remembered within that time; what is
 	// beyond counts as dropped.
 	maxRefusals = 4096
+	// maxSessionLines is how many binds, and as many unbinds, of one credential at
+	// one address are written in sessionsEvery; those beyond become one line.
+	maxSessionLines = 10
+	sessionsEvery   = time.Minute
+	// maxFlapping bounds the credentials and addresses that are counted; what is
+	// beyond is written as it comes.
+	maxFlapping = 20_000
 )
 
 // auditLine is one line of the audit log about a bind. It never holds a
@@ -31,7 +38,7 @@ type auditLine struct {
 }
 
 // audits writes lines of the audit log without holding up those who have them.
-// Equal refusals are gathered. Lines wait in memory only: what cannot be
+// Equal refusals are gathered, and so are sessions that come and go too often. Lines wait in memory only: what cannot be
 // written in time, or when the process dies, is lost, and counted where that is
 // possible. It is safe for concurrent use.
 type audits struct {
@@ -43,6 +50,7 @@ type audits struct {
 	closed bool
 	queue  chan auditLine // closed with closed
 	gather map[auditLine]*gathered
+	flaps  map[auditLine]*flapping // by the line without its detail
 }
 
 type gathered struct {
@@ -50,8 +58,19 @@ type gathered struct {
 	more  int // after the one that was written
 }
 
+// flapping are the binds or the unbinds of one credential at one address.
+type flapping struct {
+	since time.Time
+	lines int    // that were written
+	more  int    // after those
+	last  string // detail of the last of more
+}
+
 func newAudits(write func(auditLine) error, dropped func(int)) *audits {
-	return &audits{write: write, dropped: dropped, queue: make(chan auditLine, auditQueue), gather: make(map[auditLine]*gathered)}
+	return &audits{
+		write: write, dropped: dropped, queue: make(chan auditLine, auditQueue),
+		gather: make(map[auditLine]*gathered), flaps: make(map[auditLine]*flapping),
+	}
 }
 
 // start begins to write; close ends it.
@@ -67,7 +86,7 @@ func (a *audits) start() {
 
 // close writes what is left and waits for it.
 func (a *audits) close(now time.Time) {
-	a.flush(now.Add(refusalsEvery))
+	a.flush(now.Add(max(refusalsEvery, sessionsEvery)))
 	a.mu.Lock()
 	if !a.closed {
 		a.closed = true
@@ -125,11 +144,57 @@ func (a *audits) refused(l auditLine, now time.Time) {
 	}
 }
 
-// flush puts a line for the refusals gathered in refusalsEvery, and forgets
-// kinds that had none.
-func (a *audits) flush(now time.Time) {
-	lost := 0
+// session puts the line of a bind or an unbind, or counts it when there were
+// maxSessionLines of them within sessionsEvery.
+func (a *audits) session(l auditLine, now time.Time) {
+	key := l
+	key.detail = ""
 	a.mu.Lock()
+	f := a.flaps[key]
+	if f == nil {
+		f = &flapping{since: now}
+		if len(a.flaps) < maxFlapping {
+			a.flaps[key] = f
+		}
+	}
+	ok := true
+	if f.lines < maxSessionLines {
+		f.lines++
+		ok = a.putLocked(l)
+	} else {
+		f.more++
+		f.last = l.detail
+	}
+	a.mu.Unlock()
+	if !ok {
+		a.drop(1)
+	}
+}
+
+// flushSessions puts a line for the sessions counted in sessionsEvery, and gives
+// how many could not be told of. The caller holds mu.
+func (a *audits) flushSessions(now time.Time) (lost int) {
+	for l, f := range a.flaps {
+		if now.Sub(f.since) < sessionsEvery {
+			continue
+		}
+		delete(a.flaps, l)
+		if f.more == 0 {
+			continue
+		}
+		l.detail = fmt.Sprintf("%d more, the last: %s", f.more, f.last)
+		if !a.putLocked(l) {
+			lost += f.more
+		}
+	}
+	return lost
+}
+
+// flush puts lines for what was gathered for long enough, and forgets kinds that
+// had nothing more.
+func (a *audits) flush(now time.Time) {
+	a.mu.Lock()
+	lost := a.flushSessions(now)
 	for l, g := range a.gather {
 		if now.Sub(g.since) < refusalsEvery {
 			continue

@@ -54,7 +54,7 @@ func (c *connection) authenticate(ctx context.Context, b *smpp.Bind) (*snapshot.
 		return nil, err
 	}
 	cred := snap.SMPPCredentials[b.SystemID]
-	hash := ""
+	hash := b.SystemID // those that wait for an unknown one share it, as with a known one
 	if cred != nil {
 		hash = cred.PasswordHash
 	}
@@ -70,6 +70,11 @@ func (c *connection) authenticate(ctx context.Context, b *smpp.Bind) (*snapshot.
 	if cred == nil {
 		return nil, message.Refuse(message.ReasonUnauthenticated, "unknown system_id")
 	}
+	// The strangers' line must not tell which system_ids exist.
+	if !s.passwords.enterStranger(ctx) {
+		return cred, errNoTurn()
+	}
+	s.passwords.leaveStranger()
 	return cred, message.Refuse(message.ReasonUnauthenticated, "wrong password")
 }
 
@@ -93,7 +98,7 @@ func costliest(snap *snapshot.Snapshot) int {
 }
 
 // password is what a bind wants checked. Credential is nil when its system_id
-// is unknown.
+// is unknown, and hash that system_id then.
 type password struct {
 	credential *snapshot.SMPPCredential
 	hash       string
@@ -114,6 +119,10 @@ type passwords struct {
 	compare func(hash, password []byte) error
 	secret  [32]byte
 	turns   chan struct{} // one element a bcrypt under way
+	// stranger has an element while one for an unknown system_id is under way, or
+	// waits for its turn; the others wait here. So made-up ids take one place in the
+	// line of the customers, however many they are.
+	stranger chan struct{}
 
 	mu      sync.Mutex
 	known   map[passwordKey]*list.Element
@@ -132,13 +141,31 @@ type flight struct {
 
 func newPasswords() *passwords {
 	p := &passwords{
-		compare: bcrypt.CompareHashAndPassword,
-		turns:   make(chan struct{}, runtime.GOMAXPROCS(0)),
-		known:   make(map[passwordKey]*list.Element), flights: make(map[passwordKey]*flight),
+		compare:  bcrypt.CompareHashAndPassword,
+		turns:    make(chan struct{}, turnsOn(runtime.GOMAXPROCS(0))),
+		stranger: make(chan struct{}, 1),
+		known:    make(map[passwordKey]*list.Element), flights: make(map[passwordKey]*flight),
 	}
 	_, _ = rand.Read(p.secret[:]) // never fails: it ends the process before
 	return p
 }
+
+// turnsOn is how many of so many cores may compute bcrypt: half of them, for those
+// who are bound need the others.
+func turnsOn(cores int) int { return max(1, cores/2) }
+
+// enterStranger waits in the strangers' line until it is one's turn, which
+// leaveStranger ends; false: ctx ended.
+func (p *passwords) enterStranger(ctx context.Context) bool {
+	select {
+	case p.stranger <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (p *passwords) leaveStranger() { <-p.stranger }
 
 // costIn is what every check of a password is to cost under the configuration.
 func (p *passwords) costIn(snap *snapshot.Snapshot) int {
@@ -204,6 +231,12 @@ func (p *passwords) fly(ctx context.Context, key passwordKey, f *flight, pw pass
 		}
 		close(f.done)
 	}()
+	if pw.credential == nil {
+		if !p.enterStranger(ctx) {
+			return
+		}
+		defer p.leaveStranger()
+	}
 	select {
 	case p.turns <- struct{}{}:
 	case <-ctx.Done():

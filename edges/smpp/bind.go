@@ -26,9 +26,12 @@ func (c *connection) decide(ctx context.Context, session *smpp.Session, b *smpp.
 	c.server.registry.setSession(c, session)
 	ctx, cancel := context.WithDeadline(ctx, c.deadline)
 	defer cancel()
-	defer context.AfterFunc(c.server.life, cancel)()
+	defer context.AfterFunc(c.life, cancel)()
 
 	cred, err := c.authenticate(ctx, b)
+	if err == nil && !c.server.door.leaveUnbound(c) {
+		err = message.Refuse(message.ReasonUnavailable, "closed to make room for others")
+	}
 	if err != nil {
 		return c.refuse(cred, b, err)
 	}

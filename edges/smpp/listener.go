@@ -1,6 +1,8 @@
 package smpp
 
 import (
+	"container/list"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -80,6 +82,7 @@ func (s *Server) rest(d time.Duration) {
 // admitConnection runs a connection, or closes it at once.
 func (s *Server) admitConnection(conn net.Conn, config *tls.Config) {
 	c := &connection{server: s, raw: conn, config: config, deadline: time.Now().Add(sessionInit), gone: make(chan struct{})}
+	c.life, c.end = context.WithCancel(s.life)
 	c.peer = addressOf(conn.RemoteAddr())
 	c.proxied = inNetworks(c.peer, s.ProxyFrom)
 	cause := ""
@@ -91,6 +94,7 @@ func (s *Server) admitConnection(conn net.Conn, config *tls.Config) {
 		}
 	}
 	if cause != "" {
+		c.end()
 		_ = conn.Close()
 		s.refusedConnection(c, cause)
 		return
@@ -98,11 +102,25 @@ func (s *Server) admitConnection(conn net.Conn, config *tls.Config) {
 	if s.Metrics.Connections != nil {
 		s.Metrics.Connections(1)
 	}
-	c.entered = !c.proxied
+	if c.entered = !c.proxied; c.entered {
+		s.awaitBind(c)
+	}
 	if !s.registry.add(c, &s.work, c.run) {
 		_ = conn.Close()
 		c.leave()
 	}
+}
+
+// awaitBind counts a connection as unbound. When there are too many of them it
+// closes the oldest, whose own goroutine counts that.
+func (s *Server) awaitBind(c *connection) {
+	oldest := s.door.enterUnbound(c)
+	if oldest == nil {
+		return
+	}
+	s.registry.causeOf(oldest, RefusedUnbound)
+	oldest.end() // its password may be waiting to be checked; nobody looks at the socket then
+	_ = oldest.raw.Close()
 }
 
 func (s *Server) refusedConnection(c *connection, cause string) {
@@ -145,16 +163,20 @@ func hostOf(a netip.Addr) netip.Addr {
 // door holds connections back before anything is read from them. It is safe for
 // concurrent use.
 type door struct {
-	most, mostFrom, rate int
+	most, mostUnbound, mostFrom, rate int
 
-	mu     sync.Mutex
-	open   int
-	from   map[netip.Addr]int
-	recent *limit.Limiter
+	mu      sync.Mutex
+	open    int
+	unbound list.List // of *connection, the oldest first
+	from    map[netip.Addr]int
+	recent  *limit.Limiter
 }
 
-func newDoor(most, mostFrom, rate int) *door {
-	return &door{most: most, mostFrom: mostFrom, rate: rate, from: make(map[netip.Addr]int), recent: limit.New(maxHosts)}
+func newDoor(most, mostUnbound, mostFrom, rate int) *door {
+	return &door{
+		most: most, mostUnbound: max(1, min(mostUnbound, most-1)), mostFrom: mostFrom, rate: rate,
+		from: make(map[netip.Addr]int), recent: limit.New(maxHosts),
+	}
 }
 
 // enter takes one of all places; leave gives it back.
@@ -172,6 +194,32 @@ func (d *door) leave() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.open--
+}
+
+// enterUnbound adds a connection to those that have not proved a password. It
+// takes out the oldest, for the caller to close, when they are too many; nil: none.
+func (d *door) enterUnbound(c *connection) (oldest *connection) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c.unproved = d.unbound.PushBack(c)
+	if d.unbound.Len() <= d.mostUnbound {
+		return nil
+	}
+	oldest = d.unbound.Remove(d.unbound.Front()).(*connection)
+	oldest.unproved = nil
+	return oldest
+}
+
+// leaveUnbound takes a connection out; false: it is not there any more.
+func (d *door) leaveUnbound(c *connection) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.unproved == nil {
+		return false
+	}
+	d.unbound.Remove(c.unproved)
+	c.unproved = nil
+	return true
 }
 
 // enterFrom takes one of the address's places, or tells why not; leaveFrom

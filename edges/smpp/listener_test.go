@@ -54,8 +54,9 @@ func TestTooManyConnections(t *testing.T) {
 			w := serverSetup(t)
 			tt.change(w.Server)
 			l := w.pipes()
-			a, b := l.dial(tt.first), l.dial(tt.other)
-			a.bind(bindTRX)
+			a := l.dial(tt.first)
+			a.bind(bindTRX) // then it is not among the unbound
+			b := l.dial(tt.other)
 			b.alive()
 			l.dial(tt.third).wantEnd()
 			w.events.await("refused "+tt.cause, 1)

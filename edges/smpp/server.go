@@ -17,6 +17,7 @@ import (
 // Defaults of the fields of Server.
 const (
 	DefaultMaxConnections = 5000
+	DefaultMaxUnbound     = 1000
 	DefaultMaxPerAddress  = 50
 	DefaultConnectRate    = 100
 	DefaultSystemID       = "postrider"
@@ -63,6 +64,11 @@ type Server struct {
 	// MaxConnections is how many connections there may be at a time, bound or
 	// not; more are closed at once. 0: DefaultMaxConnections.
 	MaxConnections int
+	// MaxUnbound is how many of them may be there without having proved a password.
+	// One more closes the oldest of these, so that strangers cannot take the places
+	// of customers. One that comes by a proxy counts once its header is read. It is
+	// kept below MaxConnections where that is more than 1. 0: DefaultMaxUnbound.
+	MaxUnbound int
 	// MaxPerAddress is the same for one peer address, a /64 in IPv6. 0:
 	// DefaultMaxPerAddress.
 	MaxPerAddress int
@@ -118,6 +124,7 @@ type Metrics struct {
 // The causes of Metrics.ConnectionRefused.
 const (
 	RefusedTotal       = "too_many"         // Server.MaxConnections
+	RefusedUnbound     = "unbound_too_many" // Server.MaxUnbound: it was the oldest
 	RefusedAddress     = "address_too_many" // Server.MaxPerAddress
 	RefusedRate        = "address_too_fast" // Server.ConnectRate
 	RefusedProxyHeader = "proxy_header"     // missing, late, or not to be understood
@@ -165,8 +172,8 @@ func (s *Server) now() time.Time {
 func (s *Server) prepare() {
 	s.prepared.Do(func() {
 		s.log = quietLogger(s.Log)
-		s.door = newDoor(cmp.Or(s.MaxConnections, DefaultMaxConnections), cmp.Or(s.MaxPerAddress, DefaultMaxPerAddress),
-			cmp.Or(s.ConnectRate, DefaultConnectRate))
+		s.door = newDoor(cmp.Or(s.MaxConnections, DefaultMaxConnections), cmp.Or(s.MaxUnbound, DefaultMaxUnbound),
+			cmp.Or(s.MaxPerAddress, DefaultMaxPerAddress), cmp.Or(s.ConnectRate, DefaultConnectRate))
 		s.passwords = newPasswords()
 		s.failures = newFailures()
 		s.registry = newRegistry()

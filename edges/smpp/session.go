@@ -2,6 +2,7 @@ package smpp
 
 import (
 	"cmp"
+	"container/list"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -32,6 +33,11 @@ type connection struct {
 	peer     netip.Addr  // the proxy's until the header is read
 	entered  bool        // counted with its address
 	gone     chan struct{}
+
+	life context.Context // ends with the server's, or when it has to make room
+	end  context.CancelFunc
+
+	unproved *list.Element // in door.unbound, guarded by door.mu; nil: not in it
 
 	// Those of the reader; run looks at them once the session has ended.
 	tried bool       // a bind was decided
@@ -67,7 +73,7 @@ func (c *connection) run() {
 	if cause != "" {
 		_ = c.raw.Close()
 		if !c.server.registry.isDraining() {
-			c.server.refusedConnection(c, cause)
+			c.server.refusedConnection(c, cmp.Or(c.server.registry.causeOf(c, ""), cause))
 		}
 		return
 	}
@@ -106,6 +112,7 @@ func (c *connection) open() (conn net.Conn, cause string) {
 			return nil, cause
 		}
 		conn, c.peer, c.entered = behind, peer, true
+		c.server.awaitBind(c)
 	}
 	if c.config != nil {
 		ctx, cancel := context.WithDeadline(c.server.life, c.deadline)
@@ -122,7 +129,9 @@ func (c *connection) open() (conn net.Conn, cause string) {
 // leave gives back what the connection had.
 func (c *connection) leave() {
 	s := c.server
+	c.end()
 	s.registry.remove(c)
+	s.door.leaveUnbound(c)
 	if c.entered {
 		s.door.leaveFrom(c.peer)
 	}
@@ -150,7 +159,7 @@ func (c *connection) onBound(session *smpp.Session) {
 		s.Metrics.Binds(b.systemID, 1)
 	}
 	s.log.Info("smpp bound", "system_id", b.systemID, "mode", mode.String(), "address", c.peer.String(), "tls", c.config != nil)
-	s.audits.put(auditLine{b.account, b.systemID, c.peer.String(), "smpp.bind", c.describe(mode, session.PeerVersion())})
+	s.audits.session(auditLine{b.account, b.systemID, c.peer.String(), "smpp.bind", c.describe(mode, session.PeerVersion())}, s.now())
 	if mode.CanDeliver() {
 		c.attach()
 	}
@@ -185,7 +194,7 @@ func (c *connection) settle(session *smpp.Session) {
 	}
 	end := cmp.Or(s.registry.causeOf(c, ""), endOf(session.Err()))
 	s.log.Info("smpp unbound", "system_id", b.systemID, "address", c.peer.String(), "reason", end)
-	s.audits.put(auditLine{b.account, b.systemID, c.peer.String(), "smpp.unbind", end})
+	s.audits.session(auditLine{b.account, b.systemID, c.peer.String(), "smpp.unbind", end}, s.now())
 }
 
 // attach begins deliveries by this session.
@@ -210,8 +219,12 @@ func (c *connection) detach() {
 }
 
 // countUnbound counts a session that ended without a bind, and without one that
-// was decided.
+// was decided, or that had to make room for others.
 func (c *connection) countUnbound(err error) {
+	if c.server.registry.causeOf(c, "") == RefusedUnbound {
+		c.server.refusedConnection(c, RefusedUnbound)
+		return
+	}
 	if c.tried {
 		return
 	}
