@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 
@@ -57,6 +58,9 @@ type Config struct {
 	SMPPMaxConnections int `env:"SMPP_MAX_CONNECTIONS"`
 	SMPPMaxPerAddress  int `env:"SMPP_MAX_PER_ADDRESS"`
 	SMPPConnectRate    int `env:"SMPP_CONNECT_RATE"`
+	// SMPPInactivity unbinds a session after so long without any request but
+	// enquire_link. 0: never.
+	SMPPInactivity time.Duration `env:"SMPP_INACTIVITY"`
 	// RedisHost is where rates are counted for all replicas together. Empty: each
 	// process counts for itself, and N of them let through up to N times as much.
 	RedisHost     string `env:"REDIS_HOST"`
@@ -126,6 +130,9 @@ func readConfig() (Config, error) {
 	}
 	if most := cmp.Or(c.SMPPMaxConnections, smpp.DefaultMaxConnections); c.SMPPMaxUnbound > 0 && c.SMPPMaxUnbound >= most {
 		errs = append(errs, fmt.Errorf("SMPP_MAX_UNBOUND is %d; want less than SMPP_MAX_CONNECTIONS, which is %d", c.SMPPMaxUnbound, most))
+	}
+	if c.SMPPInactivity < 0 {
+		errs = append(errs, fmt.Errorf("SMPP_INACTIVITY is %s; want a time such as 5m, or 0 for never", c.SMPPInactivity))
 	}
 	if c.Keys == "" && c.KeyFile == "" {
 		errs = append(errs, errors.New("set POSTRIDER_KEYS or POSTRIDER_KEY_FILE: without a key nothing can be stored"))

@@ -25,6 +25,7 @@ func (g *Gateway) joinSMPP() {
 		MaxUnbound:     c.SMPPMaxUnbound,
 		MaxPerAddress:  c.SMPPMaxPerAddress,
 		ConnectRate:    c.SMPPConnectRate,
+		Inactivity:     c.SMPPInactivity,
 	}
 	if g.shared != nil {
 		g.smpp.Rates = g.shared

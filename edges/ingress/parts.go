@@ -81,10 +81,11 @@ func (in *Ingress) Part(ctx context.Context, p Part) (PartOutcome, error) {
 		first, err := in.repeated(ctx, r, err)
 		return PartOutcome{Replay: first}, err
 	}
-	if err := refusal(policy.Evaluate(s, m, r.Credential)); err != nil {
-		return PartOutcome{}, err
+	err = refusal(policy.Evaluate(s, m, r.Credential))
+	if err == nil {
+		err = in.backlog.full(s.Accounts[r.AccountID])
 	}
-	if err := in.backlog.full(s.Accounts[r.AccountID]); err != nil {
+	if err != nil {
 		first, err := in.repeated(ctx, r, err)
 		return PartOutcome{Replay: first}, err
 	}

@@ -163,6 +163,15 @@ func TestPartWithKey(t *testing.T) {
 	if out, err := b.Part(t.Context(), p); err != nil || out.Replay == nil || string(out.Replay.Response) != id || len(b.journal.parts) != 1 {
 		t.Errorf("%+v, %v, %d parts", out, err, len(b.journal.parts))
 	}
+	// Also when the rules would refuse it by now: it was answered.
+	b.account.Status = snapshot.AccountSuspended
+	if out, err := b.Part(t.Context(), p); err != nil || out.Replay == nil || string(out.Replay.Response) != id {
+		t.Errorf("after the account was suspended: %+v, %v", out, err)
+	}
+	p.Request.Key = nil
+	if _, err := b.Part(t.Context(), p); message.ReasonOf(err) != message.ReasonAccountSuspended {
+		t.Errorf("without a key: %v", err)
+	}
 }
 
 // A set that stays incomplete fails 60 s after its newest part.

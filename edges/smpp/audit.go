@@ -38,9 +38,9 @@ type auditLine struct {
 }
 
 // audits writes lines of the audit log without holding up those who have them.
-// Equal refusals are gathered, and so are sessions that come and go too often. Lines wait in memory only: what cannot be
-// written in time, or when the process dies, is lost, and counted where that is
-// possible. It is safe for concurrent use.
+// Equal refusals are gathered, and so are sessions that come and go too often. Lines
+// wait in memory only: what cannot be written in time, or when the process dies, is
+// lost, and counted where that is possible. It is safe for concurrent use.
 type audits struct {
 	write   func(auditLine) error
 	dropped func(lines int) // may be nil

@@ -26,7 +26,7 @@ func (x *exchange) multi(c *snapshot.SMPPCredential, p *smpp.SubmitMulti) {
 	sub, st := x.read(c, &p.Message, dests)
 	switch {
 	case st != smpp.StatusOK:
-		x.answer(st, nil)
+		x.refuse(c, st)
 		return
 	case sub.content.Parts > 1:
 		// A part has one recipient: what joins the parts could not tell which

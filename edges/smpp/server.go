@@ -72,6 +72,9 @@ type Server struct {
 	// MaxPerAddress is the same for one peer address, a /64 in IPv6. 0:
 	// DefaultMaxPerAddress.
 	MaxPerAddress int
+	// Inactivity unbinds a session after so long without any request but
+	// enquire_link (SMPP 3.4 §7.2). 0: never.
+	Inactivity time.Duration
 	// ConnectRate is how many connections one address may open in ten seconds.
 	// 0: DefaultConnectRate.
 	ConnectRate int

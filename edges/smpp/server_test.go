@@ -277,6 +277,28 @@ func TestEnquireLinkTimers(t *testing.T) {
 	})
 }
 
+// With a time set, enquire_link alone does not keep a session.
+func TestInactiveIsUnbound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := serverSetup(t)
+		w.Inactivity = 100 * time.Second
+		p := w.pipes().dial("192.0.2.1")
+		p.bind(bindTX)
+		began := time.Now()
+		n := 1
+		for b := p.read(); b[7] == 0x15; b = p.read() {
+			p.pdu(fmt.Sprintf("80000015 00000000 %08x", n))
+			n++
+		}
+		if took := time.Since(began); took != 100*time.Second {
+			t.Errorf("unbound after %v and %d enquire_link", took, n-1)
+		}
+		p.pdu(fmt.Sprintf("80000006 00000000 %08x", n))
+		p.wantEnd()
+		w.audited("smpp.unbind known acme 192.0.2.1: unbound", 1)
+	})
+}
+
 func TestPeerUnbinds(t *testing.T) {
 	w := serverSetup(t)
 	p := serverDial(t, w.listen())

@@ -78,7 +78,7 @@ func (c *connection) run() {
 		return
 	}
 	config := c.server.timers
-	config.Handler, config.Log = c, c.server.log
+	config.Handler, config.Log, config.Inactivity = c, c.server.log, c.server.Inactivity
 	session := smpp.NewServerSession(conn, smpp.ServerConfig{
 		Config:      config,
 		SystemID:    cmp.Or(c.server.SystemID, DefaultSystemID),

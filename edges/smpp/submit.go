@@ -22,7 +22,7 @@ func (x *exchange) submit(c *snapshot.SMPPCredential, m *smpp.Message) {
 	sub, st := x.read(c, m, []smpp.Address{m.Dest})
 	switch {
 	case st != smpp.StatusOK:
-		x.answer(st, nil)
+		x.refuse(c, st)
 		return
 	case !x.afford(sub.parts):
 		return
@@ -74,6 +74,13 @@ func (x *exchange) afford(parts int) bool {
 	}
 	x.answer(smpp.StatusThrottled, nil)
 	return false
+}
+
+// refuse answers a submit that breaks a rule of its fields. It takes nothing from
+// the rate, but a session that sends nothing else floods us all the same.
+func (x *exchange) refuse(c *snapshot.SMPPCredential, st smpp.Status) {
+	x.s.offered(x.b, c.Throughput, 1)
+	x.answer(st, nil)
 }
 
 // placed is what became of a message: a status, and with ROK its message_id.

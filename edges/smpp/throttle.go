@@ -34,12 +34,16 @@ func (s *Server) allow(b *bound, n int) bool {
 	if c == nil {
 		return false // it is being unbound
 	}
-	now := s.now()
-	ok := s.take(b.credential, c.Throughput, n, now)
-	if b.flood.offered(n, c.Throughput, now) && b.unbind != nil {
+	ok := s.take(b.credential, c.Throughput, n, s.now())
+	s.offered(b, c.Throughput, n)
+	return ok
+}
+
+// offered counts what the session has offered, taken or not.
+func (s *Server) offered(b *bound, rate, n int) {
+	if b.flood.offered(n, rate, s.now()) && b.unbind != nil {
 		b.unbind("five times its rate for 30 s")
 	}
-	return ok
 }
 
 // take asks the buckets that are shared, if there are any and they answer; else those
@@ -117,7 +121,8 @@ func (r *rateBook) tidy(now time.Time) {
 
 // flood measures what one session offers, taken or not. It is a bucket that
 // fills by what is offered, leaks floodFactor times the rate and holds what leaks
-// in floodBurst: as long as it never runs dry, more than that is offered. The zero value is ready, and safe for concurrent use.
+// in floodBurst: as long as it never runs dry, more than that is offered. The zero
+// value is ready, and safe for concurrent use.
 type flood struct {
 	mu    sync.Mutex
 	level float64

@@ -262,3 +262,27 @@ func TestFloodIsUnbound(t *testing.T) {
 		}
 	})
 }
+
+// Submits that are refused for their fields take nothing from the rate, and yet a
+// session that sends nothing else is ended.
+func TestFloodOfNonsense(t *testing.T) {
+	w := reqSetup(t)
+	now := reqNow
+	w.server.Now = func() time.Time { return now }
+	w.smpp.Throughput = 1
+	ended := 0
+	w.bound.unbind = func(string) { ended++ }
+	for now.Before(reqNow.Add(floodTime)) {
+		if ended > 0 {
+			t.Fatalf("ended after %s", now.Sub(reqNow))
+		}
+		if p := w.ask(reqText(func(m *smpp.Message) { m.Priority = 4 })); p.Status == smpp.StatusOK || p.Status == smpp.StatusThrottled {
+			t.Fatalf("answered %s", p.Status)
+		}
+		now = now.Add(100 * time.Millisecond)
+	}
+	w.ask(reqText(func(m *smpp.Message) { m.Priority = 4 }))
+	if ended == 0 {
+		t.Error("the flood was not ended")
+	}
+}

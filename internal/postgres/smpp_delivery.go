@@ -78,21 +78,7 @@ with expired as (
   from expired e
   where d.id = e.id
   returning d.message_id, d.created_at, jsonb_build_object('kind', d.kind, 'state', d.state, 'attempts', d.attempts) as detail
-), told as (
-  select message_id, detail, row_number() over (partition by message_id order by created_at) as number
-  from ended
-), counted as (
-  update messages m
-  set event_seq = m.event_seq + t.lines
-  from (select message_id, count(*)::integer as lines from told group by message_id) t
-  where m.id = t.message_id
-  returning m.id, m.event_seq - t.lines as sequence
-), event as (
-  insert into message_events (message_id, sequence, at, type, detail)
-  select c.id, c.sequence + t.number, clock_timestamp(), 'deliver_sm_attempt', t.detail
-  from counted c
-  join told t on t.message_id = c.id
-), due as materialized (
+)` + tellEnded + `, due as materialized (
   select d.id
   from unnest($2::uuid[], $3::integer[]) as w (credential_id, most)
   cross join lateral (
@@ -190,6 +176,24 @@ cross join lateral (
 ) m
 left join smpp_origins o on o.message_id = d.message_id and o.ordinal = d.ordinal
 order by d.created_at, d.id`
+
+// tellEnded is the clause that gives each delivery of ended its line in its message's
+// timeline.
+const tellEnded = `, told as (
+  select message_id, detail, row_number() over (partition by message_id order by created_at) as number
+  from ended
+), counted as (
+  update messages m
+  set event_seq = m.event_seq + t.lines
+  from (select message_id, count(*)::integer as lines from told group by message_id) t
+  where m.id = t.message_id
+  returning m.id, m.event_seq - t.lines as sequence
+), event as (
+  insert into message_events (message_id, sequence, at, type, detail)
+  select c.id, c.sequence + t.number, clock_timestamp(), 'deliver_sm_attempt', t.detail
+  from counted c
+  join told t on t.message_id = c.id
+)`
 
 // claimDepth is how many rows of a kind a claim looks at that it may not take.
 const claimDepth = `1000`

@@ -113,21 +113,7 @@ with over as materialized (
   from unnest(array(select id from surplus)) as s (id), over o
   where d.id = s.id
   returning d.message_id, d.created_at, jsonb_build_object('kind', d.kind, 'state', d.state, 'attempts', d.attempts, 'error', d.last_error) as detail
-), told as (
-  select message_id, detail, row_number() over (partition by message_id order by created_at) as number
-  from ended
-), counted as (
-  update messages m
-  set event_seq = m.event_seq + t.lines
-  from (select message_id, count(*)::integer as lines from told group by message_id) t
-  where m.id = t.message_id
-  returning m.id, m.event_seq - t.lines as sequence
-), event as (
-  insert into message_events (message_id, sequence, at, type, detail)
-  select c.id, c.sequence + t.number, clock_timestamp(), 'deliver_sm_attempt', t.detail
-  from counted c
-  join told t on t.message_id = c.id
-)
+)` + tellEnded + `
 select count(*)
 from ended`
 

@@ -109,7 +109,7 @@ func (s *Session) dueLocked(now time.Duration) (sendEnquire bool, end error) {
 	if s.state != StateUnbound && s.cfg.Inactivity > 0 && now-time.Duration(s.lastTrans.Load()) >= s.cfg.Inactivity {
 		return false, ErrInactive
 	}
-	return s.enquire == nil && s.cfg.EnquireLink > 0 && now-read >= s.cfg.EnquireLink, nil
+	return s.enquire == nil && s.cfg.EnquireLink > 0 && s.state != StateUnbound && now-read >= s.cfg.EnquireLink, nil
 }
 
 func (s *Session) nextLocked() time.Duration {
@@ -128,7 +128,7 @@ func (s *Session) nextLocked() time.Duration {
 	}
 	if s.enquire != nil {
 		earlier(s.enquire.deadline)
-	} else if s.cfg.EnquireLink > 0 && s.state != StateOpen {
+	} else if s.cfg.EnquireLink > 0 && s.state != StateOpen && s.state != StateUnbound { // who leaves asks nothing more: the timer would find no end
 		earlier(time.Duration(s.lastRead.Load()) + s.cfg.EnquireLink)
 	}
 	if s.cfg.Inactivity > 0 && (s.state == StateBoundTX || s.state == StateBoundRX || s.state == StateBoundTRX) {
