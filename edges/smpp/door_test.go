@@ -123,6 +123,8 @@ func TestPushedOutWhileItIsDecided(t *testing.T) {
 			<-w.passwords.turns
 		}
 		other.bind(bindTRX)
+		w.events.await("binds acme +1", 1) // it is counted after its answer
+		synctest.Wait()
 		if n := w.events.count("refused " + RefusedUnbound); n != 1 || w.events.count("binds acme +1") != 1 {
 			t.Errorf("%d counted; %v", n, w.events.with("binds"))
 		}
