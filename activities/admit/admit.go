@@ -23,6 +23,7 @@ type Journal interface {
 type Activities struct {
 	Journal  Journal
 	Snapshot func() *snapshot.Snapshot
+	OptOuts  policy.OptOuts // nil: nobody has stopped anything
 	Now      func() time.Time
 }
 
@@ -86,7 +87,7 @@ func (a *Activities) Admit(ctx context.Context, in Input) (Result, error) {
 		why := message.Refuse(message.ReasonExpired, "the validity ended before the message could be routed")
 		return a.refuse(ctx, m, message.StatusExpired, why, nil, now)
 	}
-	d := policy.Evaluate(a.Snapshot(), m, nil)
+	d := policy.Evaluate(a.Snapshot(), policy.Question{Message: m, Now: now, OptOuts: a.OptOuts})
 	if !d.Allowed() {
 		return a.refuse(ctx, m, message.StatusRejected, d.Error, map[string]any{"trail": d.Trail}, now)
 	}

@@ -137,7 +137,6 @@ func campaignCommand() *cobra.Command {
 	}}
 	add.Flags().Var(&account, "account", "whose campaign it is")
 	add.Flags().StringVar(&c.CampaignID, "campaign-id", "", "the registry's id")
-	add.Flags().StringVar(&c.BrandID, "brand-id", "", "the registry's id of the brand")
 	add.Flags().StringVar(&c.UseCase, "use-case", "", "such as 2FA or MARKETING")
 	add.Flags().StringVar(&status, "status", "pending", "draft, pending, active, suspended, rejected or expired")
 	_ = add.MarkFlagRequired("account")

@@ -157,7 +157,7 @@ func (d *dev) seed(ctx context.Context, db *postgres.DB, keys *secret.Keyring, h
 		},
 		func() error {
 			return db.CreateCampaign(ctx, demoActor, snapshot.Campaign{ID: campaign, AccountID: d.demo.AccountID, CampaignID: "CDEMO" + strings.ToUpper(suffix[:2]),
-				BrandID: "BDEMO01", UseCase: "ACCOUNT_NOTIFICATION", Status: snapshot.CampaignActive}, "Order and delivery notices of a demo shop")
+				UseCase: "ACCOUNT_NOTIFICATION", Status: snapshot.CampaignActive}, "Order and delivery notices of a demo shop")
 		},
 		func() error {
 			return db.CreateNumber(ctx, demoActor, snapshot.Number{Number: d.demo.From, AccountID: d.demo.AccountID, Type: snapshot.LongCode, SMSEnabled: true, Campaign: campaign})

@@ -93,6 +93,8 @@ type Ingress struct {
 	Snapshot func() *snapshot.Snapshot
 	// Outcome records what receipts say of a message whose workflow has ended.
 	Outcome func(ctx context.Context, in record.Input) (record.Result, error)
+	// OptOuts knows who has stopped whom; nil: nobody has.
+	OptOuts policy.OptOuts
 	// CheckURL refuses a webhook URL that may not be called; nil allows all.
 	CheckURL func(url string) error
 	Log      *slog.Logger
@@ -259,7 +261,7 @@ func holdOf(account *snapshot.Account, m *message.Message) time.Duration {
 
 // decide asks the policy and notes in the message what it says.
 func (in *Ingress) decide(s *snapshot.Snapshot, r Request, m *message.Message) policy.Decision {
-	d := policy.Evaluate(s, m, r.Credential)
+	d := policy.Evaluate(s, in.question(m, r.Credential))
 	m.CampaignID = d.CampaignID
 	if len(d.Candidates) > 0 {
 		m.Price = message.Price{Amount: d.Candidates[0].Rate * message.Micros(m.Segments), Currency: in.Currency, Estimated: true}
@@ -268,6 +270,11 @@ func (in *Ingress) decide(s *snapshot.Snapshot, r Request, m *message.Message) p
 		m.Status, m.Error = message.StatusRejected, d.Error
 	}
 	return d
+}
+
+// question is what the policy is asked about a message at the door.
+func (in *Ingress) question(m *message.Message, cred *snapshot.Credential) policy.Question {
+	return policy.Question{Message: m, Credential: cred, Now: in.Now(), OptOuts: in.OptOuts}
 }
 
 // tell passes on that a message is in the journal: to the starters, unless it was

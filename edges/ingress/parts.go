@@ -81,7 +81,7 @@ func (in *Ingress) Part(ctx context.Context, p Part) (PartOutcome, error) {
 		first, err := in.repeated(ctx, r, err)
 		return PartOutcome{Replay: first}, err
 	}
-	err = refusal(policy.Evaluate(s, m, r.Credential))
+	err = refusal(policy.Evaluate(s, in.question(m, r.Credential)))
 	if err == nil {
 		err = in.backlog.full(s.Accounts[r.AccountID])
 	}

@@ -50,6 +50,10 @@ type Message struct {
 	DeliveredAt     time.Time // zero: not delivered
 	UpdatedAt       time.Time
 	Revision        int // how often it was changed since it was accepted
+	// Automatic is an answer that the gateway gives itself, to STOP, START or HELP:
+	// it goes to who has stopped the sender, at any hour.
+	Automatic bool
+	Hold      *Hold // what a queued message waits for, or nil
 }
 
 // Text is what may be shown of the message; false: it is binary, or its retention
@@ -108,7 +112,7 @@ type Result string
 // The results.
 const (
 	Pass    Result = "pass"
-	Hold    Result = "hold"
+	Holding Result = "hold"
 	Refused Result = "refuse"
 )
 

@@ -8,60 +8,141 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
-// Names of the rules, in the order in which they are looked at.
+// Names of the rules, in the order in which they are looked at. Rate, quota,
+// balance and daily cap are decided where their counters are, by those who ask
+// here; their entries stand in the trail before that of the route.
 const (
 	RuleAccountActive = "account_active"
 	RuleSenderOwned   = "sender_owned"
 	RuleDestination   = "destination"
 	RuleCampaign      = "campaign"
+	RuleOptOut        = "opt_out"
+	RuleContent       = "content"
+	RuleQuietHours    = "quiet_hours"
+	RuleRate          = "rate"
+	RuleQuota         = "quota"
+	RuleBalance       = "balance"
+	RuleDailyCap      = "daily_cap"
 	RuleRoute         = "route"
 )
+
+// Question is what a decision depends on, beside the configuration.
+type Question struct {
+	Message *message.Message
+	// Credential is the API credential it came with; nil: none restricts it.
+	Credential *snapshot.Credential
+	Now        time.Time
+	// OptOuts knows who has stopped whom; nil: nobody has.
+	OptOuts OptOuts
+	// Review is what somebody said of a message that waited for it.
+	Review message.Review
+}
+
+// OptOuts knows who has stopped whom, in memory.
+type OptOuts interface {
+	// Stopped finds what keeps the sender from sending to the recipient. campaign is
+	// the registry's id of the sender's campaign, empty for none.
+	Stopped(account message.ID, sender, recipient message.Address, campaign string) (message.OptOut, bool)
+}
 
 // Decision is what the rules say of a message.
 type Decision struct {
 	Error      *message.Error // nil: allowed
 	Trail      []message.TrailEntry
-	CampaignID string      // the registry's id of the campaign that covers it; empty: none needed
-	Candidates []Candidate // vendors that can take it, best first; set when allowed
+	Holds      []message.Hold // what an allowed message must wait for, each of them
+	CampaignID string         // the registry's id of the campaign that covers it; empty: none needed
+	Candidates []Candidate    // vendors that can take it, best first; set when allowed
 }
 
 // Allowed reports whether the message may go.
 func (d Decision) Allowed() bool { return d.Error == nil }
 
-// Evaluate looks at the rules in order and stops at the first refusal. cred is
-// the API credential it came with, nil when there is none to restrict it.
-func Evaluate(s *snapshot.Snapshot, m *message.Message, cred *snapshot.Credential) Decision {
-	e := &evaluation{s: s, m: m, cred: cred, account: s.Accounts[m.AccountID]}
-	for _, rule := range []struct {
-		name  string
-		check func() (detail string, refusal *message.Error)
-	}{
-		{RuleAccountActive, e.accountActive},
-		{RuleSenderOwned, e.senderOwned},
-		{RuleDestination, e.destination},
-		{RuleCampaign, e.campaign},
-		{RuleRoute, e.route},
-	} {
-		detail, refusal := rule.check()
-		if refusal != nil {
-			e.d.Trail = append(e.d.Trail, message.TrailEntry{Rule: rule.name, Result: message.Refused, Detail: refusal.Detail})
-			e.d.Error = refusal
-			return e.d
+// Hold is what an allowed message must wait for longest, nil when it may go at
+// once. What has no end is longer than everything else.
+func (d Decision) Hold() *message.Hold {
+	var longest *message.Hold
+	for i := range d.Holds {
+		h := &d.Holds[i]
+		if longest == nil || !longest.Until.IsZero() && (h.Until.IsZero() || h.Until.After(longest.Until)) {
+			longest = h
 		}
-		e.d.Trail = append(e.d.Trail, message.TrailEntry{Rule: rule.name, Result: message.Pass, Detail: detail})
+	}
+	return longest
+}
+
+// verdict is what one rule says. The zero value: it passes.
+type verdict struct {
+	detail  string         // the values that decided
+	refusal *message.Error // ends the evaluation
+	hold    *message.Hold  // the message may go, later; its Rule is filled in
+}
+
+// rule is one of the rules.
+type rule struct {
+	name  string
+	check func(*evaluation) verdict
+	// again: it is looked at once more before each departure, since what it depends
+	// on may have changed while the message waited.
+	again bool
+}
+
+var rules = []rule{
+	{RuleAccountActive, (*evaluation).accountActive, true},
+	{RuleSenderOwned, (*evaluation).senderOwned, true},
+	{RuleDestination, (*evaluation).destination, false},
+	{RuleCampaign, (*evaluation).campaign, true},
+	{RuleRoute, (*evaluation).route, false},
+}
+
+// Evaluate looks at the rules in order and stops at the first refusal. A rule
+// that makes the message wait does not stop it.
+func Evaluate(s *snapshot.Snapshot, q Question) Decision {
+	return evaluate(s, q, func(rule) bool { return true })
+}
+
+// Gate looks again at the rules that may have changed their mind while an admitted
+// message waited. It is asked right before the message leaves.
+func Gate(s *snapshot.Snapshot, q Question) Decision {
+	return evaluate(s, q, func(r rule) bool { return r.again })
+}
+
+func evaluate(s *snapshot.Snapshot, q Question, asked func(rule) bool) Decision {
+	e := &evaluation{Question: q, s: s, m: q.Message, cred: q.Credential, account: s.Accounts[q.Message.AccountID]}
+	for _, r := range rules {
+		if !asked(r) {
+			continue
+		}
+		v := r.check(e)
+		entry := message.TrailEntry{Rule: r.name, Result: message.Pass, Detail: v.detail}
+		switch {
+		case v.refusal != nil:
+			entry.Result, entry.Detail = message.Refused, v.refusal.Detail
+			e.d.Error, e.d.Holds = v.refusal, nil
+		case v.hold != nil:
+			v.hold.Rule = r.name
+			entry.Result, entry.Detail = message.Holding, cmp.Or(v.detail, v.hold.Detail)
+			e.d.Holds = append(e.d.Holds, *v.hold)
+		}
+		e.d.Trail = append(e.d.Trail, entry)
+		if v.refusal != nil {
+			break
+		}
 	}
 	return e.d
 }
 
 type evaluation struct {
+	Question
 	s       *snapshot.Snapshot
 	m       *message.Message
 	cred    *snapshot.Credential
@@ -70,72 +151,80 @@ type evaluation struct {
 	d       Decision
 }
 
-func (e *evaluation) accountActive() (string, *message.Error) {
-	switch {
-	case e.account == nil:
-		return "", message.Refuse(message.ReasonAccountSuspended, "the account does not exist any more")
-	case e.account.Status != snapshot.AccountActive:
-		return "", message.Refuse(message.ReasonAccountSuspended, "the account is %s", e.account.Status)
-	}
-	return "", nil
+// pass is the verdict of a rule that has nothing against the message.
+func pass(format string, args ...any) verdict { return verdict{detail: fmt.Sprintf(format, args...)} }
+
+// refuse is the verdict of a rule that ends it.
+func refuse(r message.Reason, format string, args ...any) verdict {
+	return verdict{refusal: message.Refuse(r, format, args...)}
 }
 
-func (e *evaluation) senderOwned() (string, *message.Error) {
+func (e *evaluation) accountActive() verdict {
+	switch {
+	case e.account == nil:
+		return refuse(message.ReasonAccountSuspended, "the account does not exist any more")
+	case e.account.Status != snapshot.AccountActive:
+		return refuse(message.ReasonAccountSuspended, "the account is %s", e.account.Status)
+	}
+	return verdict{}
+}
+
+func (e *evaluation) senderOwned() verdict {
 	from := e.m.From
 	if e.cred != nil && len(e.cred.AllowedNumbers) > 0 && !slices.Contains(e.cred.AllowedNumbers, string(from)) {
-		return "", message.Refuse(message.ReasonUnauthorizedSender, "this API key may not send from %s", from)
+		return refuse(message.ReasonUnauthorizedSender, "this API key may not send from %s", from)
 	}
 	if n := e.s.Numbers[from]; n != nil && n.AccountID == e.m.AccountID {
 		if e.m.Kind == message.MMS && !n.MMSEnabled || e.m.Kind != message.MMS && !n.SMSEnabled {
-			return "", message.Refuse(message.ReasonUnauthorizedSender, "%s is not enabled for %s", from, strings.ToUpper(string(e.m.Kind)))
+			return refuse(message.ReasonUnauthorizedSender, "%s is not enabled for %s", from, strings.ToUpper(string(e.m.Kind)))
 		}
 		e.number = n
-		return "owned number", nil
+		return pass("owned number")
 	}
 	if from == e.account.ForceSourceAddress && from != "" {
-		return "forced sender", nil
+		return pass("forced sender")
 	}
 	if slices.Contains(e.account.AllowedSourceAddresses, string(from)) {
-		return "allowed sender", nil
+		return pass("allowed sender")
 	}
-	return "", message.Refuse(message.ReasonUnauthorizedSender, "%s is not a number of this account", from)
+	return refuse(message.ReasonUnauthorizedSender, "%s is not a number of this account", from)
 }
 
-func (e *evaluation) destination() (string, *message.Error) {
+func (e *evaluation) destination() verdict {
 	to, from := e.m.To, e.m.From
 	switch {
 	case to.Kind() != message.E164 && to.Kind() != message.ShortCode:
-		return "", message.Refuse(message.ReasonInvalidDestination, "the recipient is not a number")
+		return refuse(message.ReasonInvalidDestination, "the recipient is not a number")
 	case to.Premium():
-		return "", message.Refuse(message.ReasonDestinationNotAllowed, "premium numbers are closed")
+		return refuse(message.ReasonDestinationNotAllowed, "premium numbers are closed")
 	case from.Kind() == message.Alphanumeric && len(to) > 1 && to[1] == '1' && to.Kind() == message.E164:
-		return "", message.Refuse(message.ReasonUnauthorizedSender, "alphanumeric senders do not work to +1; use a number")
+		return refuse(message.ReasonUnauthorizedSender, "alphanumeric senders do not work to +1; use a number")
 	case to == from:
-		return "", message.Refuse(message.ReasonInvalidDestination, "sender and recipient are the same number")
+		return refuse(message.ReasonInvalidDestination, "sender and recipient are the same number")
 	}
-	return "", nil
+	return verdict{}
 }
 
-func (e *evaluation) campaign() (string, *message.Error) {
+func (e *evaluation) campaign() verdict {
 	from := e.m.From
 	switch {
 	case from.TollFree() && e.number == nil:
-		return "", message.Refuse(message.ReasonSenderUnverified, "the toll-free verification of %s is unknown: it is not a number of this account", from)
+		return refuse(message.ReasonSenderUnverified, "the toll-free verification of %s is unknown: it is not a number of this account", from)
 	case from.TollFree() && e.number.Verification != "approved":
-		return "", message.Refuse(message.ReasonSenderUnverified, "the toll-free verification of %s is %s", from, e.number.Verification)
+		return refuse(message.ReasonSenderUnverified, "the toll-free verification of %s is %s", from, e.number.Verification)
 	}
 	if !from.USLongCode() {
-		return "not a US long code", nil
+		return pass("not a US long code")
 	}
 	c := e.s.CampaignOf(e.number)
 	switch {
 	case c == nil || c.AccountID != e.m.AccountID:
-		return "", message.Refuse(message.ReasonUnregisteredCampaign, "%s belongs to no 10DLC campaign", from)
+		return refuse(message.ReasonUnregisteredCampaign, "%s belongs to no 10DLC campaign", from)
 	case c.Status != snapshot.CampaignActive:
-		return "", message.Refuse(message.ReasonCampaignInactive, "%s belongs to campaign %s, which is %s", from, campaignName(c), c.Status)
+		return refuse(message.ReasonCampaignInactive, "%s belongs to campaign %s, which is %s", from, campaignName(c), c.Status)
 	}
 	e.d.CampaignID = c.CampaignID
-	return c.CampaignID, nil
+	return pass("%s", c.CampaignID)
 }
 
 func campaignName(c *snapshot.Campaign) string {
@@ -145,10 +234,10 @@ func campaignName(c *snapshot.Campaign) string {
 	return c.CampaignID
 }
 
-func (e *evaluation) route() (string, *message.Error) {
+func (e *evaluation) route() verdict {
 	e.d.Candidates = Candidates(e.s, e.m)
 	if len(e.d.Candidates) == 0 {
-		return "", NoCandidate(e.s, e.m)
+		return verdict{refusal: NoCandidate(e.s, e.m)}
 	}
-	return fmt.Sprintf("%d candidates", len(e.d.Candidates)), nil
+	return pass("%d candidates", len(e.d.Candidates))
 }

@@ -125,7 +125,7 @@ func TestEvaluate(t *testing.T) {
 			if c.change != nil {
 				c.change(s, m)
 			}
-			d := Evaluate(s, m, c.cred)
+			d := Evaluate(s, Question{Message: m, Credential: c.cred})
 			var rules []string
 			for i, e := range d.Trail {
 				rules = append(rules, e.Rule)
@@ -171,12 +171,12 @@ func mms(a message.Address) func(*snapshot.Snapshot, *message.Message) {
 
 func TestCampaignOfDecision(t *testing.T) {
 	t.Parallel()
-	if d := Evaluate(world(), allowed(), nil); d.CampaignID != "C8X2KQ1" {
+	if d := Evaluate(world(), Question{Message: allowed()}); d.CampaignID != "C8X2KQ1" {
 		t.Errorf("campaign %q", d.CampaignID)
 	}
 	m := allowed()
 	m.From = short
-	if d := Evaluate(world(), m, nil); d.CampaignID != "" || d.Trail[3].Detail != "not a US long code" {
+	if d := Evaluate(world(), Question{Message: m}); d.CampaignID != "" || d.Trail[3].Detail != "not a US long code" {
 		t.Errorf("%+v", d)
 	}
 }
@@ -186,7 +186,7 @@ func TestEvaluateIsPure(t *testing.T) {
 	t.Parallel()
 	s, m := world(), allowed()
 	for range 3 {
-		d := Evaluate(s, m, nil)
+		d := Evaluate(s, Question{Message: m})
 		if !d.Allowed() || d.Candidates[0].Rate != 4500 || d.Candidates[0].Route != 1 || d.Candidates[0].Vendor != s.Vendors[north] || len(d.Trail) != 5 {
 			t.Fatalf("%+v", d)
 		}
@@ -279,7 +279,7 @@ func TestNoCandidate(t *testing.T) {
 		c.vendor(s.Vendors[north])
 		c.message(m)
 		before := *m
-		d := Evaluate(s, m, nil)
+		d := Evaluate(s, Question{Message: m})
 		if d.Allowed() || d.Error.Reason != c.want || m.Encoding != before.Encoding || len(m.Header) != len(before.Header) {
 			t.Errorf("%s: %v", c.name, d.Error)
 		}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/netip"
@@ -138,14 +139,30 @@ func (db *DB) RevokeCredential(ctx context.Context, by Actor, id message.ID) err
 }
 
 const insertCampaign = `
-insert into campaigns (id, account_id, campaign_id, brand_id, use_case, description, status, throughput_limit, daily_cap)
-values ($1, $2, nullif($3, ''), $4, $5, $6, $7, $8, $9)`
+insert into campaigns (id, account_id, campaign_id, brand, use_case, description, status, throughput_limit, mms_throughput, per_number, daily_cap)
+values ($1, $2, nullif($3, ''), $4, $5, $6, $7, $8, $9, $10, $11)`
 
 // CreateCampaign adds a 10DLC campaign as the registry knows it.
 func (db *DB) CreateCampaign(ctx context.Context, by Actor, c snapshot.Campaign, description string) error {
 	shown := map[string]any{"account_id": c.AccountID, "campaign_id": c.CampaignID, "status": c.Status}
 	return db.audited(ctx, by, "campaign.create", c.ID.String(), shown, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, insertCampaign, c.ID, c.AccountID, c.CampaignID, c.BrandID, c.UseCase, description, c.Status, c.Throughput, c.DailyCap)
+		_, err := tx.Exec(ctx, insertCampaign, c.ID, c.AccountID, c.CampaignID, idOrNull(c.Brand), c.UseCase, description, c.Status,
+			c.Throughput, c.MMSThroughput, c.PerNumber, c.DailyCap)
+		return err
+	})
+}
+
+const insertBrand = `
+insert into brands (id, account_id, brand_id, name, status, identity_status, vetting_score, tier, daily_cap, cap_key)
+values ($1, $2, nullif($3, ''), $4, $5, $6, nullif($7, -1), $8, $9, $10)`
+
+// CreateBrand adds a 10DLC brand as the registry knows it. Without a CapKey it
+// shares its cap with nobody.
+func (db *DB) CreateBrand(ctx context.Context, by Actor, b snapshot.Brand) error {
+	shown := map[string]any{"account_id": b.AccountID, "brand_id": b.BrandID, "name": b.Name, "daily_cap": b.DailyCap}
+	return db.audited(ctx, by, "brand.create", b.ID.String(), shown, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, insertBrand, b.ID, b.AccountID, b.BrandID, b.Name, cmp.Or(b.Status, "unregistered"), b.IdentityStatus, b.VettingScore,
+			b.Tier, b.DailyCap, cmp.Or(b.CapKey, b.ID.String()))
 		return err
 	})
 }

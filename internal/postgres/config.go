@@ -60,7 +60,7 @@ func (db *DB) LoadSnapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 		return nil, err
 	}
 	for _, load := range []func(context.Context, pgx.Tx, *snapshot.Snapshot) error{
-		db.loadAccounts, loadCredentials, loadSMPPCredentials, loadNumbers, loadCampaigns, db.loadVendors, loadRoutes, db.loadEndpoints, db.loadSigningKeys,
+		db.loadAccounts, loadCredentials, loadSMPPCredentials, loadNumbers, loadBrands, loadCampaigns, db.loadVendors, loadRoutes, db.loadEndpoints, db.loadSigningKeys,
 	} {
 		if err := load(ctx, tx, s); err != nil {
 			return nil, err
@@ -180,17 +180,37 @@ func loadNumbers(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 }
 
 const selectCampaigns = `
-select id, account_id, coalesce(campaign_id, ''), brand_id, use_case, status, throughput_limit, daily_cap
+select id, account_id, coalesce(campaign_id, ''), brand, use_case, class, status, throughput_limit, mms_throughput, per_number, daily_cap, carriers,
+  stop_reply, help_reply, start_reply
 from campaigns`
 
 func loadCampaigns(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 	s.Campaigns = map[message.ID]*snapshot.Campaign{}
 	return each(ctx, tx, selectCampaigns, func(row pgx.CollectableRow) error {
 		c := &snapshot.Campaign{}
-		if err := row.Scan(&c.ID, &c.AccountID, &c.CampaignID, &c.BrandID, &c.UseCase, &c.Status, &c.Throughput, &c.DailyCap); err != nil {
+		var brand *message.ID
+		if err := row.Scan(&c.ID, &c.AccountID, &c.CampaignID, &brand, &c.UseCase, &c.Class, &c.Status, &c.Throughput, &c.MMSThroughput, &c.PerNumber,
+			&c.DailyCap, &c.Carriers, &c.StopReply, &c.HelpReply, &c.StartReply); err != nil {
 			return fmt.Errorf("read campaigns: %w", err)
 		}
+		c.Brand = orZero(brand)
 		s.Campaigns[c.ID] = c
+		return nil
+	})
+}
+
+const selectBrands = `
+select id, account_id, coalesce(brand_id, ''), name, status, identity_status, coalesce(vetting_score, -1), tier, daily_cap, cap_key
+from brands`
+
+func loadBrands(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+	s.Brands = map[message.ID]*snapshot.Brand{}
+	return each(ctx, tx, selectBrands, func(row pgx.CollectableRow) error {
+		b := &snapshot.Brand{}
+		if err := row.Scan(&b.ID, &b.AccountID, &b.BrandID, &b.Name, &b.Status, &b.IdentityStatus, &b.VettingScore, &b.Tier, &b.DailyCap, &b.CapKey); err != nil {
+			return fmt.Errorf("read brands: %w", err)
+		}
+		s.Brands[b.ID] = b
 		return nil
 	})
 }

@@ -44,7 +44,7 @@ func TestLoadSnapshot(t *testing.T) {
 	if only, ok := s.OnlySender(b.owner); !ok || only != "+12025550143" || len(s.NumbersOf(b.owner)) != 1 {
 		t.Errorf("only sender: %s, %v", only, ok)
 	}
-	if campaign == nil || campaign.CampaignID != "C8X2KQ1" || campaign.BrandID != "BRAND" || campaign.UseCase != "MIXED" || campaign.Status != snapshot.CampaignActive ||
+	if campaign == nil || campaign.CampaignID != "C8X2KQ1" || campaign.UseCase != "MIXED" || campaign.Status != snapshot.CampaignActive ||
 		campaign.Throughput != 60 || campaign.DailyCap != 2000 || campaign.AccountID != b.owner {
 		t.Errorf("campaign: %+v", campaign)
 	}

@@ -271,7 +271,7 @@ func (b *bundle) configured() *snapshot.Snapshot {
 		SecretHash: []byte("hash"), Scopes: []string{"messages:write", "messages:read"}, AllowedNumbers: []string{"+12025550143"},
 		AllowedIPs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}, RateLimit: 5,
 		ExpiresAt: time.Now().Add(time.Hour)}))
-	campaign := snapshot.Campaign{ID: message.NewID(), AccountID: b.owner, CampaignID: "C8X2KQ1", BrandID: "BRAND", UseCase: "MIXED",
+	campaign := snapshot.Campaign{ID: message.NewID(), AccountID: b.owner, CampaignID: "C8X2KQ1", UseCase: "MIXED",
 		Status: snapshot.CampaignActive, Throughput: 60, DailyCap: 2000}
 	do(b.CreateCampaign(b.ctx, actor, campaign, "parcels"))
 	do(b.CreateVendor(b.ctx, actor, snapshot.Vendor{ID: b.vendor.ID, Name: b.vendor.Name, DisplayName: "North", ProviderType: "smpp", Active: true,

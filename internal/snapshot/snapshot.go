@@ -22,6 +22,7 @@ type Snapshot struct {
 	Credentials map[string]*Credential // by key
 	Numbers     map[message.Address]*Number
 	Campaigns   map[message.ID]*Campaign
+	Brands      map[message.ID]*Brand
 	Vendors     map[message.ID]*Vendor
 	Routes      []Route                   // by priority, then id
 	Endpoints   map[message.ID][]Endpoint // by account

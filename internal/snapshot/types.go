@@ -136,14 +136,42 @@ const (
 
 // Campaign is a 10DLC campaign.
 type Campaign struct {
-	ID         message.ID
-	AccountID  message.ID
-	CampaignID string // the registry's id
-	BrandID    string
-	UseCase    string
-	Status     CampaignStatus
-	Throughput int // messages per minute; 0: unlimited
-	DailyCap   int // segments per day; 0: unlimited
+	ID            message.ID
+	AccountID     message.ID
+	CampaignID    string     // the registry's id
+	Brand         message.ID // row id; zero: none
+	UseCase       string
+	Class         string // AT&T's message class, such as A or T; empty: not known
+	Status        CampaignStatus
+	Throughput    int       // SMS parts a minute; 0: unlimited
+	MMSThroughput int       // the same of MMS
+	PerNumber     bool      // both are each number's, not the campaign's
+	DailyCap      int       // parts a day; 0: the brand's alone
+	Carriers      []Carrier // what single carriers say of it
+	StopReply     string    // the answers to STOP, HELP and START; empty: the account's
+	HelpReply     string
+	StartReply    string
+}
+
+// Carrier is what one carrier says of a campaign.
+type Carrier struct {
+	Network string `json:"network"`       // the carrier's name
+	Status  string `json:"status"`        // review, approved, rejected, suspended
+	TPM     int    `json:"tpm,omitempty"` // parts a minute; 0: not reported
+}
+
+// Brand is a company as the campaign registry knows it.
+type Brand struct {
+	ID             message.ID
+	AccountID      message.ID
+	BrandID        string // the registry's id; empty: not registered
+	Name           string
+	Status         string // unregistered, pending, approved, failed
+	IdentityStatus string
+	VettingScore   int    // 0-100; -1: not vetted
+	Tier           string // T-Mobile's
+	DailyCap       int    // parts a day in US Pacific time, over all vendors; 0: none
+	CapKey         string // brands of one company share it, and the cap with it
 }
 
 // Vendor is an upstream link as its row describes it. Quirks of a vendor are
