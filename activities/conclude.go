@@ -17,13 +17,24 @@ type Recorder interface {
 }
 
 // Queued adds to a change that the message was admitted, with the rules that
-// decided it, and queued for one of so many candidates.
-func Queued(c message.Change, trail []message.TrailEntry, candidates int) message.Change {
-	c.Started = true
+// decided it, and queued for one of so many candidates; hold is what it must wait
+// for first, nil for nothing.
+func Queued(c message.Change, trail []message.TrailEntry, candidates int, hold *message.Hold) message.Change {
+	c.Started, c.Hold = true, hold
+	queued := map[string]any{"candidates": candidates}
+	if hold != nil {
+		queued["hold"] = hold
+	}
 	c.Events = append(c.Events,
 		message.Event{Type: message.EventAdmitted, Detail: map[string]any{"trail": trail}},
-		message.Event{Type: message.StatusEvent(message.StatusQueued), Detail: map[string]any{"candidates": candidates}})
+		message.Event{Type: message.StatusEvent(message.StatusQueued), Detail: queued})
 	return c
+}
+
+// Held is the change that makes a queued message wait for something else.
+func Held(id message.ID, hold message.Hold) message.Change {
+	return message.Change{MessageID: id, Hold: &hold,
+		Events: []message.Event{{Type: message.StatusEvent(message.StatusQueued), Detail: map[string]any{"hold": hold}}}}
 }
 
 // Told is the status that the record shows after a step, and the notifications

@@ -77,6 +77,16 @@ func (s Starter) Revised(ctx context.Context, id message.ID) error {
 	return s.tell(ctx, id, workflows.UpdateRevise, workflows.SignalRevise, reviseTimeout)
 }
 
+// Reconsider tells the workflow of a message that waits to look again whether it
+// still must.
+func (s Starter) Reconsider(ctx context.Context, id message.ID) error {
+	err := s.Client.SignalWorkflow(ctx, workflows.OutboundID(id), "", workflows.SignalReconsider, nil)
+	if notRunning(err) {
+		return message.Because(message.ReasonNotFound, err, "the workflow has ended")
+	}
+	return err
+}
+
 func (s Starter) tell(ctx context.Context, id message.ID, update, signal string, patience time.Duration) error {
 	err := s.update(ctx, id, update, patience)
 	if err == nil {

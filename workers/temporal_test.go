@@ -14,6 +14,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
+	"github.com/postrider/postrider/activities"
 	"github.com/postrider/postrider/activities/admit"
 	"github.com/postrider/postrider/activities/journaltest"
 	"github.com/postrider/postrider/activities/notify"
@@ -184,10 +185,11 @@ func setup(t *testing.T, here bool, change ...func(*bundle)) *bundle {
 	b.fleet = &workers.Fleet{Client: b.client, Namespace: server.Namespace(), Log: log,
 		Kinds: map[string]func(*snapshot.Vendor) (vendors.Link, error){"smpp": func(*snapshot.Vendor) (vendors.Link, error) { return b.link, nil }}}
 	current := func() *snapshot.Snapshot { return b.config }
+	gate := activities.Gate{Snapshot: current, Reviews: b.journal, Now: time.Now}
 	steps := workers.Steps{
-		Admit:  &admit.Activities{Journal: b.journal, Snapshot: current, Now: time.Now},
+		Admit:  &admit.Activities{Journal: b.journal, Gate: gate},
 		Route:  &route.Activities{Journal: b.journal, Snapshot: current, Links: b.fleet, Now: time.Now},
-		Submit: &submit.Activities{Journal: b.journal, Snapshot: current, Connector: b.fleet.Connector, Instance: "test", Now: time.Now},
+		Submit: &submit.Activities{Journal: b.journal, Gate: gate, Connector: b.fleet.Connector, Instance: "test"},
 		Record: &record.Activities{Journal: b.journal, Snapshot: current, Now: time.Now},
 		Notify: &notify.Activities{Journal: b.journal, Snapshot: current, Sender: b.customer, Now: time.Now},
 	}

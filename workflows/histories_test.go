@@ -255,6 +255,9 @@ func paths() []path {
 	}
 }
 
+// allPaths are the paths of an ordinary message and those of one that must wait.
+func allPaths() []path { return append(paths(), holdPaths()...) }
+
 // TestHistories takes every path on a real server and stores its history, plain,
 // for TestReplay. It does so with -update only; without it, TestReplay is what
 // looks at the histories.
@@ -280,7 +283,7 @@ func TestHistories(t *testing.T) {
 		defer w.Stop()
 	}
 	t.Run("paths", func(t *testing.T) {
-		for i, p := range paths() {
+		for i, p := range allPaths() {
 			t.Run(p.name, func(t *testing.T) {
 				t.Parallel()
 				store(t, p.name, all.take(t, c, i, p))

@@ -41,6 +41,9 @@ const (
 	UpdateRevise = "revise"
 	// SignalRevise is the same for when no update can be taken.
 	SignalRevise = "revise-signal"
+	// SignalReconsider tells the workflow of a message that waits that what it waits
+	// for may be over, or in vain.
+	SignalReconsider = "reconsider"
 	// QueryState answers with State.
 	QueryState = "state"
 )

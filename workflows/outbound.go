@@ -15,6 +15,7 @@ import (
 	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/pace"
 )
 
 // Only for references to their methods.
@@ -75,6 +76,7 @@ func Outbound(ctx workflow.Context, in OutboundInput) (OutboundResult, error) {
 			return OutboundResult{}, errors.Join(failed, err)
 		}
 	}
+	o.release(live)
 	if err := o.finish(live); err != nil {
 		return OutboundResult{}, err
 	}
@@ -103,6 +105,13 @@ type outbound struct {
 	revised  bool // the message is no longer what the steps took it for: they begin anew
 	again    bool // they have begun anew
 	woken    bool // the message was revised, and its send time may be another one
+
+	hold       *message.Hold // what it must wait for before it may leave; nil: nothing
+	held       bool          // it has waited, and the record may show that it still does
+	reconsider bool          // somebody says that it is time to look again
+	capReached bool          // a vendor has just said that the day's cap is reached
+	slot       *pace.Slot    // the moment that it was given to leave in; nil: none
+	departed   bool          // a vendor has some of it, or may have
 }
 
 // setup registers the handlers before anything can block: an update that
@@ -146,6 +155,13 @@ func (o *outbound) setup(ctx workflow.Context, canceled workflow.Channel) error 
 		}
 	})
 	workflow.Go(ctx, func(ctx workflow.Context) {
+		ch := workflow.GetSignalChannel(ctx, SignalReconsider)
+		for {
+			ch.Receive(ctx, nil)
+			o.reconsider = true
+		}
+	})
+	workflow.Go(ctx, func(ctx workflow.Context) {
 		canceled.Receive(ctx, nil)
 		o.withdrawing = true
 		if err := o.cancel(ctx); err != nil {
@@ -184,7 +200,7 @@ func (o *outbound) run(ctx workflow.Context) error {
 
 // walk goes through the steps once. Each returns true when the message has ended.
 func (o *outbound) walk(ctx workflow.Context) error {
-	for _, step := range []func(workflow.Context) (bool, error){o.schedule, o.admit, o.route, o.submit, o.await} {
+	for _, step := range []func(workflow.Context) (bool, error){o.schedule, o.admit, o.route, o.depart, o.await} {
 		ended, err := step(ctx)
 		if err != nil {
 			return err
@@ -257,14 +273,9 @@ func (o *outbound) goBy(t message.Times) { o.in.SendAt, o.in.ExpiresAt = t.SendA
 // admit asks the policy, which has the last word.
 func (o *outbound) admit(ctx workflow.Context) (bool, error) {
 	o.enter(ctx, "admit", "", time.Time{})
-	in := admit.Input{MessageID: o.in.MessageID, Times: o.times(), Fresh: o.again}
-	var r admit.Result
-	err := workflow.ExecuteLocalActivity(recordOptions(ctx, "check the policy"), admitting.Admit, in).Get(ctx, &r)
+	r, err := o.decide(ctx, admit.Input{}, "check the policy")
 	if err != nil {
 		return false, err
-	}
-	if r.Times != nil {
-		o.goBy(*r.Times)
 	}
 	if o.revised = r.Revised; r.Revised {
 		return false, nil
@@ -272,14 +283,14 @@ func (o *outbound) admit(ctx workflow.Context) (bool, error) {
 	if !r.Allowed {
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
 	}
-	o.trail, o.revision = r.Trail, r.Revision
+	o.hold, o.revision = r.Hold, r.Revision
 	return false, nil
 }
 
 // route lists the vendors to ask, best first.
 func (o *outbound) route(ctx workflow.Context) (bool, error) {
 	o.enter(ctx, "route", "", time.Time{})
-	r, err := o.choose(ctx, route.Input{Trail: o.trail}, "choose the route")
+	r, err := o.choose(ctx, route.Input{Trail: o.trail, Hold: o.hold}, "choose the route")
 	if err != nil {
 		return false, err
 	}

@@ -51,7 +51,7 @@ func stored(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := len(paths()); len(files) != want {
+	if want := len(allPaths()); len(files) != want {
 		t.Fatalf("%d histories, and %d ways through the workflow", len(files), want)
 	}
 	return files

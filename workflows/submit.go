@@ -44,7 +44,7 @@ type asked struct {
 // now gets another turn while the validity lasts.
 func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 	offers, giveUp := workflow.WithCancel(ctx)
-	o.giveUp = giveUp
+	o.giveUp, o.hold = giveUp, nil
 	vendors := make([]asked, len(o.candidates))
 	for i, c := range o.candidates {
 		vendors[i].Candidate = c
@@ -62,6 +62,10 @@ func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 		if err != nil || o.canceled {
 			return true, o.unlessCanceled(err)
 		}
+		o.takeSlot(r)
+		if o.capped(r) {
+			return false, nil
+		}
 		stay := false
 		switch r.Outcome {
 		case submit.Refused:
@@ -70,6 +74,9 @@ func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 			last, stay = r, v.busy(r, workflow.Now(ctx))
 		case submit.Revised:
 			o.revised = true
+			return false, nil
+		case submit.Held:
+			o.hold = r.Hold
 			return false, nil
 		default:
 			return o.submitted(ctx, v.Candidate, r)
@@ -80,6 +87,26 @@ func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 	}
 	err := o.giveUpOn(ctx, last)
 	return !o.revised, err
+}
+
+// takeSlot notes the moment that the message has after a submit that did not take
+// it out.
+func (o *outbound) takeSlot(r submit.Result) {
+	if r.Slot != nil {
+		o.slot = r.Slot
+	}
+}
+
+// capped reports whether the vendor has refused for the day's cap: that is a cap
+// over all vendors, and the message waits for the next day if it can.
+func (o *outbound) capped(r submit.Result) bool {
+	if r.Reason != message.ReasonDailyCapReached || r.Outcome != submit.Refused && r.Outcome != submit.Busy || r.Decided {
+		return false
+	}
+	o.capReached = true
+	o.hold = &message.Hold{Rule: "daily_cap", Detail: "the vendor says that the day's cap is reached"}
+	o.reconsider = true // the pacer is asked at once
+	return true
 }
 
 // unlessCanceled drops the error of a step that the withdrawal has cut off.
@@ -180,7 +207,7 @@ func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (sub
 	o.enter(ctx, "submit", "vendor "+v.Name, o.in.ExpiresAt)
 	// What has been decided so far the submit reads from the record.
 	o.decided = false
-	in := submit.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: v.VendorID, Name: v.Name}, Revision: o.revision}
+	in := submit.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: v.VendorID, Name: v.Name}, Revision: o.revision, Slot: o.slot, Held: o.held}
 	if v.Here && first {
 		r, done, err := o.offerHere(ctx, v, in)
 		if done || err != nil {
@@ -265,7 +292,7 @@ func (o *outbound) submitThere(ctx workflow.Context, in submit.Input, v *asked, 
 
 // submitted goes on from an answer that ends the search for a vendor.
 func (o *outbound) submitted(ctx workflow.Context, c route.Candidate, r submit.Result) (bool, error) {
-	o.grace = c.Grace
+	o.grace, o.departed = c.Grace, r.Outcome != submit.Ended
 	switch r.Outcome {
 	case submit.Ended:
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)

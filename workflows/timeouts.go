@@ -50,6 +50,15 @@ func recordOptions(ctx workflow.Context, summary string) workflow.Context {
 	})
 }
 
+// briefOptions are for a step that is worth a few tries and no waiting.
+func briefOptions(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		StartToCloseTimeout: recordTimeout,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumAttempts: 5},
+		Summary:             summary,
+	})
+}
+
 // submitHereOptions are for a submit over a link of this process: one try, the
 // vendor's queue is the way out.
 func submitHereOptions(ctx workflow.Context, vendor string) workflow.Context {

@@ -23,6 +23,7 @@ import (
 	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/pace"
 	"github.com/postrider/postrider/workflows"
 )
 
@@ -50,6 +51,8 @@ type steps struct {
 	wrong     []string
 
 	admission  admit.Result
+	admissions []admit.Result // of the first admissions; then admission's turn comes
+	released   []pace.Slot
 	candidates []route.Candidate
 	vendor     func(name string, n int) (submit.Result, error) // n counts from 1 over all submits
 	inSubmit   func(n int)                                     // called while a submit is under way
@@ -58,6 +61,7 @@ type steps struct {
 	recordErr  func(in record.Input) error                     // a failure of the database; nil: none
 	chooseErr  error
 	noteErr    func(n int) error // of the nth note of a route; nil: none
+	routed     []route.Input     // that were not left to the submit
 	chosen     func()            // called after a route was chosen, before the step answers
 
 	revision int           // of the record
@@ -101,6 +105,9 @@ func (s *steps) Admit(_ context.Context, in admit.Input) (admit.Result, error) {
 		return admit.Result{Status: s.status, Reason: s.reason, Notify: slices.Clone(s.pending)}, nil
 	}
 	r := s.admission
+	if len(s.admissions) > 0 {
+		r, s.admissions = s.admissions[0], s.admissions[1:]
+	}
 	if r.Revision = s.revision; s.stale && !in.Fresh {
 		r.Revision = 0
 	} else if t := s.others(in.Times); t != nil {
@@ -114,6 +121,13 @@ func (s *steps) Admit(_ context.Context, in admit.Input) (admit.Result, error) {
 		r.Notify = s.tell()
 	}
 	return r, nil
+}
+
+func (s *steps) Release(_ context.Context, slot pace.Slot) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.released = append(s.released, slot)
+	return nil
 }
 
 // others gives the record's times when they are not those that are known.
@@ -158,12 +172,13 @@ func (s *steps) ChooseRoute(_ context.Context, in route.Input) (route.Result, er
 				return route.Result{}, err
 			}
 		}
-	} else if s.candidates[0].Here {
+	} else if s.candidates[0].Here && in.Hold == nil {
 		return route.Result{Candidates: s.candidates, Unrecorded: true}, nil
 	}
 	if s.fresh() {
 		s.move(message.StatusQueued)
 	}
+	s.routed = append(s.routed, in)
 	if s.status.Final() {
 		return route.Result{Status: s.status, Notify: slices.Clone(s.pending)}, nil
 	}
@@ -246,7 +261,7 @@ func (s *steps) answered(in submit.Input, r submit.Result) submit.Result {
 	case submit.InDoubt:
 		s.move(message.StatusInDoubt)
 		r.Notify = s.tell()
-	case submit.Busy, submit.Refused:
+	case submit.Busy, submit.Refused, submit.Held:
 		s.move(message.StatusQueued)
 	}
 	return r

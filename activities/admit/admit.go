@@ -5,26 +5,23 @@ package admit
 
 import (
 	"context"
-	"time"
 
 	"github.com/postrider/postrider/activities"
 	"github.com/postrider/postrider/internal/message"
-	"github.com/postrider/postrider/internal/policy"
-	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/pace"
 )
 
 // Journal is what admission needs of the record.
 type Journal interface {
 	activities.Recorder
 	activities.Reader
+	activities.Reviews
 }
 
 // Activities admits messages.
 type Activities struct {
-	Journal  Journal
-	Snapshot func() *snapshot.Snapshot
-	OptOuts  policy.OptOuts // nil: nobody has stopped anything
-	Now      func() time.Time
+	Journal Journal
+	Gate    activities.Gate
 }
 
 // Input names the message.
@@ -34,6 +31,12 @@ type Input struct {
 	Times message.Times `json:"times,omitzero"`
 	// Fresh: the message was revised. What is remembered of it will not do.
 	Fresh bool `json:"fresh,omitempty"`
+	// Held is what an admitted message has waited for; nil: it has not.
+	Held *message.Hold `json:"held,omitempty"`
+	// Slot is the moment that it was given to leave in; nil: none.
+	Slot *pace.Slot `json:"slot,omitempty"`
+	// CapReached: a vendor has just said that the day's cap is reached.
+	CapReached bool `json:"cap_reached,omitempty"`
 }
 
 // Result says whether the message may go.
@@ -43,6 +46,11 @@ type Result struct {
 	Reason  message.Reason       `json:"reason,omitempty"`
 	Trail   []message.TrailEntry `json:"trail,omitempty"`
 	Notify  []message.ID         `json:"notify,omitempty"` // what the customer is to be told of a refusal
+	// Hold is what an allowed message must wait for before it leaves; Slot the moment
+	// that it has to leave in, allowed or not, which is to be released unless it is
+	// used.
+	Hold *message.Hold `json:"hold,omitempty"`
+	Slot *pace.Slot    `json:"slot,omitempty"`
 	// Revision is the one that the decision is about.
 	Revision int `json:"revision,omitempty"`
 	// Times are the record's, when they are not those of the input.
@@ -60,9 +68,13 @@ type Result struct {
 //
 // A refusal is written only of the revision that was read, and an admission says
 // which one it is for, so that the steps behind it write nothing of another.
+//
+// A message that has waited (Held) is admitted anew, by the rules of now. Should it
+// have to wait for something else, that is recorded here. A try of this step whose
+// result was lost has wasted the moment that the pacer gave it.
 func (a *Activities) Admit(ctx context.Context, in Input) (Result, error) {
 	read := a.Journal.Envelope
-	if in.Fresh {
+	if in.Fresh || in.Held != nil {
 		read = a.Journal.Message
 	}
 	m, err := read(ctx, in.MessageID)
@@ -71,10 +83,10 @@ func (a *Activities) Admit(ctx context.Context, in Input) (Result, error) {
 	}
 	if m.Status.Final() {
 		pending, err := a.Journal.PendingNotifications(ctx, m.ID)
-		return Result{Status: m.Status, Reason: reasonOf(m), Notify: pending}, activities.Fail(err)
+		return Result{Status: m.Status, Reason: reasonOf(m), Notify: pending, Slot: in.Slot}, activities.Fail(err)
 	}
-	now := a.Now()
-	r := Result{Revision: m.Revision}
+	now := a.Gate.Now()
+	r := Result{Revision: m.Revision, Slot: in.Slot}
 	if t := m.Times(); !in.Times.ExpiresAt.IsZero() && !t.Equal(in.Times) {
 		r.Times = &t
 		// The workflow has waited for the time that it knew. By that time alone: this
@@ -84,15 +96,46 @@ func (a *Activities) Admit(ctx context.Context, in Input) (Result, error) {
 		}
 	}
 	if !now.Before(m.ExpiresAt) {
-		why := message.Refuse(message.ReasonExpired, "the validity ended before the message could be routed")
-		return a.refuse(ctx, m, message.StatusExpired, why, nil, now)
+		return a.refuse(ctx, m, message.StatusExpired, tooLate(in.Held), nil, in.Slot)
 	}
-	d := policy.Evaluate(a.Snapshot(), policy.Question{Message: m, Now: now, OptOuts: a.OptOuts})
-	if !d.Allowed() {
-		return a.refuse(ctx, m, message.StatusRejected, d.Error, map[string]any{"trail": d.Trail}, now)
+	p, err := a.Gate.Pass(ctx, m, activities.Asked{Reviewed: in.Held != nil, Slot: in.Slot, CapReached: in.CapReached})
+	if err != nil {
+		return Result{}, activities.Fail(err)
 	}
-	r.Allowed, r.Trail = true, d.Trail
-	return r, nil
+	r.Slot = p.Slot
+	if p.Error != nil {
+		to := message.StatusRejected
+		if p.Error.Reason == message.ReasonDailyCapReached { // it would have waited too long
+			to = message.StatusExpired
+		}
+		return a.refuse(ctx, m, to, p.Error, map[string]any{"trail": p.Trail}, p.Slot)
+	}
+	r.Allowed, r.Trail, r.Hold = true, p.Trail, p.Hold
+	return a.hold(ctx, m, in, r)
+}
+
+// hold records what a queued message waits for now, if that is something else.
+func (a *Activities) hold(ctx context.Context, m *message.Message, in Input, r Result) (Result, error) {
+	if in.Held == nil || r.Hold == nil || *in.Held == *r.Hold {
+		return r, nil
+	}
+	_, err := a.Journal.Advance(ctx, activities.Held(m.ID, *r.Hold))
+	return r, activities.Fail(err)
+}
+
+// Release gives back the moment of a message that did not leave.
+func (a *Activities) Release(ctx context.Context, slot pace.Slot) error {
+	if a.Gate.Pacer == nil {
+		return nil
+	}
+	return activities.Fail(a.Gate.Pacer.Release(ctx, slot))
+}
+
+func tooLate(held *message.Hold) *message.Error {
+	if held == nil {
+		return message.Refuse(message.ReasonExpired, "the validity ended before the message could be routed")
+	}
+	return message.Refuse(message.ReasonExpired, "the validity ended while the message waited (%s): %s", held.Rule, held.Detail)
 }
 
 func reasonOf(m *message.Message) message.Reason {
@@ -102,15 +145,15 @@ func reasonOf(m *message.Message) message.Reason {
 	return m.Error.Reason
 }
 
-func (a *Activities) refuse(ctx context.Context, m *message.Message, to message.Status, why *message.Error, detail map[string]any, now time.Time) (Result, error) {
-	told, err := activities.Tell(ctx, a.Journal, a.Snapshot(), *m, message.Change{To: to, Error: why, Started: true, Revision: &m.Revision}, detail, now, false)
+func (a *Activities) refuse(ctx context.Context, m *message.Message, to message.Status, why *message.Error, detail map[string]any, slot *pace.Slot) (Result, error) {
+	told, err := activities.Tell(ctx, a.Journal, a.Gate.Snapshot(), *m, message.Change{To: to, Error: why, Started: true, Revision: &m.Revision}, detail, a.Gate.Now(), false)
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}
 	if told.Revised {
-		return Result{Revised: true}, nil
+		return Result{Revised: true, Slot: slot}, nil
 	}
-	r := Result{Status: told.Status, Notify: told.Notify}
+	r := Result{Status: told.Status, Notify: told.Notify, Slot: slot}
 	if told.Status == to {
 		r.Reason = why.Reason
 	}

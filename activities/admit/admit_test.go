@@ -9,6 +9,7 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/postrider/postrider/activities"
 	"github.com/postrider/postrider/activities/admit"
 	"github.com/postrider/postrider/activities/journaltest"
 	"github.com/postrider/postrider/internal/message"
@@ -39,7 +40,7 @@ func setup(t testing.TB) *bundle {
 	b.m = message.Message{ID: message.NewID(), AccountID: account, Kind: message.SMS, Status: message.StatusAccepted, From: "+12025550143", To: "+13105550117",
 		Encoding: message.EncodingGSM7, Segments: 1, ExpiresAt: now.Add(time.Hour), WebhookURL: "https://shop.example/hook"}
 	b.journal.Put(b.m)
-	b.steps = &admit.Activities{Journal: b.journal, Snapshot: func() *snapshot.Snapshot { return b.config }, Now: func() time.Time { return now }}
+	b.steps = &admit.Activities{Journal: b.journal, Gate: activities.Gate{Snapshot: func() *snapshot.Snapshot { return b.config }, Reviews: b.journal, Now: func() time.Time { return now }}}
 	return b
 }
 
@@ -70,7 +71,7 @@ func TestRefused(t *testing.T) {
 		{"suspended since", func(b *bundle) { b.config.Accounts[b.m.AccountID].Status = snapshot.AccountSuspended }, message.StatusRejected, message.ReasonAccountSuspended},
 		{"number gone since", func(b *bundle) { delete(b.config.Numbers, b.m.From) }, message.StatusRejected, message.ReasonUnauthorizedSender},
 		{"route gone since", func(b *bundle) { b.config.Routes = nil }, message.StatusRejected, message.ReasonNoRoute},
-		{"validity over", func(b *bundle) { b.steps.Now = func() time.Time { return b.m.ExpiresAt } }, message.StatusExpired, message.ReasonExpired},
+		{"validity over", func(b *bundle) { b.steps.Gate.Now = func() time.Time { return b.m.ExpiresAt } }, message.StatusExpired, message.ReasonExpired},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := setup(t)

@@ -55,6 +55,7 @@ type row struct {
 	failed   int
 	started  bool
 	owed     []message.Status
+	review   message.Review
 }
 
 type attempt struct {
@@ -175,6 +176,9 @@ func (j *Journal) Advance(_ context.Context, c message.Change) (message.Advanced
 			}
 			return nil
 		}
+		if c.Hold != nil && c.To == "" && r.m.Status != message.StatusQueued {
+			return nil
+		}
 		j.apply(r, c)
 		out.Changed, out.Sequence = true, r.seq
 		return nil
@@ -223,6 +227,13 @@ func (j *Journal) apply(r *row, c message.Change) {
 			j.notes[n.ID] = &note{Notification: n, state: message.NotificationPending}
 			j.order = append(j.order, n.ID)
 		}
+	}
+	switch {
+	case c.Hold != nil:
+		hold := *c.Hold
+		r.m.Hold = &hold
+	case c.Ends():
+		r.m.Hold = nil
 	}
 	if c.Settled {
 		delete(j.due, c.MessageID)

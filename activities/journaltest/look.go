@@ -1,6 +1,7 @@
 package journaltest
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -148,4 +149,24 @@ func (j *Journal) Tries(id message.ID) []message.NotificationAttempt {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return append([]message.NotificationAttempt(nil), j.notes[id].tries...)
+}
+
+// SetReview says what somebody said of a message that waits for it.
+func (j *Journal) SetReview(id message.ID, r message.Review) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.rows[id].review = r
+}
+
+// ReviewOf is what somebody said of the message.
+func (j *Journal) ReviewOf(_ context.Context, id message.ID) (message.Review, error) {
+	var out message.Review
+	err := j.do("review", func() error {
+		r, err := j.find(id)
+		if err == nil {
+			out = r.review
+		}
+		return err
+	})
+	return out, err
 }

@@ -39,6 +39,8 @@ type Input struct {
 	// Record: write the queueing whatever comes next. Else it is left to the
 	// submit when that runs here.
 	Record bool `json:"record,omitempty"`
+	// Hold is what it must wait for before it is submitted; nil: nothing.
+	Hold *message.Hold `json:"hold,omitempty"`
 	// Revision is the one that was admitted.
 	Revision int `json:"revision,omitempty"`
 }
@@ -88,12 +90,12 @@ func (a *Activities) ChooseRoute(ctx context.Context, in Input) (Result, error) 
 		r.Candidates = append(r.Candidates, Candidate{VendorID: c.Vendor.ID, Name: c.Vendor.Name,
 			Here: a.Links.Room(c.Vendor.ID) >= m.Segments, Grace: graceOf(c.Vendor)})
 	}
-	if r.Candidates[0].Here && !in.Record {
+	if r.Candidates[0].Here && !in.Record && in.Hold == nil {
 		r.Unrecorded = true
 		return r, nil
 	}
 	// Via: on the way forward only. A submit that has begun is not called back.
-	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued, To: message.StatusQueued, Revision: &in.Revision}, in.Trail, len(candidates))
+	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued, To: message.StatusQueued, Revision: &in.Revision}, in.Trail, len(candidates), in.Hold)
 	c.Vendor = message.VendorRef{ID: candidates[0].Vendor.ID, Name: candidates[0].Vendor.Name}
 	adv, err := a.Journal.Advance(ctx, c)
 	if err != nil {

@@ -25,7 +25,7 @@ func (noRoom) Room(message.ID) int { return 0 }
 func (b *bundle) note(rt *rapid.T) {
 	v := &snapshot.Vendor{ID: b.in.Vendor.ID, Name: b.in.Vendor.Name, Active: true}
 	config := &snapshot.Snapshot{Vendors: map[message.ID]*snapshot.Vendor{v.ID: v}, Routes: []snapshot.Route{{ID: 1, VendorID: v.ID}}}
-	steps := &route.Activities{Journal: b.journal, Links: noRoom{}, Snapshot: func() *snapshot.Snapshot { return config }, Now: b.steps.Now}
+	steps := &route.Activities{Journal: b.journal, Links: noRoom{}, Snapshot: func() *snapshot.Snapshot { return config }, Now: b.steps.Gate.Now}
 	if _, err := steps.ChooseRoute(context.Background(), route.Input{MessageID: b.m.ID, Record: true}); err != nil {
 		rt.Fatalf("note the route: %v", err)
 	}

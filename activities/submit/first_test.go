@@ -151,7 +151,7 @@ func TestFirstSubmitThatCannotBe(t *testing.T) {
 	}{
 		{"no link", func(b *bundle) { b.steps.Connector = func(message.ID) submit.Connector { return nil } },
 			submit.Busy, message.ReasonVendorUnreachable, message.StatusAccepted},
-		{"expired", func(b *bundle) { b.steps.Now = func() time.Time { return b.m.ExpiresAt } },
+		{"expired", func(b *bundle) { b.steps.Gate.Now = func() time.Time { return b.m.ExpiresAt } },
 			submit.Busy, message.ReasonExpired, message.StatusAccepted},
 		{"withdrawn", func(b *bundle) { b.journal.SetStatus(b.m.ID, message.StatusCanceled) },
 			submit.Ended, "", message.StatusCanceled},

@@ -13,7 +13,7 @@ import (
 
 	"github.com/postrider/postrider/activities"
 	"github.com/postrider/postrider/internal/message"
-	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/pace"
 	"github.com/postrider/postrider/internal/text"
 )
 
@@ -38,9 +38,9 @@ type Activities struct {
 	// Connector finds the live connector of a vendor in this process, nil when
 	// there is none.
 	Connector func(vendor message.ID) Connector
-	Snapshot  func() *snapshot.Snapshot
-	Instance  string // names this process in the journal; unique per start
-	Now       func() time.Time
+	// Gate is asked once more right before the message leaves.
+	Gate     activities.Gate
+	Instance string // names this process in the journal; unique per start
 	// Expect is told of a message that is about to go on the wire and whose
 	// receipts will be waited for in this process, and Forget when they will not
 	// after all; nil: nobody is.
@@ -58,6 +58,10 @@ type Input struct {
 	Queued *Queued `json:"queued,omitempty"`
 	// Revision is the one that was admitted and, unless Queued is set, queued.
 	Revision int `json:"revision,omitempty"`
+	// Slot is the moment that it was given to leave in; nil: it is not paced.
+	Slot *pace.Slot `json:"slot,omitempty"`
+	// Held: the record shows that it waits for something, which is over.
+	Held bool `json:"held,omitempty"`
 }
 
 // Queued is what the timeline is to say of admission and routing.
@@ -79,6 +83,7 @@ const (
 	Ended   Outcome = "ended"    // the message ended otherwise; nothing was sent
 	Settled Outcome = "settled"  // receipts have decided it while parts still waited; nothing was sent
 	Revised Outcome = "revised"  // it is no longer what was admitted; nothing was sent or written
+	Held    Outcome = "held"     // it must wait before it may leave; nothing was sent
 )
 
 // Result says how the submit ended.
@@ -92,6 +97,10 @@ type Result struct {
 	Throttled  bool           `json:"throttled,omitempty"`   // when busy: for rate, not for trouble
 	Decided    bool           `json:"decided,omitempty"`     // receipts have decided the message already
 	Notify     []message.ID   `json:"notify,omitempty"`
+	// Hold is what it must wait for, when held. Slot is the moment that it has now,
+	// if that is another than before.
+	Hold *message.Hold `json:"hold,omitempty"`
+	Slot *pace.Slot    `json:"slot,omitempty"`
 }
 
 // Submit journals and sends every part that the vendor does not have yet. It may
@@ -125,7 +134,7 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}
-	w := &work{a: a, m: m, in: in, expired: !a.Now().Before(m.ExpiresAt)}
+	w := &work{a: a, m: m, in: in, expired: !a.Gate.Now().Before(m.ExpiresAt)}
 	if err := w.takeStock(ctx, parts); err != nil {
 		return Result{}, activities.Fail(err)
 	}
@@ -136,6 +145,9 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 		connector := a.Connector(in.Vendor.ID)
 		if connector == nil {
 			return Result{Outcome: Busy, Reason: message.ReasonVendorUnreachable, RetryAfter: noLinkDelay}, nil
+		}
+		if r, err := w.gate(ctx); r != nil || err != nil {
+			return orZero(r), activities.Fail(err)
 		}
 		if ended, err := w.journal(ctx); ended || err != nil {
 			if err != nil {
@@ -157,7 +169,7 @@ func (a *Activities) first(ctx context.Context, in Input) (*Result, error) {
 		return nil, err
 	}
 	connector := a.Connector(in.Vendor.ID)
-	w := &work{a: a, m: m, in: in, expired: !a.Now().Before(m.ExpiresAt)}
+	w := &work{a: a, m: m, in: in, expired: !a.Gate.Now().Before(m.ExpiresAt)}
 	if connector == nil || w.expired {
 		return nil, nil
 	}
@@ -168,7 +180,10 @@ func (a *Activities) first(ctx context.Context, in Input) (*Result, error) {
 	if err := w.takeStock(ctx, unsent); err != nil {
 		return nil, err
 	}
-	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued, Revision: &in.Revision}, in.Queued.Trail, in.Queued.Candidates)
+	if r, err := w.gate(ctx); r != nil || err != nil {
+		return r, err
+	}
+	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued, Revision: &in.Revision}, in.Queued.Trail, in.Queued.Candidates, nil)
 	adv, err := a.Journal.Advance(ctx, w.sending(c))
 	if err != nil || !adv.Changed {
 		return nil, err

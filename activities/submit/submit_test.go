@@ -12,6 +12,7 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/postrider/postrider/activities"
 	"github.com/postrider/postrider/activities/journaltest"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/internal/message"
@@ -73,6 +74,7 @@ func (v *vendor) written(part int) int {
 type bundle struct {
 	journal *journaltest.Journal
 	vendor  *vendor
+	config  *snapshot.Snapshot
 	steps   *submit.Activities
 	m       message.Message
 	in      submit.Input
@@ -89,10 +91,22 @@ func setup(t testing.TB, parts int, delivery message.Delivery) *bundle {
 		Body: body, Encoding: message.EncodingGSM7, Segments: parts, Delivery: delivery, ExpiresAt: now.Add(time.Hour), WebhookURL: "https://shop.example/hook"}
 	b.journal.Put(b.m)
 	b.in = submit.Input{MessageID: b.m.ID, Vendor: message.VendorRef{ID: message.NewID(), Name: "acme"}}
-	s := &snapshot.Snapshot{}
-	b.steps = &submit.Activities{Journal: b.journal, Connector: func(message.ID) submit.Connector { return b.vendor },
-		Snapshot: func() *snapshot.Snapshot { return s }, Instance: "test", Now: func() time.Time { return now }}
+	b.config = config(b.m)
+	b.steps = &submit.Activities{Journal: b.journal, Connector: func(message.ID) submit.Connector { return b.vendor }, Instance: "test",
+		Gate: activities.Gate{Snapshot: func() *snapshot.Snapshot { return b.config }, Reviews: b.journal, Now: func() time.Time { return now }}}
 	return b
+}
+
+// config is one in which the message may go.
+func config(m message.Message) *snapshot.Snapshot {
+	campaign := message.NewID()
+	s := &snapshot.Snapshot{
+		Accounts:  map[message.ID]*snapshot.Account{m.AccountID: {ID: m.AccountID, Status: snapshot.AccountActive}},
+		Numbers:   map[message.Address]*snapshot.Number{m.From: {Number: m.From, AccountID: m.AccountID, SMSEnabled: true, Campaign: campaign}},
+		Campaigns: map[message.ID]*snapshot.Campaign{campaign: {ID: campaign, AccountID: m.AccountID, CampaignID: "C8X2KQ1", Status: snapshot.CampaignActive}},
+	}
+	s.Index()
+	return s
 }
 
 // first makes a message that nobody has submitted before, in the process that
@@ -264,7 +278,7 @@ func TestNoConnector(t *testing.T) {
 
 func TestAfterTheValidityNothingIsSent(t *testing.T) {
 	b := setup(t, 1, message.AtMostOnce)
-	b.steps.Now = func() time.Time { return b.m.ExpiresAt }
+	b.steps.Gate.Now = func() time.Time { return b.m.ExpiresAt }
 	r := b.submit(t)
 	if r.Outcome != submit.Busy || r.Reason != message.ReasonExpired || b.vendor.written(1) != 0 {
 		t.Errorf("result %+v, written %d", r, b.vendor.written(1))
@@ -417,7 +431,7 @@ func TestDoubtAfterTheValidityStaysDoubt(t *testing.T) {
 	b := setup(t, 1, message.AtLeastOnce)
 	b.vendor.answer = refuse(silent)
 	b.submit(t)
-	b.steps.Now = func() time.Time { return b.m.ExpiresAt }
+	b.steps.Gate.Now = func() time.Time { return b.m.ExpiresAt }
 	if r := b.submit(t); r.Outcome != submit.InDoubt || b.vendor.written(1) != 1 {
 		t.Errorf("%+v, written %d", r, b.vendor.written(1))
 	}

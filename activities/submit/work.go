@@ -114,6 +114,52 @@ func (w *work) pointless(ctx context.Context, parts []message.Part) (*Result, er
 	return nil, nil
 }
 
+// gate asks the policy once more before anything of the message leaves: campaigns
+// are suspended and recipients stop senders while it waits for its vendor. Nil: it
+// may go. A message that has left in part goes on.
+func (w *work) gate(ctx context.Context) (*Result, error) {
+	if w.taken+w.doubted > 0 || w.resent {
+		return nil, nil
+	}
+	p, err := w.a.Gate.Pass(ctx, w.m, activities.Asked{Again: true, Slot: w.in.Slot})
+	if err != nil {
+		return nil, err
+	}
+	w.in.Slot = p.Slot
+	switch {
+	case p.Error != nil:
+		return w.turnedBack(ctx, p)
+	case p.Hold == nil:
+		return nil, nil
+	case w.m.Status.Revisable():
+		// It is not queued yet: its admission says that it waits.
+		return &Result{Outcome: Revised, Slot: p.Slot}, nil
+	}
+	_, err = w.a.Journal.Advance(ctx, activities.Held(w.m.ID, *p.Hold))
+	return &Result{Outcome: Held, Hold: p.Hold, Slot: p.Slot}, err
+}
+
+// turnedBack records that the message may not go any more.
+func (w *work) turnedBack(ctx context.Context, p activities.Passage) (*Result, error) {
+	to := message.StatusRejected
+	if p.Error.Reason == message.ReasonDailyCapReached { // it would have to wait too long
+		to = message.StatusExpired
+	}
+	told, err := activities.Tell(ctx, w.a.Journal, w.a.Gate.Snapshot(), *w.m,
+		message.Change{To: to, Error: p.Error, Started: true, Revision: &w.in.Revision}, map[string]any{"trail": p.Trail}, w.a.Gate.Now(), false)
+	if err != nil {
+		return nil, err
+	}
+	if told.Revised {
+		return &Result{Outcome: Revised, Slot: p.Slot}, nil
+	}
+	r := &Result{Outcome: Ended, Status: told.Status, Notify: told.Notify, Slot: p.Slot}
+	if told.Status == to {
+		r.Reason = p.Error.Reason
+	}
+	return r, nil
+}
+
 // errUnderWay says that another run of the submit, which may still live, has
 // journalled the parts: this one sends nothing. The next try sees what became
 // of it.
@@ -140,7 +186,7 @@ func (w *work) journal(ctx context.Context) (ended bool, err error) {
 
 // sending adds a journal row and a line for each part about to be sent.
 func (w *work) sending(c message.Change) message.Change {
-	c.To, c.Vendor = message.StatusSending, w.in.Vendor
+	c.To, c.Vendor, c.Unheld = message.StatusSending, w.in.Vendor, w.in.Held
 	for _, s := range w.todo {
 		c.Attempts = append(c.Attempts, message.Attempt{Part: s.Part, Number: s.Attempt, Vendor: w.in.Vendor, Instance: w.a.Instance})
 		c.Events = append(c.Events, message.Event{Type: message.StatusEvent(message.StatusSending), Detail: map[string]any{"part": s.Part, "attempt": s.Attempt}})
@@ -167,10 +213,10 @@ func (w *work) send(ctx context.Context, connector Connector) {
 	var wg sync.WaitGroup
 	for i, s := range w.todo {
 		wg.Go(func() {
-			start := w.a.Now()
+			start := w.a.Gate.Now()
 			got[i].result, got[i].err = guarded(ctx, connector, s)
 			if w.a.Observe != nil {
-				w.a.Observe(w.in.Vendor.ID, w.in.Vendor.Name, w.a.Now().Sub(start), got[i].err)
+				w.a.Observe(w.in.Vendor.ID, w.in.Vendor.Name, w.a.Gate.Now().Sub(start), got[i].err)
 			}
 		})
 	}
@@ -257,7 +303,7 @@ func (w *work) change(to message.Status) message.Change {
 func (w *work) sent(ctx context.Context) (Result, error) {
 	c := w.change(message.StatusSent)
 	c.Submitted = true
-	told, err := activities.Tell(ctx, w.a.Journal, w.a.Snapshot(), *w.m, c, nil, w.a.Now(), false)
+	told, err := activities.Tell(ctx, w.a.Journal, w.a.Gate.Snapshot(), *w.m, c, nil, w.a.Gate.Now(), false)
 	if err != nil {
 		return Result{}, err
 	}
@@ -298,7 +344,7 @@ func (w *work) letIn(ctx context.Context) (bool, error) {
 func (w *work) inDoubt(ctx context.Context) (Result, error) {
 	c := w.change(message.StatusInDoubt)
 	c.Events = w.remarks()
-	told, err := activities.Tell(ctx, w.a.Journal, w.a.Snapshot(), *w.m, c, map[string]any{"parts": w.doubted}, w.a.Now(), false)
+	told, err := activities.Tell(ctx, w.a.Journal, w.a.Gate.Snapshot(), *w.m, c, map[string]any{"parts": w.doubted}, w.a.Gate.Now(), false)
 	if err != nil {
 		return Result{}, err
 	}

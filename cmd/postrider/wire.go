@@ -17,6 +17,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
+	"github.com/postrider/postrider/activities"
 	"github.com/postrider/postrider/activities/admit"
 	"github.com/postrider/postrider/activities/notify"
 	"github.com/postrider/postrider/activities/record"
@@ -172,10 +173,11 @@ func (g *Gateway) joinIngress() {
 
 func (g *Gateway) joinSteps() {
 	g.fleet = &workers.Fleet{Client: g.temporal, Namespace: g.Config.TemporalNamespace, Kinds: g.vendorKinds(), Log: g.Log.With("part", "vendors")}
+	gate := activities.Gate{Snapshot: g.config.Current, Reviews: g.db, Now: time.Now}
 	g.steps = workers.Steps{
-		Admit: &admit.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now},
+		Admit: &admit.Activities{Journal: g.db, Gate: gate},
 		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: time.Now},
-		Submit: &submit.Activities{Journal: g.db, Snapshot: g.config.Current, Connector: g.fleet.Connector, Instance: g.instance(), Now: time.Now, Observe: g.observeSubmit,
+		Submit: &submit.Activities{Journal: g.db, Gate: gate, Connector: g.fleet.Connector, Instance: g.instance(), Observe: g.observeSubmit,
 			Expect: g.ingress.Expect, Forget: g.ingress.Forget},
 		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now, Recorded: g.observeOutcome,
 			Await: g.ingress.AwaitDecision},

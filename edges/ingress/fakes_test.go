@@ -56,6 +56,8 @@ type journal struct {
 
 	revisions []message.Revision
 	untold    []message.RevisionDue
+	stale     []message.ID // what StaleHolds has to give
+	holdLooks int          // calls of it
 }
 
 type partRow struct {
@@ -396,21 +398,22 @@ func (j *journal) DeferNotifications(_ context.Context, ids []message.ID, _ time
 
 // server is Temporal in memory.
 type server struct {
-	mu      sync.Mutex
-	down    error
-	takes   time.Duration // of one start
-	asked   int           // for starts
-	begun   map[message.ID]int
-	inputs  []workflows.OutboundInput
-	about   []ingress.About
-	now     int // starts under way
-	most    int // of them at once
-	told    map[message.ID]int
-	closed  map[message.ID]bool
-	posted  []string
-	cancels []message.ID
-	revised []message.ID
-	moved   *sync.Cond
+	mu           sync.Mutex
+	down         error
+	takes        time.Duration // of one start
+	asked        int           // for starts
+	begun        map[message.ID]int
+	inputs       []workflows.OutboundInput
+	about        []ingress.About
+	now          int // starts under way
+	most         int // of them at once
+	told         map[message.ID]int
+	closed       map[message.ID]bool
+	posted       []string
+	cancels      []message.ID
+	revised      []message.ID
+	reconsidered []message.ID
+	moved        *sync.Cond
 
 	cancel      error         // the answer to Cancel
 	cancelTakes time.Duration // of one

@@ -52,6 +52,7 @@ type Journal interface {
 	// MarkJoined takes the parts of a stored message away.
 	MarkJoined(ctx context.Context, id message.ID) error
 	Revisions
+	Holds
 	// FirstAnswer finds the stored answer of a key: nil when the key is free, and
 	// ReasonIdempotencyMismatch when it came with another body.
 	FirstAnswer(ctx context.Context, k message.Idempotency) (*message.Idempotency, error)
@@ -62,8 +63,8 @@ type Journal interface {
 	ForgetJoined(ctx context.Context, limit int) error
 }
 
-// Temporal is what ingress needs of Temporal. Errors of Decided, Revised and Cancel
-// are message.ReasonNotFound when the workflow has ended or was never started.
+// Temporal is what ingress needs of Temporal. Errors of Decided, Revised,
+// Reconsider and Cancel are message.ReasonNotFound when the workflow has ended or was never started.
 type Temporal interface {
 	// Start starts a message's workflow. Started before counts as done, and
 	// already is true.
@@ -71,6 +72,8 @@ type Temporal interface {
 	Decided(ctx context.Context, id message.ID) error
 	Cancel(ctx context.Context, id message.ID) error
 	Revised(ctx context.Context, id message.ID) error
+	// Reconsider tells the workflow of a message that waits to look again.
+	Reconsider(ctx context.Context, id message.ID) error
 	// PostWebhook starts the delivery of a notification that no workflow works
 	// on. Started before counts as done.
 	PostWebhook(ctx context.Context, account string, delivery message.ID) error

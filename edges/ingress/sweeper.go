@@ -54,6 +54,9 @@ type sweeper struct {
 
 	settled turns // decided messages whose workflows were told again
 	matched turns // receipts that were tried again
+
+	holdsAt    int64     // version of the configuration at which the holds were last looked at
+	holdsSince time.Time // when that was
 }
 
 func (s *sweeper) make(in *Ingress) {
@@ -176,7 +179,7 @@ func (s *sweeper) runRest(ctx context.Context) {
 		for _, sweep := range []struct {
 			name string
 			run  func(context.Context) error
-		}{{"settlements", s.settlements}, {"receipts", s.receipts}, {"webhooks", s.webhooks}, {"parts", s.parts}, {"revisions", s.revisions}} {
+		}{{"settlements", s.settlements}, {"receipts", s.receipts}, {"webhooks", s.webhooks}, {"parts", s.parts}, {"revisions", s.revisions}, {"holds", s.holds}} {
 			if err := sweep.run(ctx); err != nil && ctx.Err() == nil {
 				s.in.Log.Warn("sweep interrupted, it will be repeated", "sweep", sweep.name, "error", err)
 			}

@@ -28,10 +28,21 @@ type Change struct {
 	Settled       bool           // the record shows what its receipts decided
 	Started       bool           // the workflow runs: the outbox row may go
 
+	// Hold is what the message waits for from here on: it becomes queued, or is. A
+	// change of nothing else is made only of a queued message.
+	Hold *Hold
+	// Unheld: what the message waited for is over.
+	Unheld bool
+
 	// Revision is the one that the record must show; nil: any. It is named by every
 	// step that takes a message out of the statuses in which it may be revised and
 	// has read what a revision changes.
 	Revision *int
+}
+
+// Ends reports whether the change takes the message out of what it may wait for.
+func (c Change) Ends() bool {
+	return c.Unheld || c.To == StatusRejected || c.To == StatusCanceled || c.To == StatusExpired || c.To == StatusFailed
 }
 
 // From lists the statuses in which the change may be made: those that may become

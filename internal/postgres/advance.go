@@ -39,6 +39,7 @@ func advanceStatement(c message.Change) (string, []any) {
 	if c.Started {
 		w.clause("started", "delete from starts s\n  using moved m\n  where s.message_id = m.id")
 	}
+	w.holds(c)
 	w.backlog(c)
 	account := "null::uuid"
 	if leaves(c.To) {
@@ -126,10 +127,13 @@ func (w *writer) moved(c message.Change) {
     join segments s on s.message_id = ` + id + ` and s.part = a.part and s.attempt = a.attempt
     where s.state in ('sending', 'in_doubt') and s.state <> a.state)`
 	}
+	if c.Hold != nil && c.To == "" {
+		where += " and status = 'queued'"
+	}
 	if c.Revision != nil {
 		where += " and revision = " + w.arg(*c.Revision, "int")
 	}
-	w.clause("moved", "update messages\n  set "+strings.Join(set, ",\n      ")+"\n  where "+where+"\n  returning id, event_seq, account_id")
+	w.clause("moved", "update messages\n  set "+strings.Join(set, ",\n      ")+"\n  where "+where+"\n  returning id, event_seq, account_id, campaign_id")
 }
 
 func (w *writer) events(c message.Change) {

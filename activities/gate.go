@@ -1,0 +1,142 @@
+package activities
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/pace"
+	"github.com/postrider/postrider/internal/policy"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// Pacer gives out the moments at which messages of a campaign may leave.
+type Pacer interface {
+	// Reserve finds the earliest one; ReasonDailyCapReached when there is none.
+	Reserve(ctx context.Context, d pace.Demand) (pace.Slot, error)
+	// Release gives back what was not used.
+	Release(ctx context.Context, s pace.Slot) error
+	// CloseDay notes that a vendor has said that the day's cap is reached.
+	CloseDay(ctx context.Context, limits []pace.Limit) error
+}
+
+// Reviews reads what people said of messages that waited for them.
+type Reviews interface {
+	ReviewOf(ctx context.Context, id message.ID) (message.Review, error)
+}
+
+// Gate asks the policy and the pacer whether a message may go, and when: at its
+// admission, and again right before it leaves.
+type Gate struct {
+	Snapshot func() *snapshot.Snapshot
+	OptOuts  policy.OptOuts // nil: nobody has stopped anything
+	Pacer    Pacer          // nil: nothing is paced
+	Reviews  Reviews
+	Now      func() time.Time
+}
+
+// Passage is what the gate says of a message: it is refused, must wait, or may go.
+type Passage struct {
+	Error *message.Error // nil: it may go, if not now
+	Trail []message.TrailEntry
+	Hold  *message.Hold // nil: it may go now
+	Slot  *pace.Slot    // that it has now; nil: none
+}
+
+// Asked says how the gate is asked.
+type Asked struct {
+	// Again: the message was admitted before, and only what may have changed since
+	// is looked at.
+	Again bool
+	// Reviewed: somebody may have looked at it meanwhile.
+	Reviewed bool
+	// Slot is the one that the message has; nil: none. It is kept while it is good,
+	// and another taken in its stead when it is not.
+	Slot *pace.Slot
+	// CapReached: a vendor has just said that the day's cap is reached.
+	CapReached bool
+}
+
+// Pass decides. What the pacer gives is taken at once: asking again without the
+// slot of the first time wastes it, which is never too much sent. A slot that is
+// not used in the end is to be released by whoever has it then.
+func (g Gate) Pass(ctx context.Context, m *message.Message, asked Asked) (Passage, error) {
+	now := g.Now()
+	q := policy.Question{Message: m, Now: now, OptOuts: g.OptOuts}
+	if asked.Reviewed && g.Reviews != nil {
+		var err error
+		if q.Review, err = g.Reviews.ReviewOf(ctx, m.ID); err != nil {
+			return Passage{}, err
+		}
+	}
+	s := g.Snapshot()
+	ask := policy.Evaluate
+	if asked.Again {
+		ask = policy.Gate
+	}
+	d := ask(s, q)
+	p := Passage{Error: d.Error, Trail: d.Trail, Hold: d.Hold(), Slot: asked.Slot}
+	if p.Error != nil || p.Hold != nil || g.Pacer == nil {
+		return p, nil
+	}
+	err := g.pace(ctx, policy.PaceLimits(s, m), m, asked, &p)
+	return p, err
+}
+
+// pace finds the moment at which an admitted message may leave.
+func (g Gate) pace(ctx context.Context, limits []pace.Limit, m *message.Message, asked Asked, p *Passage) error {
+	now, old := g.Now(), asked.Slot
+	switch {
+	case len(limits) == 0:
+		if asked.CapReached {
+			p.tomorrow(now, m)
+		}
+		return nil
+	case asked.CapReached:
+		if err := g.Pacer.CloseDay(ctx, limits); err != nil {
+			return err
+		}
+	case old != nil && old.Parts == m.Segments && slices.Equal(old.Limits, limits) && now.Before(old.At.Add(pace.Grace)):
+		p.take(*old, now)
+		return nil
+	}
+	slot, err := g.Pacer.Reserve(ctx, pace.Demand{Limits: limits, Parts: m.Segments, NotBefore: now, NotAfter: m.ExpiresAt, Instead: old})
+	if message.ReasonOf(err) == message.ReasonDailyCapReached {
+		p.refuse(policy.RuleDailyCap, message.AsError(err))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.take(slot, now)
+	return nil
+}
+
+// tomorrow lets a message whose brand has no cap that we know of wait for the day
+// after that on which the vendor has one.
+func (p *Passage) tomorrow(now time.Time, m *message.Message) {
+	at := pace.NextDay(now)
+	if !at.Before(m.ExpiresAt) {
+		p.refuse(policy.RuleDailyCap, message.Refuse(message.ReasonDailyCapReached, "the vendor says that the day's cap is reached, and the validity ends before the next day"))
+		return
+	}
+	p.Hold = &message.Hold{Rule: policy.RuleDailyCap, Until: at, Detail: "the vendor says that the day's cap is reached; it begins anew at midnight in US Pacific time"}
+	p.Trail = policy.WithEntries(p.Trail, []message.TrailEntry{{Rule: policy.RuleDailyCap, Result: message.Holding, Detail: p.Hold.Detail}})
+}
+
+func (p *Passage) refuse(rule string, why *message.Error) {
+	p.Error = why
+	p.Trail = policy.WithEntries(p.Trail, []message.TrailEntry{{Rule: rule, Result: message.Refused, Detail: why.Detail}})
+}
+
+// take notes the slot, and that the message must wait for it if it is not yet
+// there.
+func (p *Passage) take(slot pace.Slot, now time.Time) {
+	p.Slot = &slot
+	p.Trail = policy.WithEntries(p.Trail, slot.Trail)
+	if slot.At.After(now) {
+		hold := slot.Hold
+		p.Hold = &hold
+	}
+}
