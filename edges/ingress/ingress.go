@@ -98,6 +98,9 @@ type Ingress struct {
 	Outcome func(ctx context.Context, in record.Input) (record.Result, error)
 	// OptOuts knows who has stopped whom; nil: nobody has.
 	OptOuts policy.OptOuts
+	// Pacer says when a message of a campaign may leave, for a dry run; nil: nothing
+	// is paced.
+	Pacer Estimator
 	// CheckURL refuses a webhook URL that may not be called; nil allows all.
 	CheckURL func(url string) error
 	Log      *slog.Logger
@@ -204,10 +207,10 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 		return in.refuse(r, err)
 	}
 	d := in.decide(s, r, m)
-	out := Outcome{Message: m, Trail: d.Trail}
 	if r.DryRun {
-		return func(context.Context) (Outcome, error) { return out, refusal(d) }
+		return func(ctx context.Context) (Outcome, error) { return in.rehearse(ctx, s, m, d) }
 	}
+	out := Outcome{Message: m, Trail: d.Trail}
 	account := s.Accounts[m.AccountID]
 	a := message.Acceptance{Message: m, Trail: d.Trail, Hold: holdOf(account, m)}
 	if r.SMPP != nil {

@@ -62,6 +62,12 @@ type Outcome struct {
 	Message *message.Message
 	// Trail lists the rules that were looked at, in order.
 	Trail []message.TrailEntry
+	// Hold is what it would have to wait for, of a dry run; nil: nothing. Route is
+	// the rule that it would go by, 0 for none, and Candidates how many vendors could
+	// take it.
+	Hold       *message.Hold
+	Route      int64
+	Candidates int
 	// Replay is the first answer when the key was seen before; Message is nil
 	// then.
 	Replay *message.Idempotency

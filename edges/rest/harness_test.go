@@ -29,6 +29,7 @@ var (
 // fakeIngress accepts into memory as ingress does: it renders the answer of a
 // keyed request before it stores it, and gives it again.
 type fakeIngress struct {
+	waits   *message.Hold // of dry runs
 	mu      sync.Mutex
 	calls   []ingress.Request
 	stored  []*message.Message
@@ -84,6 +85,7 @@ func (f *fakeIngress) Accept(ctx context.Context, r ingress.Request) (ingress.Ou
 		if refusal != nil {
 			return out, refusal
 		}
+		out.Route, out.Candidates, out.Hold = 7, 2, f.waits
 		return out, nil
 	}
 	if r.Key != nil {

@@ -40,6 +40,7 @@ type messageResource struct {
 	ClientReference   *string           `json:"client_reference" example:"order-8812"`
 	Metadata          map[string]string `json:"metadata"`
 	Error             *errorResource    `json:"error"`
+	Hold              *holdResource     `json:"hold" doc:"What a queued message waits for; null when that is its vendor, or nothing"`
 	Receipt           *receiptResource  `json:"receipt"`
 	PossibleDuplicate bool              `json:"possible_duplicate" doc:"It was sent again while it was in doubt whether the vendor had it"`
 	Parts             []partResource    `json:"parts" nullable:"false"`
@@ -74,6 +75,13 @@ type errorResource struct {
 	Detail string   `json:"detail"`
 }
 
+type holdResource struct {
+	_      struct{} `json:"-" additionalProperties:"true"`
+	Rule   string   `json:"rule" doc:"The rule that makes it wait" example:"quiet_hours"`
+	Until  *string  `json:"until" format:"date-time" doc:"When it is expected to leave; null: when somebody has looked at it"`
+	Detail string   `json:"detail"`
+}
+
 type receiptResource struct {
 	_    struct{} `json:"-" additionalProperties:"true"`
 	Stat string   `json:"stat" doc:"The receipt's word" example:"DELIVRD"`
@@ -91,7 +99,7 @@ type partResource struct {
 
 // TransformSchema says which members may be null instead of an object.
 func (messageResource) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	return orNull(s, "price", "error", "receipt")
+	return orNull(s, "price", "error", "hold", "receipt")
 }
 
 // TransformSchema is as for the message.
@@ -101,7 +109,7 @@ func (partResource) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schem
 
 // TransformSchema is as for the message.
 func (dryRunResource) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	return orNull(s, "error", "price")
+	return orNull(s, "error", "price", "route", "hold")
 }
 
 // orNull makes references nullable. huma can do that for plain values only.
@@ -125,7 +133,7 @@ func resourceOf(m *message.Message) messageResource {
 		MessageClass: string(cmp.Or(m.Class, message.ClassConversation)), Delivery: string(cmp.Or(m.Delivery, message.AtMostOnce)), CampaignID: optional(m.CampaignID),
 		BatchID: optionalID(m.BatchID), GroupID: optionalID(m.GroupID), RetryOf: optionalID(m.RetryOf),
 		ClientReference: optional(m.ClientReference), Metadata: m.Metadata,
-		Error: errorOf(m.Error), Receipt: receiptOf(m.Receipt), PossibleDuplicate: m.DuplicatePoss,
+		Error: errorOf(m.Error), Hold: holdOf(m.Hold), Receipt: receiptOf(m.Receipt), PossibleDuplicate: m.DuplicatePoss,
 		SendAt: optionalTime(m.SendAt), ExpiresAt: optionalTime(m.ExpiresAt), CreatedAt: stamp(m.CreatedAt),
 		SubmittedAt: optionalTime(m.SubmittedAt), DeliveredAt: optionalTime(m.DeliveredAt), UpdatedAt: stamp(m.UpdatedAt),
 	}
@@ -172,6 +180,13 @@ func errorOf(e *message.Error) *errorResource {
 		r.Detail = entry.Help
 	}
 	return r
+}
+
+func holdOf(h *message.Hold) *holdResource {
+	if h == nil {
+		return nil
+	}
+	return &holdResource{Rule: h.Rule, Until: optionalTime(h.Until), Detail: h.Detail}
 }
 
 func receiptOf(r *message.ReceiptSummary) *receiptResource {
@@ -228,7 +243,7 @@ var publicDetail = map[string]bool{
 	"edge": true, "trail": true, "candidates": true, "part": true, "parts": true, "attempt": true, "attempts": true,
 	"stat": true, "err": true, "code": true, "class": true, "detail": true, "reason": true, "segments": true,
 	"send_at": true, "until": true, "http_status": true, "ms": true, "state": true, "event": true, "keyword": true,
-	"possible_duplicate": true, "late": true, "next_in_seconds": true,
+	"possible_duplicate": true, "hold": true, "late": true, "next_in_seconds": true,
 }
 
 func eventOf(e message.Event) eventResource {

@@ -50,6 +50,16 @@ type dryRunResource struct {
 	Encoding *string         `json:"encoding"`
 	Segments *int            `json:"segments"`
 	Price    *priceResource  `json:"price"`
+	Route    *routeResource  `json:"route" doc:"How it would go"`
+	Hold     *holdResource   `json:"hold" doc:"What it would have to wait for"`
+	LeavesAt *string         `json:"leaves_at" format:"date-time" doc:"When it would leave; null: not, or when somebody has looked at it"`
+}
+
+// routeResource names a routing rule, and no vendor.
+type routeResource struct {
+	_          struct{} `json:"-" additionalProperties:"true"`
+	ID         int64    `json:"id" doc:"The routing rule that comes first"`
+	Candidates int      `json:"candidates" doc:"How many ways there are"`
 }
 
 func (s *Server) sendMessage(ctx context.Context, in *rawInput) (*rawOutput, error) {
@@ -244,11 +254,34 @@ func (s *Server) dryRun(ctx context.Context, x *exchange, request ingress.Reques
 			r.Segments = &m.Segments
 		}
 	}
+	r.Hold = holdOf(outcome.Hold)
+	if outcome.Route != 0 {
+		r.Route = &routeResource{ID: outcome.Route, Candidates: outcome.Candidates}
+	}
+	if r.Allowed {
+		r.LeavesAt = s.leavesAt(outcome)
+	}
 	body, err := encode(r)
 	if err != nil {
 		return nil, s.problem(x, err, 0)
 	}
 	return &rawOutput{Status: http.StatusOK, Body: body, ContentType: "application/json"}, nil
+}
+
+// leavesAt is when a message that is not sent would be.
+func (s *Server) leavesAt(o ingress.Outcome) *string {
+	at := s.now()
+	if o.Message.SendAt.After(at) {
+		at = o.Message.SendAt
+	}
+	switch h := o.Hold; {
+	case h == nil:
+	case h.Until.IsZero():
+		return nil
+	case h.Until.After(at):
+		at = h.Until
+	}
+	return optionalTime(at)
 }
 
 // traceParent is the request's W3C trace context, empty if there is none that

@@ -32,7 +32,7 @@ func TestSendMessage(t *testing.T) {
 	want := `{"id":"` + got["id"].(string) + `","direction":"outbound","type":"sms","status":"accepted","from":"+12025550143","requested_from":null,` +
 		`"to":"+13105550117","body":"Your parcel is on its way","media":[],"encoding":"gsm7","segments":1,"price":{"amount":"0.0045","currency":"USD","estimated":true},` +
 		`"message_class":"otp","delivery":"at_least_once","campaign_id":"C8X2KQ1","batch_id":null,"group_id":null,"retry_of":null,"client_reference":"order-8812",` +
-		`"metadata":{"shop":"7"},"error":null,"receipt":null,"possible_duplicate":false,"parts":[{"part":1,"status":"accepted","receipt":null,"error":null}],` +
+		`"metadata":{"shop":"7"},"error":null,"hold":null,"receipt":null,"possible_duplicate":false,"parts":[{"part":1,"status":"accepted","receipt":null,"error":null}],` +
 		`"send_at":"2026-11-21T21:00:00.000Z","expires_at":"2026-11-21T21:15:04.310Z","created_at":"2026-11-21T20:15:04.310Z","submitted_at":null,"delivered_at":null,"updated_at":"2026-11-21T20:15:04.310Z"}`
 	if string(r.body) != want {
 		t.Errorf("answer\n%s\nwant\n%s", r.body, want)
@@ -179,9 +179,9 @@ func TestDryRun(t *testing.T) {
 		record  bool
 		want    string
 	}{
-		{nil, true, `{"allowed":true,"error":null,"trail":[{"rule":"sender_owned","result":"pass"},{"rule":"route","result":"pass"}],"encoding":"gsm7","segments":1,"price":{"amount":"0.0045","currency":"USD","estimated":true}}`},
-		{message.Refuse(message.ReasonOptedOut, "stopped"), true, `{"allowed":false,"error":{"code":"opted_out","class":"permanent","detail":"stopped"},"trail":[{"rule":"sender_owned","result":"pass"},{"rule":"route","result":"pass"}],"encoding":"gsm7","segments":1,"price":{"amount":"0.0045","currency":"USD","estimated":true}}`},
-		{message.Refuse(message.ReasonInvalidDestination, "no number"), false, `{"allowed":false,"error":{"code":"invalid_destination","class":"permanent","detail":"no number"},"trail":[{"rule":"sender_owned","result":"pass"},{"rule":"route","result":"pass"}],"encoding":null,"segments":null,"price":null}`},
+		{nil, true, `{"allowed":true,"error":null,"trail":[{"rule":"sender_owned","result":"pass"},{"rule":"route","result":"pass"}],"encoding":"gsm7","segments":1,"price":{"amount":"0.0045","currency":"USD","estimated":true},"route":{"id":7,"candidates":2},"hold":null,"leaves_at":"2026-11-21T20:15:04.310Z"}`},
+		{message.Refuse(message.ReasonOptedOut, "stopped"), true, `{"allowed":false,"error":{"code":"opted_out","class":"permanent","detail":"stopped"},"trail":[{"rule":"sender_owned","result":"pass"},{"rule":"route","result":"pass"}],"encoding":"gsm7","segments":1,"price":{"amount":"0.0045","currency":"USD","estimated":true},"route":null,"hold":null,"leaves_at":null}`},
+		{message.Refuse(message.ReasonInvalidDestination, "no number"), false, `{"allowed":false,"error":{"code":"invalid_destination","class":"permanent","detail":"no number"},"trail":[{"rule":"sender_owned","result":"pass"},{"rule":"route","result":"pass"}],"encoding":null,"segments":null,"price":null,"route":null,"hold":null,"leaves_at":null}`},
 	} {
 		refusal, record = c.refusal, c.record
 		r := b.do("POST", "/v1/messages", dry, as("keyA"), header("Idempotency-Key", "dry"))
@@ -197,6 +197,27 @@ func TestDryRun(t *testing.T) {
 	wantProblem(t, b.do("POST", "/v1/messages", dry, as("keyA")), 503, message.ReasonUnavailable)
 	if _, stored := b.ingress.count(); stored != 0 {
 		t.Errorf("%d messages were stored", stored)
+	}
+}
+
+// A dry run says when the message would leave.
+func TestDryRunLater(t *testing.T) {
+	b := setup(t, nil)
+	dry := strings.Replace(parcel, "{", `{"dry_run":true,`, 1)
+	at := b.ingress.now().Add(time.Hour)
+	for _, c := range []struct {
+		waits message.Hold
+		want  string
+	}{
+		{message.Hold{Rule: "quiet_hours", Until: at, Detail: "opens at 8"}, `"hold":{"rule":"quiet_hours","until":"` + stamp(at) + `","detail":"opens at 8"},"leaves_at":"` + stamp(at) + `"}`},
+		{message.Hold{Rule: "content", Detail: "somebody looks at it"}, `"hold":{"rule":"content","until":null,"detail":"somebody looks at it"},"leaves_at":null}`},
+	} {
+		b.ingress.waits = &c.waits
+		r := b.do("POST", "/v1/messages", dry, as("keyA"))
+		if r.StatusCode != http.StatusOK || !strings.HasSuffix(string(r.body), c.want) {
+			t.Errorf("%d %s", r.StatusCode, r.body)
+		}
+		document(t).check("post", "/v1/messages", r)
 	}
 }
 

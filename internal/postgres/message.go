@@ -76,10 +76,16 @@ func (db *DB) AccountMessage(ctx context.Context, account, id message.ID) (*mess
 	if m.AccountID != account {
 		return nil, message.Refuse(message.ReasonNotFound, "no message %s", id)
 	}
-	if err := db.fillParts(ctx, []*message.Message{m}); err != nil {
-		return nil, err
+	return m, db.fill(ctx, []*message.Message{m})
+}
+
+// fill adds to messages what is kept beside them: their parts, and what they wait
+// for.
+func (db *DB) fill(ctx context.Context, list []*message.Message) error {
+	if err := db.fillParts(ctx, list); err != nil {
+		return err
 	}
-	return m, nil
+	return db.fillHolds(ctx, list)
 }
 
 func (db *DB) scanMessage(row pgx.CollectableRow) (*message.Message, error) {
@@ -155,7 +161,7 @@ func (db *DB) Messages(ctx context.Context, account message.ID, f message.Filter
 	if err != nil {
 		return nil, fmt.Errorf("list messages: %w", err)
 	}
-	return list, db.fillParts(ctx, list)
+	return list, db.fill(ctx, list)
 }
 
 func listQuery(account message.ID, f message.Filter, before message.ID, limit int) (string, []any) {

@@ -1,0 +1,195 @@
+package activities_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/postrider/postrider/activities"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/pace"
+	"github.com/postrider/postrider/internal/policy"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+var now = time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
+
+// pacer gives out the moments that it was told.
+type pacer struct {
+	at       time.Time // of the next slot
+	refuse   error
+	demands  []pace.Demand
+	released []pace.Slot
+	closed   int
+}
+
+func (p *pacer) Reserve(_ context.Context, d pace.Demand) (pace.Slot, error) {
+	p.demands = append(p.demands, d)
+	if p.refuse != nil {
+		return pace.Slot{}, p.refuse
+	}
+	s := pace.Slot{ID: message.NewID(), At: p.at, Parts: d.Parts, Limits: d.Limits, Trail: []message.TrailEntry{{Rule: policy.RuleRate, Result: message.Pass}}}
+	if p.at.After(now) {
+		s.Hold = message.Hold{Rule: policy.RuleRate, Until: p.at}
+	}
+	return s, nil
+}
+
+func (p *pacer) Release(_ context.Context, s pace.Slot) error {
+	p.released = append(p.released, s)
+	return nil
+}
+
+func (p *pacer) CloseDay(context.Context, []pace.Limit) error {
+	p.closed++
+	return nil
+}
+
+type stopped struct{ by message.OptOut }
+
+func (s stopped) Stopped(message.ID, message.Address, message.Address, string) (message.OptOut, bool) {
+	return s.by, true
+}
+
+type world struct {
+	activities.Gate
+	config   *snapshot.Snapshot
+	campaign *snapshot.Campaign
+	pacer    *pacer
+	m        message.Message
+}
+
+func setup(t testing.TB) *world {
+	t.Helper()
+	account, vendor := message.NewID(), message.NewID()
+	w := &world{pacer: &pacer{at: now}}
+	brand := &snapshot.Brand{ID: message.NewID(), AccountID: account, Name: "Acme", DailyCap: 2000, CapKey: "acme"}
+	w.campaign = &snapshot.Campaign{ID: message.NewID(), AccountID: account, CampaignID: "C8X2KQ1", Status: snapshot.CampaignActive, Throughput: 240, Brand: brand.ID}
+	w.config = &snapshot.Snapshot{
+		Accounts:  map[message.ID]*snapshot.Account{account: {ID: account, Status: snapshot.AccountActive}},
+		Numbers:   map[message.Address]*snapshot.Number{"+12025550143": {Number: "+12025550143", AccountID: account, SMSEnabled: true, Campaign: w.campaign.ID}},
+		Campaigns: map[message.ID]*snapshot.Campaign{w.campaign.ID: w.campaign},
+		Brands:    map[message.ID]*snapshot.Brand{brand.ID: brand},
+		Vendors:   map[message.ID]*snapshot.Vendor{vendor: {ID: vendor, Name: "acme", Active: true, SupportsUnicode: true}},
+		Routes:    []snapshot.Route{{ID: 1, VendorID: vendor}},
+	}
+	w.config.Index()
+	w.Gate = activities.Gate{Snapshot: func() *snapshot.Snapshot { return w.config }, Pacer: w.pacer, Now: func() time.Time { return now }}
+	w.m = message.Message{ID: message.NewID(), AccountID: account, Kind: message.SMS, From: "+12025550143", To: "+13105550117",
+		Encoding: message.EncodingGSM7, Segments: 1, ExpiresAt: now.Add(4 * time.Hour)}
+	return w
+}
+
+func (w *world) pass(t testing.TB, asked activities.Asked) activities.Passage {
+	t.Helper()
+	p, err := w.Pass(context.Background(), &w.m, asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestGatePaces(t *testing.T) {
+	w := setup(t)
+	p := w.pass(t, activities.Asked{})
+	if p.Error != nil || p.Hold != nil || p.Slot == nil || len(w.pacer.demands) != 1 {
+		t.Fatalf("%+v", p)
+	}
+	if d := w.pacer.demands[0]; len(d.Limits) == 0 || d.Parts != 1 || !d.NotBefore.Equal(now) || !d.NotAfter.Equal(w.m.ExpiresAt) || d.Instead != nil {
+		t.Errorf("demanded %+v", d)
+	}
+	if i := slices.IndexFunc(p.Trail, func(e message.TrailEntry) bool { return e.Rule == policy.RuleRate }); i < 0 || p.Trail[i+1].Rule != policy.RuleRoute {
+		t.Errorf("trail %+v", p.Trail)
+	}
+}
+
+func TestGateHoldsForAMoment(t *testing.T) {
+	w := setup(t)
+	w.pacer.at = now.Add(time.Minute)
+	p := w.pass(t, activities.Asked{})
+	if p.Hold == nil || p.Hold.Rule != policy.RuleRate || !p.Hold.Until.Equal(w.pacer.at) {
+		t.Fatalf("%+v", p)
+	}
+	// While the moment is good it is kept: before it, and a little after.
+	for at, wait := range map[time.Time]bool{now.Add(time.Second): true, now.Add(time.Minute): false, now.Add(time.Minute + pace.Grace - 1): false} {
+		w.Now = func() time.Time { return at }
+		again := w.pass(t, activities.Asked{Slot: p.Slot})
+		if again.Slot.ID != p.Slot.ID || (again.Hold != nil) != wait || len(w.pacer.demands) != 1 {
+			t.Errorf("at %s: %+v", at, again)
+		}
+	}
+	// Then another takes its place.
+	w.Now = func() time.Time { return now.Add(time.Minute + pace.Grace) }
+	w.pass(t, activities.Asked{Slot: p.Slot})
+	if len(w.pacer.demands) != 2 || w.pacer.demands[1].Instead == nil || w.pacer.demands[1].Instead.ID != p.Slot.ID {
+		t.Errorf("%+v", w.pacer.demands)
+	}
+}
+
+// A message that has grown, or moved to another campaign, needs another moment.
+func TestGateSlotOfAnother(t *testing.T) {
+	w := setup(t)
+	p := w.pass(t, activities.Asked{})
+	w.m.Segments = 2
+	w.pass(t, activities.Asked{Slot: p.Slot})
+	w.m.Segments = 1
+	w.campaign.Throughput = 75
+	w.pass(t, activities.Asked{Slot: p.Slot})
+	if len(w.pacer.demands) != 3 {
+		t.Errorf("%d demands", len(w.pacer.demands))
+	}
+}
+
+// Nothing is taken from the pacer for a message that may not go, or not now, and
+// nothing is given back: whoever has the slot does that.
+func TestGateRefuses(t *testing.T) {
+	w := setup(t)
+	slot := &pace.Slot{ID: message.NewID(), At: now, Parts: 1}
+	w.campaign.Status = snapshot.CampaignSuspended
+	for _, again := range []bool{false, true} {
+		p := w.pass(t, activities.Asked{Again: again, Slot: slot})
+		if message.ReasonOf(p.Error) != message.ReasonCampaignInactive || p.Slot != slot {
+			t.Errorf("%+v", p)
+		}
+	}
+	if len(w.pacer.demands)+len(w.pacer.released) > 0 {
+		t.Error("the pacer was asked")
+	}
+}
+
+func TestGateCapReached(t *testing.T) {
+	w := setup(t)
+	p := w.pass(t, activities.Asked{})
+	w.pacer.at = pace.NextDay(now)
+	again := w.pass(t, activities.Asked{Slot: p.Slot, CapReached: true})
+	if w.pacer.closed != 1 || again.Hold == nil || len(w.pacer.demands) != 2 {
+		t.Errorf("%+v", again)
+	}
+	w.pacer.refuse = message.Refuse(message.ReasonDailyCapReached, "not before tomorrow")
+	late := w.pass(t, activities.Asked{CapReached: true})
+	if message.ReasonOf(late.Error) != message.ReasonDailyCapReached || late.Trail[len(late.Trail)-1].Rule != policy.RuleRoute {
+		t.Errorf("%+v", late)
+	}
+	w.pacer.refuse = errors.New("the database is away")
+	if _, err := w.Pass(t.Context(), &w.m, activities.Asked{}); err == nil {
+		t.Error("passed without its pacer")
+	}
+}
+
+// A brand without a cap of ours waits for the vendor's next day.
+func TestGateCapOfTheVendorAlone(t *testing.T) {
+	w := setup(t)
+	w.campaign.Throughput, w.campaign.Brand = 0, message.ID{}
+	p := w.pass(t, activities.Asked{CapReached: true})
+	if message.ReasonOf(p.Error) != message.ReasonDailyCapReached {
+		t.Errorf("validity ends before: %+v", p)
+	}
+	w.m.ExpiresAt = now.Add(24 * time.Hour)
+	p = w.pass(t, activities.Asked{CapReached: true})
+	// 2026-11-22 00:00 in Los Angeles, which is 8 h behind.
+	if want := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC); p.Hold == nil || !p.Hold.Until.Equal(want) || p.Hold.Rule != policy.RuleDailyCap {
+		t.Errorf("%+v", p)
+	}
+}

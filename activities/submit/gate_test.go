@@ -1,0 +1,109 @@
+package submit_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/postrider/postrider/activities/submit"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/pace"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// pacer gives every message the same moment.
+type pacer struct{ slot pace.Slot }
+
+func (p pacer) Reserve(context.Context, pace.Demand) (pace.Slot, error) { return p.slot, nil }
+func (p pacer) Release(context.Context, pace.Slot) error                { return nil }
+func (p pacer) CloseDay(context.Context, []pace.Limit) error            { return nil }
+
+func (b *bundle) suspend() {
+	for _, c := range b.config.Campaigns {
+		c.Status = snapshot.CampaignSuspended
+	}
+}
+
+func (b *bundle) paced(at time.Time) {
+	for _, c := range b.config.Campaigns {
+		c.Throughput = 60
+	}
+	b.steps.Gate.Pacer = pacer{pace.Slot{ID: message.ID{15: 1}, At: at, Parts: 1, Hold: message.Hold{Rule: "rate", Until: at}}}
+}
+
+// A campaign that was suspended while its message waited keeps it from leaving,
+// whether it is offered first or again.
+func TestSuspendedBeforeItLeaves(t *testing.T) {
+	for name, b := range map[string]*bundle{"queued": setup(t, 1, message.AtMostOnce), "first": first(t, 1, message.AtMostOnce)} {
+		t.Run(name, func(t *testing.T) {
+			b.suspend()
+			for range 2 { // the second finds what the first has written
+				r, err := b.steps.Submit(t.Context(), b.in)
+				if err != nil || r.Outcome != submit.Ended || r.Status != message.StatusRejected || r.Reason != message.ReasonCampaignInactive {
+					t.Fatalf("%+v, %v", r, err)
+				}
+			}
+			if len(b.vendor.tries) > 0 {
+				t.Error("it left")
+			}
+		})
+	}
+}
+
+// What has left in part goes on to its end.
+func TestSuspendedHalfWay(t *testing.T) {
+	b := setup(t, 2, message.AtMostOnce)
+	b.vendor.answer = func(s message.Submission, _ int) (message.SubmitResult, error) {
+		if s.Part == 2 {
+			b.suspend()
+			return message.SubmitResult{}, &message.SubmitError{Reason: message.ReasonVendorThrottled, Answered: true, Written: true, Again: true}
+		}
+		return message.SubmitResult{VendorMessageID: "A", NormalizedID: "a"}, nil
+	}
+	if r, err := b.steps.Submit(t.Context(), b.in); err != nil || r.Outcome != submit.Busy {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	b.vendor.answer = nil
+	if r, err := b.steps.Submit(t.Context(), b.in); err != nil || r.Outcome != submit.Sent {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// A message whose moment has passed gets another, and waits for it when it lies
+// ahead.
+func TestItsMomentHasPassed(t *testing.T) {
+	stale := &pace.Slot{ID: message.ID{15: 2}, At: now.Add(-time.Minute), Parts: 1}
+	b := setup(t, 1, message.AtMostOnce)
+	b.in.Slot = stale
+	at := now.Add(time.Minute)
+	b.paced(at)
+	r, err := b.steps.Submit(t.Context(), b.in)
+	if err != nil || r.Outcome != submit.Held || r.Hold == nil || !r.Hold.Until.Equal(at) || r.Slot == nil || !r.Slot.At.Equal(at) {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if m, err := b.journal.Message(t.Context(), b.m.ID); err != nil || m.Status != message.StatusQueued || m.Hold == nil {
+		t.Errorf("the record shows %+v, %v", m, err)
+	}
+	b.paced(now)
+	b.in.Held = true
+	if r, err = b.steps.Submit(t.Context(), b.in); err != nil || r.Outcome != submit.Sent {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if m, err := b.journal.Message(t.Context(), b.m.ID); err != nil || m.Hold != nil {
+		t.Errorf("the record shows %+v, %v", m, err)
+	}
+}
+
+// One that is not queued yet is admitted anew, with the moment that it has now.
+func TestItsMomentHasPassedBeforeItWasQueued(t *testing.T) {
+	b := first(t, 1, message.AtMostOnce)
+	b.in.Slot = &pace.Slot{ID: message.ID{15: 2}, At: now.Add(-time.Minute), Parts: 1}
+	b.paced(now.Add(time.Minute))
+	r, err := b.steps.Submit(t.Context(), b.in)
+	if err != nil || r.Outcome != submit.Revised || r.Slot == nil || !r.Slot.At.After(now) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if len(b.vendor.tries) > 0 {
+		t.Error("it left")
+	}
+}
