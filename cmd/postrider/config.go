@@ -83,6 +83,9 @@ type Config struct {
 
 	TemporalAddress   string `env:"TEMPORAL_ADDRESS" envDefault:"127.0.0.1:7233"`
 	TemporalNamespace string `env:"TEMPORAL_NAMESPACE" envDefault:"postrider"`
+	// TemporalUIURL is where staff look at workflows: the internal API links there.
+	// Empty: it does not.
+	TemporalUIURL string `env:"TEMPORAL_UI_URL"`
 
 	// Keys is the keyring, "id:base64,id:base64": the first seals, the others
 	// still open. KeyFile holds the same in a file, which is made on a first

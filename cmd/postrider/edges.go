@@ -42,6 +42,7 @@ func (g *Gateway) startREST(ctx context.Context) error {
 	}
 	policy := g.webhookPolicy()
 	server := &rest.Server{
+		Admin:    g.internalAPI(),
 		Limiter:  g.limiter(),
 		Ingress:  g.ingress,
 		Journal:  g.db,

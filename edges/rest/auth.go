@@ -20,6 +20,10 @@ type caller struct {
 	account    *snapshot.Account
 	credential *snapshot.Credential
 	scopes     []string
+
+	// Of the internal API one of these is set, and neither account nor credential.
+	staff   *snapshot.Staff
+	service *snapshot.ServiceCredential
 }
 
 func (c *caller) may(scope string) bool { return contains(c.scopes, scope) }
@@ -58,18 +62,9 @@ func (s *Server) authenticate(x *exchange, now time.Time) (caller, error) {
 // snapshot each time, so that revoking them ends the token.
 func (s *Server) bearer(x *exchange, token string, now time.Time) (caller, error) {
 	snap := s.Snapshot()
-	g := s.tokens.known(snap, token, now)
-	if g == nil {
-		// Only tokens that were not seen before are held back, so that someone
-		// who guesses cannot lock out those who share the address.
-		if err := s.holdBack(x, now); err != nil {
-			return caller{}, err
-		}
-		var err error
-		if g, err = s.tokens.verify(snap, token, now); err != nil {
-			s.failed(x, now)
-			return caller{}, message.Because(message.ReasonUnauthenticated, err, "the access token is not valid or has expired; ask for a new one at POST /v1/auth/token")
-		}
+	g, err := s.granted(x, &s.tokens, token, now)
+	if err != nil {
+		return caller{}, err
 	}
 	c := snap.CredentialByID(g.credential)
 	if c == nil || c.AccountID != g.account {
@@ -81,6 +76,25 @@ func (s *Server) bearer(x *exchange, token string, now time.Time) (caller, error
 	}
 	who.scopes = common(g.scopes, c.Scopes)
 	return who, nil
+}
+
+// granted verifies an access token of one of the two APIs.
+func (s *Server) granted(x *exchange, of *tokens, token string, now time.Time) (*grant, error) {
+	snap := s.Snapshot()
+	if g := of.known(snap, token, now); g != nil {
+		return g, nil
+	}
+	// Only tokens that were not seen before are held back, so that someone who
+	// guesses cannot lock out those who share the address.
+	if err := s.holdBack(x, now); err != nil {
+		return nil, err
+	}
+	g, err := of.verify(snap, token, now)
+	if err != nil {
+		s.failed(x, now)
+		return nil, message.Because(message.ReasonUnauthenticated, err, "%s", of.refusal)
+	}
+	return g, nil
 }
 
 // common keeps the scopes of a token that its credential still has.

@@ -104,14 +104,7 @@ func (in *createMessage) member(d *decoder, name, location string) (bool, error)
 }
 
 func (in *createMessage) sendAt(d *decoder, location string) error {
-	return d.parsed(location, func(s string) {
-		at, err := time.Parse(time.RFC3339Nano, s)
-		if err != nil {
-			d.invalid(location, "must be a time such as 2026-11-21T20:15:04Z (RFC 3339, with its offset)")
-			return
-		}
-		in.SendAt = &at
-	})
+	return d.time(location, func(at time.Time) { in.SendAt = &at })
 }
 
 func (in *createMessage) check(d *decoder, now time.Time, checkURL func(*url.URL) error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -164,6 +165,33 @@ func (d *decoder) parsed(location string, take func(string)) error {
 	}
 	take(s)
 	return nil
+}
+
+// parsedChoice reads a string that is one of the given and hands it to take.
+func (d *decoder) parsedChoice(location string, of []string, take func(string)) error {
+	var v string
+	err := d.choice(location, &v, of...)
+	if v != "" {
+		take(v)
+	}
+	return err
+}
+
+// optional reads a string of one line; null leaves into nil.
+func (d *decoder) optional(location string, into **string) error {
+	return d.parsed(location, func(s string) { *into = &s })
+}
+
+// time reads a time and hands it to take, unless it is null or faulty.
+func (d *decoder) time(location string, take func(time.Time)) error {
+	return d.parsed(location, func(s string) {
+		at, err := time.Parse(time.RFC3339Nano, s)
+		if err != nil {
+			d.invalid(location, "must be a time such as 2026-11-21T20:15:04Z (RFC 3339, with its offset)")
+			return
+		}
+		take(at)
+	})
 }
 
 func quoted(of []string) string {

@@ -29,35 +29,13 @@ const pagePolicy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-
 // pages adds the document and the pages drawn from it. All of them are made
 // here, once.
 func (s *Server) pages(r chi.Router, doc *huma.OpenAPI) {
-	at := cmp.Or(strings.TrimSuffix(s.PublicURL, "/"), exampleHost)
-	spec, err := documentJSON(doc)
-	if err != nil {
-		panic(fmt.Sprintf("rest: the OpenAPI document cannot be written: %v", err)) // our own types
-	}
-	yaml, err := doc.YAML()
-	if err != nil {
-		panic(fmt.Sprintf("rest: the OpenAPI document cannot be written: %v", err))
-	}
-	r.Get("/openapi.json", named("openapi", static(jsonType, spec)))
-	r.Get("/openapi.yaml", named("openapi", static("application/yaml", yaml)))
-
-	templates := template.Must(template.New("").Funcs(template.FuncMap{
-		"prose": prose,
-		"hex":   func(v uint32) string { return fmt.Sprintf("0x%08X", v) },
-	}).ParseFS(assets, "assets/*.html"))
-	page := func(name string, data any) http.HandlerFunc {
-		var b bytes.Buffer
-		if err := templates.ExecuteTemplate(&b, name, data); err != nil {
-			panic(fmt.Sprintf("rest: page %s: %v", name, err)) // our own template
-		}
-		return named("docs", static("text/html; charset=utf-8", b.Bytes()))
-	}
+	templates := s.reference(r, doc, "")
+	page := func(name string, data any) http.HandlerFunc { return drawn(templates, name, data) }
 	style, err := assets.ReadFile("assets/style.css")
 	if err != nil {
 		panic(err) // embedded
 	}
 	r.Get("/docs/style.css", named("docs", static("text/css; charset=utf-8", style)))
-	r.Get("/docs", page("docs.html", viewOf(doc, at)))
 	r.Get("/docs/errors", page("errors.html", message.Catalogue()))
 	byCode := make(map[string]http.HandlerFunc)
 	for _, e := range message.Catalogue() {
@@ -70,6 +48,42 @@ func (s *Server) pages(r chi.Router, doc *huma.OpenAPI) {
 		}
 		h(w, r)
 	})
+}
+
+// reference adds a document and its page under a prefix, and gives the templates.
+func (s *Server) reference(r chi.Router, doc *huma.OpenAPI, prefix string) *template.Template {
+	at := cmp.Or(strings.TrimSuffix(s.PublicURL, "/"), exampleHost)
+	if prefix != "" {
+		at = exampleHost // the internal API has no public place
+	}
+	spec, err := documentJSON(doc)
+	if err != nil {
+		panic(fmt.Sprintf("rest: the OpenAPI document cannot be written: %v", err)) // our own types
+	}
+	yaml, err := doc.YAML()
+	if err != nil {
+		panic(fmt.Sprintf("rest: the OpenAPI document cannot be written: %v", err))
+	}
+	r.Get(prefix+"/openapi.json", named("openapi", static(jsonType, spec)))
+	r.Get(prefix+"/openapi.yaml", named("openapi", static("application/yaml", yaml)))
+
+	templates := template.Must(template.New("").Funcs(template.FuncMap{
+		"prose": prose,
+		"hex":   func(v uint32) string { return fmt.Sprintf("0x%08X", v) },
+	}).ParseFS(assets, "assets/*.html"))
+	view := viewOf(doc, at)
+	view.Prefix = prefix
+	r.Get(prefix+"/docs", drawn(templates, "docs.html", view))
+	return templates
+}
+
+// drawn serves a page that is made now.
+func drawn(templates *template.Template, name string, data any) http.HandlerFunc {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+		panic(fmt.Sprintf("rest: page %s: %v", name, err)) // our own template
+	}
+	return named("docs", static("text/html; charset=utf-8", b.Bytes()))
 }
 
 // documentJSON is the OpenAPI document as it is stored beside this file.
@@ -105,6 +119,7 @@ func static(contentType string, body []byte) http.HandlerFunc {
 type (
 	docView struct {
 		Title, Description, Base string
+		Prefix                   string // of the document's own paths
 		Tags                     []docTag
 		Types                    []docType
 	}
@@ -135,8 +150,8 @@ func viewOf(doc *huma.OpenAPI, base string) docView {
 		t := docTag{Name: tag.Name, Description: tag.Description}
 		for _, path := range slices.Sorted(maps.Keys(doc.Paths)) {
 			item := doc.Paths[path]
-			for _, op := range []*huma.Operation{item.Post, item.Get} {
-				if op != nil && slices.Contains(op.Tags, tag.Name) {
+			for _, op := range operationsOf(item) {
+				if slices.Contains(op.Tags, tag.Name) {
 					t.Operations = append(t.Operations, operationView(doc, op, base))
 				}
 			}

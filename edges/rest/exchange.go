@@ -24,6 +24,7 @@ type exchange struct {
 	client    netip.Addr // the peer, or who the trusted proxy says it is
 	operation string     // the document's operationId; empty: none was found
 	caller    caller     // filled in by guard
+	internal  bool       // it is for the internal API
 	status    int        // 0: nothing is written yet
 }
 
@@ -73,6 +74,7 @@ func (s *Server) problem(x *exchange, err error, status int) *problem {
 		err = message.Because(message.ReasonUnavailable, err, "the journal did not answer in time")
 	}
 	p := problemOf(err, status, x.requestID)
+	p.internal = x.internal
 	if p.Status >= http.StatusInternalServerError && x.request.Context().Err() == nil {
 		s.log.Error("request failed", "request_id", x.requestID, "operation", x.operation, "reason", p.Code, "error", p.cause)
 	}
@@ -83,7 +85,8 @@ func (s *Server) problem(x *exchange, err error, status int) *problem {
 func (s *Server) receive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := s.now()
-		x := &exchange{ResponseWriter: w, requestID: requestID(r), client: s.clientAddr(r)}
+		x := &exchange{ResponseWriter: w, requestID: requestID(r), client: s.clientAddr(r),
+			internal: strings.HasPrefix(r.URL.Path, internalPrefix+"/")}
 		h := w.Header()
 		h.Set("X-Request-Id", x.requestID)
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -124,6 +127,9 @@ func (s *Server) finish(x *exchange, began time.Time) {
 		}
 		if x.caller.account != nil {
 			attrs = append(attrs, slog.String("account", x.caller.account.ID.String()))
+		}
+		if x.internal && x.caller.id() != (message.ID{}) {
+			attrs = append(attrs, slog.String("staff", x.caller.id().String()))
 		}
 		s.log.LogAttrs(ctx, slog.LevelDebug, "request", attrs...)
 	}

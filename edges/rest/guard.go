@@ -12,6 +12,7 @@ import (
 
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
 )
 
 // Limiter counts events over a sliding window. *limit.Limiter is one for a
@@ -34,6 +35,7 @@ const (
 	byAddress  rate = iota // no credential is asked for
 	asRequest              // the account's requests
 	asMessage              // the account's or credential's messages
+	asStaff                // the requests of a member of staff or of a service
 	bySignOn               // tries at the token endpoint; counted there, when the key is known
 	unmeasured             // neither limit nor header: not under /v1
 )
@@ -43,6 +45,12 @@ type access struct {
 	scope  string // empty: anybody
 	rate   rate
 	bodies []string // media types of the body it takes; none: it takes no body
+
+	// Of the internal API, see staff: the roles that may, and the scope with which
+	// services may. Both empty: it is an operation of the customers' API, or anybody
+	// may.
+	roles   []snapshot.Role
+	service string
 }
 
 // guarded makes access into a huma middleware.
@@ -62,8 +70,12 @@ func (s *Server) guarded(a access) func(huma.Context, func(huma.Context)) {
 // guard lets a request pass or says why not.
 func (s *Server) guard(x *exchange, a access) *problem {
 	now := s.now()
-	if a.scope != "" {
-		who, err := s.authenticate(x, now)
+	if a.scope != "" || a.internal() {
+		identify := s.authenticate
+		if a.internal() {
+			identify = s.authenticateStaff
+		}
+		who, err := identify(x, now)
 		if err != nil {
 			showLimit(x.Header(), s.Limiter.Peek(failKey(x.client), s.failedPerMinute(), time.Minute, now))
 			return s.problem(x, err, 0)
@@ -73,8 +85,8 @@ func (s *Server) guard(x *exchange, a access) *problem {
 	if err := s.count(x, a.rate, now); err != nil {
 		return s.problem(x, err, 0)
 	}
-	if a.scope != "" && !x.caller.may(a.scope) {
-		return s.problem(x, message.Refuse(message.ReasonForbidden, "the credential lacks the scope %s", a.scope), 0)
+	if err := x.caller.refuses(a); err != nil {
+		return s.problem(x, err, 0)
 	}
 	if !acceptable(x.request.Header.Values("Accept")) {
 		return s.problem(x, message.Refuse(message.ReasonInvalidRequest, "answers are application/json; let Accept include it"), http.StatusNotAcceptable)
@@ -93,6 +105,8 @@ func (s *Server) count(x *exchange, by rate, now time.Time) error {
 		r = s.Limiter.Take("public "+network(x.client), requestRate, time.Second, now)
 	case asRequest:
 		r = s.Limiter.Take("request "+x.caller.account.ID.String(), requestRate, time.Second, now)
+	case asStaff:
+		r = s.Limiter.Take("staff "+x.caller.id().String(), requestRate, time.Second, now)
 	case asMessage:
 		c := &x.caller
 		switch {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -55,9 +56,14 @@ func (s *Server) operation(op huma.Operation, a access, refusals ...int) huma.Op
 	}
 	if a.scope != "" {
 		op.Security = []map[string][]string{{bearerAuth: {a.scope}}, {basicAuth: {}}}
+	}
+	if a.internal() {
+		op.Security = []map[string][]string{{bearerAuth: append(roleNames(a.roles), strings.Fields(a.service)...)}}
+	}
+	if len(op.Security) > 0 {
 		refusals = append(refusals, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable)
 	}
-	op.Metadata = map[string]any{"refusals": append(refusals,
+	op.Metadata = map[string]any{"access": a, "refusals": append(refusals,
 		http.StatusNotAcceptable, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusInternalServerError)}
 	return op
 }
@@ -136,14 +142,22 @@ func register[I, O any](api huma.API, op huma.Operation, h func(context.Context,
 	}
 	path, method := op.Path, op.Method
 	huma.Register(api, op, h)
-	item := api.OpenAPI().Paths[path]
-	made := item.Get
-	if method == http.MethodPost {
-		made = item.Post
+	for _, made := range operationsOf(api.OpenAPI().Paths[path]) {
+		if made.Method == method && body != nil {
+			made.RequestBody = body
+		}
 	}
-	if body != nil {
-		made.RequestBody = body
-	}
+}
+
+// operationsOf are the operations of a path, in the order in which the page shows
+// them.
+func operationsOf(item *huma.PathItem) []*huma.Operation {
+	return slices.DeleteFunc([]*huma.Operation{item.Post, item.Get, item.Put, item.Patch, item.Delete}, func(op *huma.Operation) bool { return op == nil })
+}
+
+// bodyOf documents a JSON body that the operation decodes itself.
+func bodyOf[T any](r huma.Registry) *huma.RequestBody {
+	return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{jsonType: {Schema: schemaOf[T](r)}}}
 }
 
 // refusalText describes the answers of a status by the codes they can carry.
@@ -182,10 +196,7 @@ func finish(doc *huma.OpenAPI) {
 		doc.Components.Headers[h.component] = &huma.Param{Description: h.doc, Schema: &huma.Schema{Type: h.kind}}
 	}
 	for _, item := range doc.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post} {
-			if op == nil {
-				continue
-			}
+		for _, op := range operationsOf(item) {
 			for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
 				headers(op.Responses[status], status)
 			}

@@ -21,12 +21,22 @@ import (
 	"github.com/postrider/postrider/internal/message"
 )
 
-var update = flag.Bool("update", false, "write openapi.json anew")
+var update = flag.Bool("update", false, "write openapi.json and openapi_admin.json anew")
 
 // generated is the document, made once for all tests.
 func generated(t testing.TB) []byte {
 	t.Helper()
 	doc, err := generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// generatedAdmin is the document of the internal API.
+func generatedAdmin(t testing.TB) []byte {
+	t.Helper()
+	doc, err := documentJSON(adminOperations(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,13 +53,18 @@ var generate = sync.OnceValues(func() ([]byte, error) {
 
 // The document is part of the interface: a change of it must be seen in review.
 func TestDocumentIsTheStoredOne(t *testing.T) {
-	doc := generated(t)
+	t.Run("customers", func(t *testing.T) { isStored(t, "openapi.json", generated(t)) })
+	t.Run("internal", func(t *testing.T) { isStored(t, "openapi_admin.json", generatedAdmin(t)) })
+}
+
+func isStored(t *testing.T, name string, doc []byte) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile("openapi.json", doc, 0o644); err != nil {
+		if err := os.WriteFile(name, doc, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	stored, err := os.ReadFile("openapi.json")
+	stored, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,10 +72,10 @@ func TestDocumentIsTheStoredOne(t *testing.T) {
 		was, is := strings.Split(string(stored), "\n"), strings.Split(string(doc), "\n")
 		for i := range is {
 			if i >= len(was) || was[i] != is[i] {
-				t.Fatalf("openapi.json differs from line %d on; look at the change and run the test with -update.\nis: %s", i+1, is[i])
+				t.Fatalf("%s differs from line %d on; look at the change and run the test with -update.\nis: %s", name, i+1, is[i])
 			}
 		}
-		t.Fatal("openapi.json is longer than the document; look at the change and run the test with -update")
+		t.Fatalf("%s is longer than the document; look at the change and run the test with -update", name)
 	}
 }
 

@@ -31,6 +31,7 @@ type problem struct {
 
 	retryAfter time.Duration
 	cause      error // for the log only
+	internal   bool  // an answer of the internal API
 }
 
 type fieldProblem struct {
@@ -61,6 +62,9 @@ func (p *problem) setHeaders(h http.Header) {
 	}
 	if p.Status == http.StatusUnauthorized {
 		h["WWW-Authenticate"] = []string{`Bearer realm="postrider"`, `Basic realm="postrider", charset="UTF-8"`}
+		if p.internal { // which takes tokens alone
+			h["WWW-Authenticate"] = []string{`Bearer realm="postrider internal"`}
+		}
 	}
 }
 

@@ -34,6 +34,12 @@ func (s *Server) router() http.Handler {
 	r.Get("/readyz", named("readyz", s.ready))
 	r.Get("/.well-known/jwks.json", named("jwks", s.jwks))
 	s.pages(r, api.OpenAPI())
+	if s.Admin != nil {
+		internal := humachi.New(r, adminConfig())
+		s.registerAdmin(internal)
+		finish(internal.OpenAPI())
+		s.reference(r, internal.OpenAPI(), internalPrefix)
+	}
 	return r
 }
 
@@ -110,7 +116,7 @@ func (s *Server) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 
 // open counts a request that reached no operation, if it is for the API.
 func (s *Server) open(x *exchange) bool {
-	if x.status != 0 || !strings.HasPrefix(x.request.URL.Path, "/v1/") {
+	if x.status != 0 || !strings.HasPrefix(x.request.URL.Path, "/v1/") && !x.internal {
 		return true
 	}
 	if err := s.count(x, byAddress, s.now()); err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,8 @@ const (
 // Serve; a field that is changed afterwards has no effect. The fields without a
 // default must be set.
 type Server struct {
+	// Admin is what the internal API under /api/v1 works with. Nil: there is none.
+	Admin *Admin
 	// AnswerTimeout is how long ingress or the journal may take for one request
 	// before it is answered 503. Zero: DefaultAnswer.
 	AnswerTimeout time.Duration
@@ -106,7 +109,9 @@ type Server struct {
 	handler  http.Handler
 	http     http.Server
 	log      *slog.Logger
-	tokens   tokens
+	tokens   tokens         // of customers
+	internal tokens         // of staff and services
+	turns    chan struct{}  // one element a password that is being checked; never closed
 	recent   *limit.Limiter // when a credential's use was last told
 	draining atomic.Bool
 }
@@ -146,6 +151,12 @@ func (s *Server) build() {
 	s.recent = limit.New(0)
 	s.tokens.issuer = cmp.Or(s.Issuer, DefaultIssuer)
 	s.tokens.audience = cmp.Or(s.Audience, s.tokens.issuer)
+	s.tokens.refusal = "the access token is not valid or has expired; ask for a new one at POST /v1/auth/token"
+	// An audience of its own keeps the tokens of one API from being taken at the
+	// other: the keys are the same.
+	s.internal.issuer, s.internal.audience = s.tokens.issuer, s.tokens.audience+internalPrefix
+	s.internal.refusal = "the access token is not valid or has expired; ask for a new one at POST " + loginPath
+	s.turns = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	s.handler = s.receive(s.router())
 	s.http = http.Server{
 		Handler:           s.handler,

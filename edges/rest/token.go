@@ -32,6 +32,7 @@ type claims struct {
 	jwt.RegisteredClaims
 	CredentialID string `json:"cid"`
 	Scope        string `json:"scope"`
+	Role         string `json:"role,omitempty"` // of staff
 }
 
 // grant is a verified token: what it was signed with, whose it is, what it may.
@@ -40,6 +41,7 @@ type grant struct {
 	account    message.ID
 	credential message.ID
 	scopes     []string
+	role       string // of staff; account is who, and credential the password's id
 	expires    time.Time
 }
 
@@ -49,6 +51,7 @@ type grant struct {
 // use.
 type tokens struct {
 	issuer, audience string
+	refusal          string // what is said of a token that is not valid
 
 	mu     sync.Mutex
 	recent map[[sha256.Size]byte]*grant // what was used since the last turn
@@ -62,19 +65,23 @@ var errNoSigningKey = errors.New("no signing key is in force")
 
 // sign makes a token for c with the newest key that is in force.
 func (t *tokens) sign(snap *snapshot.Snapshot, c *snapshot.Credential, scopes []string, now time.Time) (string, error) {
+	return t.signed(snap, claims{
+		RegisteredClaims: jwt.RegisteredClaims{Subject: c.AccountID.String()}, CredentialID: c.ID.String(), Scope: strings.Join(scopes, " "),
+	}, now)
+}
+
+// signed fills in what every token says and signs it.
+func (t *tokens) signed(snap *snapshot.Snapshot, c claims, now time.Time) (string, error) {
 	key, ok := signingKey(snap, now)
 	if !ok {
 		return "", errNoSigningKey
 	}
-	token := jwt.NewWithClaims(jwt.GetSigningMethod(key.Algorithm), claims{
-		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: t.issuer, Audience: jwt.ClaimStrings{t.audience}, Subject: c.AccountID.String(),
-			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(TokenLife)),
-			ID: message.NewID().String(),
-		},
-		CredentialID: c.ID.String(),
-		Scope:        strings.Join(scopes, " "),
-	})
+	c.RegisteredClaims = jwt.RegisteredClaims{
+		Issuer: t.issuer, Audience: jwt.ClaimStrings{t.audience}, Subject: c.Subject,
+		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(TokenLife)),
+		ID: message.NewID().String(),
+	}
+	token := jwt.NewWithClaims(jwt.GetSigningMethod(key.Algorithm), c)
 	token.Header["kid"] = key.KID
 	if key.Algorithm == jwt.SigningMethodHS256.Alg() {
 		return token.SignedString(key.Secret)
@@ -179,7 +186,7 @@ func (t *tokens) verify(snap *snapshot.Snapshot, token string, now time.Time) (*
 	if err != nil {
 		return nil, err
 	}
-	g := &grant{key: key, scopes: strings.Fields(c.Scope), expires: c.ExpiresAt.Time}
+	g := &grant{key: key, scopes: strings.Fields(c.Scope), role: c.Role, expires: c.ExpiresAt.Time}
 	if g.account, err = message.ParseID(c.Subject); err != nil {
 		return nil, err
 	}

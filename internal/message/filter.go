@@ -15,4 +15,8 @@ type Filter struct {
 	Class           Class
 	CreatedAfter    time.Time
 	CreatedBefore   time.Time
+
+	// AccountID and Vendor (name or id) are for lists of all accounts.
+	AccountID ID
+	Vendor    string
 }

@@ -10,14 +10,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
 )
 
 // Actor is who changes the configuration: it goes into the audit log.
-type Actor struct {
-	Name    string // a person or program
-	Role    string
-	Address string
-}
+type Actor = message.Actor
 
 // auditRow is a row of the audit log as its hash sees it.
 type auditRow struct {
@@ -80,6 +78,12 @@ limit 1`
 // row's hash covers the previous row's, so the table is locked against other
 // writers until the transaction ends: changes of configuration are rare.
 func (db *DB) audited(ctx context.Context, by Actor, action, target string, after any, change func(pgx.Tx) error) error {
+	return db.auditedChange(ctx, by, action, target, nil, after, change)
+}
+
+// auditedChange is audited with what there was before. Change may fill in both
+// documents.
+func (db *DB) auditedChange(ctx context.Context, by Actor, action, target string, before map[string]any, after any, change func(pgx.Tx) error) error {
 	tx, err := db.pool.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", action, target, err)
@@ -88,7 +92,7 @@ func (db *DB) audited(ctx context.Context, by Actor, action, target string, afte
 	if err := change(tx); err != nil {
 		return fmt.Errorf("%s %s: %w", action, target, err)
 	}
-	if err := audit(ctx, tx, by, action, target, after); err != nil {
+	if err := audit(ctx, tx, auditRow{by: by, action: action, target: target}, before, after); err != nil {
 		return fmt.Errorf("%s %s: audit: %w", action, target, err)
 	}
 	if err := tx.Commit(ctx); err != nil {
@@ -97,7 +101,8 @@ func (db *DB) audited(ctx context.Context, by Actor, action, target string, afte
 	return nil
 }
 
-func audit(ctx context.Context, tx pgx.Tx, by Actor, action, target string, after any) error {
+// audit writes a row, which has everything but its time and documents.
+func audit(ctx context.Context, tx pgx.Tx, row auditRow, before map[string]any, after any) error {
 	if _, err := tx.Exec(ctx, lockAudit); err != nil {
 		return err
 	}
@@ -109,14 +114,55 @@ func audit(ctx context.Context, tx pgx.Tx, by Actor, action, target string, afte
 	if err != nil {
 		return err
 	}
+	row.after = string(doc)
+	var was *string
+	if len(before) > 0 {
+		if doc, err = json.Marshal(before); err != nil {
+			return err
+		}
+		row.before = string(doc)
+		was = &row.before
+	}
 	// Microseconds are what Postgres keeps: the hash must be of what is read back.
-	row := auditRow{at: time.Now().UTC().Truncate(time.Microsecond), by: by, action: action, target: target, after: string(doc)}
+	row.at = time.Now().UTC().Truncate(time.Microsecond)
 	sum, err := row.hash(previous)
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, insertAudit, row.at, by.Name, by.Role, action, target, nil, row.after, by.Address, sum)
+	_, err = tx.Exec(ctx, insertAudit, row.at, row.by.Name, row.by.Role, row.action, row.target, was, row.after, row.by.Address, sum)
 	return err
+}
+
+// Audit writes a line about something that changed nothing here, such as the
+// reading of a text.
+func (db *DB) Audit(ctx context.Context, by Actor, action, target string, after any) error {
+	return db.audited(ctx, by, action, target, after, func(pgx.Tx) error { return nil })
+}
+
+const selectAuditList = `
+select id, at, actor, role, action, target, before, after, address, hash
+from audit_log
+where ($1::bigint = 0 or id < $1)
+  and ($2::text = '' or actor = $2)
+  and ($3::text = '' or action = $3)
+  and ($4::text = '' or target = $4)
+  and ($5::timestamptz is null or at > $5)
+  and ($6::timestamptz is null or at < $6)
+order by id desc
+limit $7`
+
+// AuditLog lists the audit log, newest first: at most limit lines, older than the
+// line `before` when that is not 0.
+func (db *DB) AuditLog(ctx context.Context, f message.AuditFilter, before int64, limit int) ([]message.AuditEntry, error) {
+	rows, err := db.pool.Query(ctx, selectAuditList, before, f.Actor, f.Action, f.Target, timeOrNull(f.After), timeOrNull(f.Before), limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the audit log: %w", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (message.AuditEntry, error) {
+		var e message.AuditEntry
+		err := row.Scan(&e.ID, &e.At, &e.By.Name, &e.By.Role, &e.Action, &e.Target, &e.Before, &e.After, &e.By.Address, &e.Hash)
+		return e, err
+	})
 }
 
 const selectAudit = `

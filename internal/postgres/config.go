@@ -61,6 +61,7 @@ func (db *DB) LoadSnapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 	}
 	for _, load := range []func(context.Context, pgx.Tx, *snapshot.Snapshot) error{
 		db.loadAccounts, loadCredentials, loadSMPPCredentials, loadNumbers, loadBrands, loadCampaigns, db.loadVendors, loadRoutes, db.loadEndpoints, db.loadSigningKeys,
+		loadStaff, loadServiceCredentials,
 	} {
 		if err := load(ctx, tx, s); err != nil {
 			return nil, err

@@ -165,13 +165,29 @@ func (db *DB) Messages(ctx context.Context, account message.ID, f message.Filter
 }
 
 func listQuery(account message.ID, f message.Filter, before message.ID, limit int) (string, []any) {
-	var b strings.Builder
-	b.WriteString("select" + messageColumns + "\nfrom messages\nwhere account_id = $1")
-	args := []any{account}
-	add := func(cond string, v any) {
-		args = append(args, v)
-		fmt.Fprintf(&b, "\n  and "+cond, len(args))
-	}
+	q := listing{args: []any{account}}
+	q.WriteString("select" + messageColumns + "\nfrom messages\nwhere account_id = $1")
+	q.narrow(f, before)
+	q.args = append(q.args, limit)
+	fmt.Fprintf(&q, "\norder by id desc\nlimit $%d", len(q.args))
+	return q.String(), q.args
+}
+
+// listing is a query in the making. The text ends in a condition.
+type listing struct {
+	strings.Builder
+	args []any
+}
+
+// and adds a condition on one value, which stands in it as $%d.
+func (q *listing) and(cond string, v any) {
+	q.args = append(q.args, v)
+	fmt.Fprintf(q, "\n  and "+cond, len(q.args))
+}
+
+// narrow adds what the filter says, but for its account and vendor.
+func (q *listing) narrow(f message.Filter, before message.ID) {
+	add := q.and
 	if before != (message.ID{}) {
 		add("id < $%d", before)
 	}
@@ -211,9 +227,6 @@ func listQuery(account message.ID, f message.Filter, before message.ID, limit in
 	if !f.CreatedBefore.IsZero() {
 		add("created_at < $%d", f.CreatedBefore)
 	}
-	args = append(args, limit)
-	fmt.Fprintf(&b, "\norder by id desc\nlimit $%d", len(args))
-	return b.String(), args
 }
 
 // selectParts reads the newest attempt of each part.

@@ -29,11 +29,15 @@ type Snapshot struct {
 	// SMPPCredentials by system_id.
 	SMPPCredentials map[string]*SMPPCredential
 	SigningKeys     []SigningKey // newest first
+	// Staff by e-mail address, ServiceCredentials by key.
+	Staff              map[string]*Staff
+	ServiceCredentials map[string]*ServiceCredential
 
 	credentialsByID map[message.ID]*Credential
 	smppByID        map[message.ID]*SMPPCredential
 	numbersOf       map[message.ID][]*Number
 	passedTLVs      map[uint16]bool
+	byID            staffIndex
 }
 
 // SigningKey signs access tokens.
@@ -56,6 +60,7 @@ func (s *Snapshot) Index() {
 	for _, c := range s.SMPPCredentials {
 		s.smppByID[c.ID] = c
 	}
+	s.indexStaff()
 	s.numbersOf = make(map[message.ID][]*Number)
 	for _, n := range s.Numbers {
 		s.numbersOf[n.AccountID] = append(s.numbersOf[n.AccountID], n)

@@ -1,0 +1,229 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// internalPrefix begins the paths of the internal API, adminPrefix those of its
+// staff. The proxy before the gateway publishes neither.
+const (
+	internalPrefix = "/api/v1"
+	adminPrefix    = internalPrefix + "/admin"
+)
+
+// Admin is what the internal API works with. All fields without "nil" in their
+// comment must be set.
+//
+// An operation is added in four steps: an interface here that the database has,
+// whose writing methods take a message.Actor and leave a line in the audit log; a
+// file admin_THING.go with the handlers and a method registerTHING, in which each
+// operation says by staff(roles…) who may; a line in registerAdmin; a row in the
+// tables of admin_matrix_test.go.
+type Admin struct {
+	// Audit reads and writes the audit log.
+	Audit AuditLog
+	// Cancel withdraws a message, as ingress does.
+	Cancel func(ctx context.Context, id message.ID) error
+	// Customers are the accounts.
+	Customers Customers
+	// HashSecret makes the keyed hash of a service's new secret, which Secrets of
+	// the server checks.
+	HashSecret func(secret string) []byte
+	// LoggedIn is told that a member of staff has logged in, or that somebody gave
+	// a wrong password for one. It must not block. Nil: nobody wants to know.
+	LoggedIn func(by message.Actor, staff message.ID, in bool)
+	// Messages are those of all accounts.
+	Messages AllMessages
+	// Passwords makes and checks the hashes of staff's passwords.
+	Passwords Passwords
+	// Services are the credentials of the platform's own services.
+	Services Services
+	// ServiceUsed is told, at most once a minute for each, that a service's
+	// credential was used. It must not block. Nil: nobody wants to know.
+	ServiceUsed func(credential message.ID)
+	// Staff are those who may log in.
+	Staff StaffTable
+	// WorkflowURL is where the workflow of a message can be looked at. Nil:
+	// nowhere.
+	WorkflowURL func(id message.ID) string
+}
+
+// staff is the access to an operation of the internal API for admin and the given
+// roles.
+func staff(roles ...snapshot.Role) access {
+	a := access{rate: asStaff}
+	for _, r := range snapshot.Roles() {
+		if r == snapshot.RoleAdmin || slices.Contains(roles, r) {
+			a.roles = append(a.roles, r)
+		}
+	}
+	return a
+}
+
+// anyStaff is the access for every role: what reads configuration and status.
+func anyStaff() access { return staff(snapshot.Roles()...) }
+
+// taking adds that the operation takes a JSON body.
+func (a access) taking() access {
+	a.bodies = []string{jsonType}
+	return a
+}
+
+// internal reports whether the access is to the internal API.
+func (a access) internal() bool { return len(a.roles) > 0 || a.service != "" }
+
+// actor is the caller of the internal API as the audit log names it.
+func (x *exchange) actor() message.Actor {
+	by := message.Actor{Address: x.client.String()}
+	switch c := &x.caller; {
+	case c.staff != nil:
+		by.Name, by.Role = c.staff.Email, string(c.staff.Role)
+	case c.service != nil:
+		by.Name, by.Role = c.service.Key, roleService
+	}
+	return by
+}
+
+// roleService stands in the audit log where staff have their role.
+const roleService = "service"
+
+// refuses says why the caller may not use an operation, nil if he may.
+func (c *caller) refuses(a access) error {
+	switch {
+	case a.scope != "" && !c.may(a.scope):
+		return message.Refuse(message.ReasonForbidden, "the credential lacks the scope %s", a.scope)
+	case !a.internal():
+	case c.staff != nil && slices.Contains(a.roles, c.staff.Role):
+	case c.service != nil && a.service != "" && c.may(a.service):
+	case c.staff != nil && len(a.roles) > 0:
+		return message.Refuse(message.ReasonForbidden, "the role %s may not do this; it is for %s", c.staff.Role, strings.Join(roleNames(a.roles), ", "))
+	case c.service != nil && a.service != "":
+		return message.Refuse(message.ReasonForbidden, "the credential lacks the scope %s", a.service)
+	case c.staff != nil:
+		return message.Refuse(message.ReasonForbidden, "this is for services with the scope %s", a.service)
+	default:
+		return message.Refuse(message.ReasonForbidden, "this is for staff")
+	}
+	return nil
+}
+
+func roleNames(roles []snapshot.Role) []string {
+	names := make([]string, len(roles))
+	for i, r := range roles {
+		names[i] = string(r)
+	}
+	return names
+}
+
+// adminConfig is humaConfig for the internal API.
+func adminConfig() huma.Config {
+	config := humaConfig()
+	doc := config.OpenAPI
+	doc.Info.Title = "Postrider internal"
+	doc.Info.Description = "What staff and the platform's own services do with the gateway. It is not for the public: publish none of its paths.\n\n" +
+		"Authenticate with an access token (`POST /api/v1/admin/auth/token`). " +
+		"Each change and each reading of a message's text is in the audit log."
+	doc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		bearerAuth: {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token from POST /api/v1/admin/auth/token"},
+	}
+	doc.Tags = []*huma.Tag{
+		{Name: "Access", Description: "Access tokens for staff and services."},
+		{Name: "Messages", Description: "The messages of all accounts."},
+		{Name: "Customers", Description: "Accounts."},
+		{Name: "Staff", Description: "Who may log in, and the credentials of services."},
+		{Name: "Audit", Description: "Who did what."},
+	}
+	return config
+}
+
+// registerAdmin adds the operations of the internal API.
+func (s *Server) registerAdmin(api huma.API) {
+	s.registerLogin(api)
+	s.registerStaff(api)
+	s.registerServices(api)
+	s.registerCustomers(api)
+	s.registerAdminMessages(api)
+	s.registerAudit(api)
+}
+
+// RowInput names a row by its id. It is exported only because huma looks into
+// embedded types no other way.
+type RowInput struct {
+	ID string `path:"id" doc:"The id, with or without hyphens" example:"01a1ffbf-8676-7d35-9c44-0f6f2f1b7e21"`
+}
+
+// rowBody is the same with a body.
+type rowBody struct {
+	RowInput
+	RawBody []byte
+}
+
+// row reads the id. What is no id is not there.
+func (in RowInput) row() (message.ID, error) {
+	id, err := message.ParseID(in.ID)
+	if err != nil {
+		return id, message.Refuse(message.ReasonNotFound, "there is no such thing: an id is a UUID of 32 hex digits, hyphens optional")
+	}
+	return id, nil
+}
+
+// created is the answer to what was made.
+type created[T any] struct {
+	Location string `header:"Location" doc:"Its path"`
+	Body     T
+}
+
+// nothing is the answer of 204.
+type nothing struct{}
+
+// readObject reads a body of one object; see decodeObject. An empty body is an
+// object without members if that is allowed.
+func readObject(body []byte, member func(d *decoder, name, location string) (bool, error), check func(d *decoder)) (int, *message.Error) {
+	d, err := decodeObject(body, member)
+	if err != nil {
+		return http.StatusBadRequest, unreadable(err)
+	}
+	if check != nil && !d.faulty("body") {
+		check(d)
+	}
+	return 0, d.refusal()
+}
+
+// listed makes a page of rows.
+func listed[R, T any](rows []R, next *string, show func(R) T) *output[list[T]] {
+	out := &output[list[T]]{Body: list[T]{Data: make([]T, 0, len(rows)), NextCursor: next}}
+	for _, r := range rows {
+		out.Body.Data = append(out.Body.Data, show(r))
+	}
+	return out
+}
+
+// before is the row after which the page begins, zero for the first.
+func (p Page) before() (message.ID, *message.Error) {
+	if p.Cursor == "" {
+		return message.ID{}, nil
+	}
+	id, ok := decodeRowCursor(p.Cursor)
+	if !ok {
+		return id, badCursor()
+	}
+	return id, nil
+}
+
+// page cuts a list that was asked for with one element more than the page has, and
+// gives the cursor of the next.
+func page[T any](rows []T, in Page, cursor func(T) string) ([]T, *string) {
+	if len(rows) <= in.size() {
+		return rows, nil
+	}
+	rows = rows[:in.size()]
+	return rows, optional(cursor(rows[len(rows)-1]))
+}

@@ -1,0 +1,260 @@
+package rest
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/postrider/postrider/edges/ingress"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/postgres"
+	"github.com/postrider/postrider/internal/secret"
+	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/stack/stacktest"
+	"github.com/postrider/postrider/migrations"
+)
+
+func TestMain(m *testing.M) { stacktest.Main(m) }
+
+var migrated = stacktest.NewTemplate(func(ctx context.Context, dsn string) error {
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	_, err = migrations.Apply(ctx, conn)
+	if cerr := conn.Close(ctx); err == nil {
+		err = cerr
+	}
+	return err
+})
+
+// office is a server with its internal API on a real database, one member of staff
+// of each role, one service and one customer.
+type office struct {
+	*bundle
+	db       *postgres.DB
+	conn     *pgx.Conn // for looking
+	ctx      context.Context
+	ring     *secret.Keyring
+	customer message.ID
+	service  snapshot.ServiceCredential
+	secret   string // of the service
+	staff    map[snapshot.Role]snapshot.StaffMember
+
+	mu       sync.Mutex
+	canceled []message.ID
+	cancel   error // what Cancel gives
+	tries    []try
+	tokens   map[snapshot.Role]string
+}
+
+// try is what LoggedIn was told.
+type try struct {
+	by    message.Actor
+	staff message.ID
+	in    bool
+}
+
+// cheap takes no time: these tests try many passwords.
+var cheap = secret.Passwords{Cost: bcrypt.MinCost}
+
+const staffPassword = "correct horse battery"
+
+var shellActor = message.Actor{Name: "root", Role: "shell"}
+
+// open starts it; change alters the server first.
+func open(t *testing.T, change func(*office)) *office {
+	t.Helper()
+	o := &office{ctx: stacktest.Context(t), customer: message.NewID(), staff: map[snapshot.Role]snapshot.StaffMember{}, tokens: map[snapshot.Role]string{}}
+	dsn := migrated.Database(t)
+	c, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.ring, err = secret.ParseKeyring("test:" + base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))); err != nil {
+		t.Fatal(err)
+	}
+	o.db, err = postgres.Open(o.ctx, postgres.Config{Host: c.Host, Port: int(c.Port), User: c.User, Password: c.Password, Database: c.Database,
+		SSLMode: "disable", MaxConns: 6}, o.ring.Box(secret.Content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.db.Close)
+	if o.conn, err = pgx.ConnectConfig(o.ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = o.conn.Close(context.WithoutCancel(o.ctx)) })
+	o.fill(t)
+	o.bundle = setup(t, func(b *bundle) {
+		o.bundle = b
+		b.server.Secrets = o.ring.Hasher()
+		b.server.Admin = &Admin{
+			Audit: o.db, Cancel: o.withdraw, Customers: o.db, HashSecret: o.ring.Hasher().HashSecret, Messages: o.db,
+			Passwords: cheap, Services: o.db, Staff: o.db, LoggedIn: o.loggedIn,
+			WorkflowURL: func(id message.ID) string { return "https://temporal.gw.example/" + id.String() },
+		}
+		b.server.Snapshot = o.snapshot
+		if change != nil {
+			change(o)
+		}
+	})
+	return o
+}
+
+// fill puts in whoever there is.
+func (o *office) fill(t *testing.T) {
+	t.Helper()
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(o.db.CreateAccount(o.ctx, shellActor, snapshot.Account{ID: o.customer, CompanyName: "Acme", ExternalID: "acme-1", WebhookSecret: "whsec_a"}))
+	do(o.db.AddSigningKey(o.ctx, shellActor, snapshot.SigningKey{KID: "one", Algorithm: "EdDSA", Secret: keyOneSeed, SignsFrom: began.AddDate(0, 0, -1)}))
+	do(o.db.CreateCredential(o.ctx, shellActor, snapshot.Credential{ID: message.NewID(), AccountID: o.customer, Key: "keyA",
+		SecretHash: o.ring.Hasher().HashSecret("secretA"), Scopes: []string{scopeMessagesWrite, scopeMessagesRead}}))
+	hash, err := cheap.HashPassword(staffPassword)
+	do(err)
+	for _, role := range snapshot.Roles() {
+		m, err := o.db.CreateStaff(o.ctx, shellActor, snapshot.Staff{ID: message.NewID(), Email: string(role) + "@gw.example", Name: "A " + string(role),
+			Role: role, PasswordHash: hash, Active: true})
+		do(err)
+		o.staff[role] = m
+	}
+	o.secret = secret.NewAPISecret().Reveal()
+	o.service = snapshot.ServiceCredential{ID: message.NewID(), Name: "billing", Key: secret.NewAPIKey(), SecretHash: o.ring.Hasher().HashSecret(o.secret),
+		Scopes: []string{snapshot.ScopeServiceMessages}, Active: true}
+	_, err = o.db.CreateServiceCredential(o.ctx, shellActor, o.service)
+	do(err)
+}
+
+// snapshot is the configuration as it is now.
+func (o *office) snapshot() *snapshot.Snapshot {
+	s, err := o.db.LoadSnapshot(o.ctx)
+	if err != nil {
+		o.t.Error(err)
+		return nil
+	}
+	return s
+}
+
+func (o *office) withdraw(ctx context.Context, id message.ID) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.canceled = append(o.canceled, id)
+	if o.cancel == nil {
+		_, err := o.conn.Exec(ctx, "update messages set status = 'canceled' where id = $1", id)
+		return err
+	}
+	return o.cancel
+}
+
+func (o *office) loggedIn(by message.Actor, staff message.ID, in bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tries = append(o.tries, try{by, staff, in})
+}
+
+// login asks for an access token.
+func (o *office) login(body string, with ...func(*http.Request)) *reply {
+	o.t.Helper()
+	return o.do("POST", loginPath, body, with...)
+}
+
+// token logs a member of staff in, once.
+func (o *office) token(role snapshot.Role) string {
+	o.t.Helper()
+	if o.tokens[role] == "" {
+		o.tokens[role] = o.fresh(`{"email":"` + string(role) + `@gw.example","password":"` + staffPassword + `"}`)
+	}
+	return o.tokens[role]
+}
+
+// fresh logs in and gives the token.
+func (o *office) fresh(body string) string {
+	o.t.Helper()
+	r := o.login(body)
+	if r.StatusCode != http.StatusOK {
+		o.t.Fatalf("login: %d %s", r.StatusCode, r.body)
+	}
+	return r.json(o.t)["access_token"].(string)
+}
+
+// by authenticates as somebody of a role.
+func (o *office) by(role snapshot.Role) func(*http.Request) { return bearer(o.token(role)) }
+
+// serviceToken logs the service in.
+func (o *office) serviceToken() string {
+	o.t.Helper()
+	return o.fresh(`{"api_key":"` + o.service.Key + `","api_secret":"` + o.secret + `"}`)
+}
+
+// count is the first column of the only row.
+func (o *office) count(sql string, args ...any) int {
+	o.t.Helper()
+	var n int
+	if err := o.conn.QueryRow(o.ctx, sql, args...).Scan(&n); err != nil {
+		o.t.Fatal(err)
+	}
+	return n
+}
+
+// message puts one into the journal.
+func (o *office) message(change func(*message.Message)) *message.Message {
+	o.t.Helper()
+	m := o.ingress.make(ingress.Request{From: "+12025550143", To: "+13105550117", Body: "Your parcel is on its way", Edge: edgeName})
+	m.AccountID = o.customer
+	if change != nil {
+		change(m)
+	}
+	if _, err := o.db.Accept(o.ctx, message.Acceptance{Message: m}); err != nil {
+		o.t.Fatal(err)
+	}
+	return m
+}
+
+// audited are the lines of the audit log about a target, oldest first, as
+// "actor role action address".
+func (o *office) audited(target string) []string {
+	o.t.Helper()
+	rows, err := o.conn.Query(o.ctx, "select actor || ' ' || role || ' ' || action || ' ' || address from audit_log where target = $1 and role <> 'shell' order by id", target)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return lines
+}
+
+// last is the newest line of the audit log.
+func (o *office) last() message.AuditEntry {
+	o.t.Helper()
+	lines, err := o.db.AuditLog(o.ctx, message.AuditFilter{}, 0, 1)
+	if err != nil || len(lines) != 1 {
+		o.t.Fatal(len(lines), err)
+	}
+	return lines[0]
+}
+
+// fields reads a document of the audit log.
+func fields(t *testing.T, doc []byte) map[string]any {
+	t.Helper()
+	var m map[string]any
+	if err := json.Unmarshal(doc, &m); err != nil {
+		t.Fatal(err, string(doc))
+	}
+	return m
+}
+
+// fill in the {id} of a path.
+func withID(path, id string) string { return strings.Replace(path, "{id}", id, 1) }

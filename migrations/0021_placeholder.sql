@@ -1,0 +1,3 @@
+-- Placeholder: its content comes with the change that is being merged.
+--
+-- Locks: none.
