@@ -2,6 +2,8 @@ package submit_test
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -105,5 +107,48 @@ func TestItsMomentHasPassedBeforeItWasQueued(t *testing.T) {
 	}
 	if len(b.vendor.tries) > 0 {
 		t.Error("it left")
+	}
+}
+
+// The connector may hold a message up for as long as its vendor throttles: what the
+// policy says then is what counts.
+func TestSuspendedInTheConnector(t *testing.T) {
+	for name, b := range map[string]*bundle{"queued": setup(t, 3, message.AtMostOnce), "first": first(t, 3, message.AtMostOnce)} {
+		t.Run(name, func(t *testing.T) {
+			var once sync.Once
+			b.vendor.gate = func(done bool) error {
+				once.Do(b.suspend)
+				return nil
+			}
+			r, err := b.steps.Submit(t.Context(), b.in)
+			if err != nil || r.Outcome != submit.Ended || r.Status != message.StatusRejected || r.Reason != message.ReasonCampaignInactive {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if len(b.vendor.tries) > 0 {
+				t.Errorf("%d parts left", len(b.vendor.tries))
+			}
+			if slices.Contains(b.journal.Timeline(b.m.ID), message.EventSubmitRefused) {
+				t.Error("the timeline says that the vendor has refused it")
+			}
+		})
+	}
+}
+
+// Its moment may pass there as well.
+func TestItsMomentPassesInTheConnector(t *testing.T) {
+	b := setup(t, 1, message.AtMostOnce)
+	clock := now
+	b.steps.Gate.Now = func() time.Time { return clock }
+	b.paced(now)
+	b.vendor.gate = func(done bool) error {
+		if clock == now {
+			clock = now.Add(time.Minute)
+			b.paced(now.Add(2 * time.Minute))
+		}
+		return nil
+	}
+	r, err := b.steps.Submit(t.Context(), b.in)
+	if err != nil || r.Outcome != submit.Held || !r.Hold.Until.Equal(now.Add(2*time.Minute)) || len(b.vendor.tries) > 0 {
+		t.Fatalf("%+v, %v", r, err)
 	}
 }

@@ -42,6 +42,9 @@ func (v *vendor) Submit(_ context.Context, s message.Submission) (message.Submit
 			return message.SubmitResult{}, &message.SubmitError{Reason: message.ReasonVendorUnreachable, Again: true, Err: err}
 		}
 	}
+	if err := s.Allowed(); err != nil {
+		return message.SubmitResult{}, err
+	}
 	v.mu.Lock()
 	if v.wire == nil {
 		v.wire = make(map[int]int)

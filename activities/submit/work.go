@@ -8,6 +8,7 @@ import (
 
 	"github.com/postrider/postrider/activities"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/policy"
 )
 
 // work is one run of Submit.
@@ -26,6 +27,10 @@ type work struct {
 	early   []string // normalised ids just learnt
 	refusal *message.SubmitError
 	busy    *message.SubmitError
+
+	mu      sync.Mutex
+	asked   bool                 // whether it may still leave
+	barrier *message.SubmitError // the answer to that: why not; nil: it may
 }
 
 // takeStock sorts the parts into those that a vendor has, those in doubt, and
@@ -55,7 +60,7 @@ func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
 		}
 		w.todo = append(w.todo, message.Submission{MessageID: w.m.ID, Part: p.Number, Parts: len(parts), Attempt: p.Attempt + 1,
 			From: w.m.From, To: w.m.To, Encoding: w.m.Encoding, Text: texts[i], DataCoding: w.m.DataCoding, Header: w.m.Header, TLVs: w.m.TLVs,
-			Reference: reference(w.m), ExpiresAt: w.m.ExpiresAt, Class: w.m.Class})
+			Reference: reference(w.m), ExpiresAt: w.m.ExpiresAt, Class: w.m.Class, Still: w.still})
 	}
 	if len(w.lost) == 0 {
 		return nil
@@ -118,7 +123,7 @@ func (w *work) pointless(ctx context.Context, parts []message.Part) (*Result, er
 // are suspended and recipients stop senders while it waits for its vendor. Nil: it
 // may go. A message that has left in part goes on.
 func (w *work) gate(ctx context.Context) (*Result, error) {
-	if w.taken+w.doubted > 0 || w.resent {
+	if w.underWay() {
 		return nil, nil
 	}
 	p, err := w.a.Gate.Pass(ctx, w.m, activities.Asked{Again: true, Slot: w.in.Slot})
@@ -137,6 +142,59 @@ func (w *work) gate(ctx context.Context) (*Result, error) {
 	}
 	_, err = w.a.Journal.Advance(ctx, activities.Held(w.m.ID, *p.Hold))
 	return &Result{Outcome: Held, Hold: p.Hold, Slot: p.Slot}, err
+}
+
+// still is asked right before the wire, for the connector may have held the message
+// up for as long as its vendor throttles. The first part that comes so far is asked
+// for all of them.
+func (w *work) still() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.asked {
+		w.asked, w.barrier = true, w.barred()
+	}
+	if w.barrier == nil {
+		return nil
+	}
+	return w.barrier
+}
+
+// barred says why the message may not leave now. The pacer cannot be asked here: a
+// message whose moment has passed is taken back, and gets another one.
+func (w *work) barred() *message.SubmitError {
+	if w.underWay() {
+		return nil
+	}
+	now := w.a.Gate.Now()
+	if s := w.in.Slot; s != nil && !s.Usable(now) {
+		return &message.SubmitError{Reason: message.ReasonVendorThrottled, Detail: "the moment that it was given to leave in passed while the link held it up", Again: true}
+	}
+	d := policy.Gate(w.a.Gate.Snapshot(), policy.Question{Message: w.m, Now: now, OptOuts: w.a.Gate.OptOuts})
+	if why := d.Error; why != nil {
+		return &message.SubmitError{Reason: why.Reason, Detail: why.Detail, Again: true}
+	}
+	if h := d.Hold(); h != nil {
+		return &message.SubmitError{Reason: message.ReasonQuietHours, Detail: h.Detail, Again: true}
+	}
+	return nil
+}
+
+// underWay reports whether some of the message has left, or may have.
+func (w *work) underWay() bool { return w.taken+w.doubted > 0 || w.resent }
+
+// takeBack records that the message was kept from the wire, and what becomes of it
+// now.
+func (w *work) takeBack(ctx context.Context) (Result, error) {
+	r, err := w.refused(ctx, Busy, w.barrier)
+	if err != nil {
+		return Result{}, err
+	}
+	w.m.Status = message.StatusQueued
+	if end, err := w.gate(ctx); end != nil || err != nil {
+		return orZero(end), err
+	}
+	r.Slot = w.in.Slot
+	return r, nil
 }
 
 // turnedBack records that the message may not go any more.
@@ -215,7 +273,7 @@ func (w *work) send(ctx context.Context, connector Connector) {
 		wg.Go(func() {
 			start := w.a.Gate.Now()
 			got[i].result, got[i].err = guarded(ctx, connector, s)
-			if w.a.Observe != nil {
+			if w.a.Observe != nil && !w.kept() {
 				w.a.Observe(w.in.Vendor.ID, w.in.Vendor.Name, w.a.Gate.Now().Sub(start), got[i].err)
 			}
 		})
@@ -224,6 +282,13 @@ func (w *work) send(ctx context.Context, connector Connector) {
 	for i, s := range w.todo {
 		w.answers = append(w.answers, w.answer(s, got[i].result, got[i].err))
 	}
+}
+
+// kept reports whether the message was kept from the wire.
+func (w *work) kept() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.barrier != nil
 }
 
 // guarded keeps a connector's panic from ending the process, and with it the
@@ -284,6 +349,8 @@ func (w *work) conclude(ctx context.Context) (Result, error) {
 // record writes the answers and says how the submit ended.
 func (w *work) record(ctx context.Context) (Result, error) {
 	switch {
+	case w.barrier != nil:
+		return w.takeBack(ctx)
 	case w.refusal != nil && w.taken+w.doubted > 0:
 		return w.partial(ctx)
 	case w.refusal != nil:
@@ -387,6 +454,9 @@ func (w *work) remarks() []message.Event {
 		detail := map[string]any{"part": a.Part, "attempt": a.Attempt}
 		switch a.State {
 		case message.PartRefused:
+			if w.barrier != nil { // by us, not by the vendor
+				continue
+			}
 			detail["code"] = a.Reason
 			events = append(events, message.Event{Type: message.EventSubmitRefused, Detail: detail})
 		case message.PartInDoubt:

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"net/url"
@@ -38,21 +39,36 @@ func (s *system) arrival(to string) arrived {
 	return list[0]
 }
 
-// alter changes the configuration as an operator does in SQL.
+// sql connects to the database, as an operator does, until the test ends.
+func (s *system) sql() *pgx.Conn {
+	s.tb.Helper()
+	if s.shell == nil {
+		ctx, pg := stacktest.Context(s.tb), s.postgres.Server()
+		conn, err := pgx.Connect(ctx, fmt.Sprintf("postgres://%s:%s@/postrider?host=%s&port=%d", url.PathEscape(pg.User), url.PathEscape(pg.Password), url.QueryEscape(pg.Host), pg.Port))
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		s.tb.Cleanup(func() { _ = conn.Close(context.Background()) })
+		s.shell = conn
+	}
+	return s.shell
+}
+
+// alter changes something in SQL.
 func (s *system) alter(sql string, args ...any) {
 	s.tb.Helper()
-	ctx, pg := stacktest.Context(s.tb), s.postgres.Server()
-	conn, err := pgx.Connect(ctx, fmt.Sprintf("postgres://%s:%s@/postrider?host=%s&port=%d", url.PathEscape(pg.User), url.PathEscape(pg.Password), url.QueryEscape(pg.Host), pg.Port))
-	if err != nil {
+	if _, err := s.sql().Exec(stacktest.Context(s.tb), sql, args...); err != nil {
 		s.tb.Fatal(err)
 	}
-	_, err = conn.Exec(ctx, sql, args...)
-	if e := conn.Close(ctx); err == nil {
-		err = e
-	}
-	if err != nil {
+}
+
+// number reads one from the database.
+func (s *system) number(sql string, args ...any) (n int) {
+	s.tb.Helper()
+	if err := s.sql().QueryRow(stacktest.Context(s.tb), sql, args...).Scan(&n); err != nil {
 		s.tb.Fatal(err)
 	}
+	return n
 }
 
 // TestOctets: what a customer sends that is no text arrives octet for octet with its

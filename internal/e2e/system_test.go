@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/postrider/postrider/internal/message"
@@ -47,6 +48,7 @@ type system struct {
 	gateway  *stack.Process
 	db       *postgres.DB
 	hooks    *hooks
+	shell    *pgx.Conn // see sql
 
 	env                  []string
 	apiPort, metricsPort int

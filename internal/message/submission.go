@@ -20,6 +20,20 @@ type Submission struct {
 	Reference  uint16 // concatenation reference, the same for all parts; unused when Parts is 1
 	ExpiresAt  time.Time
 	Class      Class
+
+	// Still is asked right before the part is written, after whatever it had to wait
+	// for in the connector; its error, a *SubmitError, is the submit's, and nothing is
+	// written. It may be called from several goroutines, does not block, and allows
+	// all parts of a message that has left in part. Nil: nobody asks.
+	Still func() error `json:"-"`
+}
+
+// Allowed asks Still.
+func (s Submission) Allowed() error {
+	if s.Still == nil {
+		return nil
+	}
+	return s.Still()
 }
 
 // SubmitResult is the vendor's yes.

@@ -40,6 +40,10 @@ func (l *Link) Submit(ctx context.Context, s message.Submission) (message.Submit
 		}
 		// The pause may have begun and the bind may have gone while we waited.
 		if l.usable(b) {
+			if err := s.Allowed(); err != nil {
+				l.release(b)
+				return message.SubmitResult{}, err
+			}
 			return l.send(ctx, b, pdu, s)
 		}
 		l.release(b)
