@@ -220,4 +220,11 @@ func (a Address) USLongCode() bool {
 	return a.nanp() && !a.TollFree() && !a.Premium() && !nonUSAreaCode[string(a[2:5])]
 }
 
+// Abroad reports whether a is a number outside of the United States, by its
+// country or area code: one that has moved is where its code says. A short code is
+// not.
+func (a Address) Abroad() bool {
+	return a.Kind() == E164 && (!a.nanp() || nonUSAreaCode[string(a[2:5])])
+}
+
 func (a Address) nanp() bool { return len(a) == 12 && a[0] == '+' && a[1] == '1' }

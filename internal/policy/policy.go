@@ -166,7 +166,7 @@ func (e *evaluation) accountActive() verdict {
 	case e.account.Status != snapshot.AccountActive:
 		return refuse(message.ReasonAccountSuspended, "the account is %s", e.account.Status)
 	}
-	return verdict{}
+	return pass("active")
 }
 
 func (e *evaluation) senderOwned() verdict {
@@ -202,7 +202,21 @@ func (e *evaluation) destination() verdict {
 	case to == from:
 		return refuse(message.ReasonInvalidDestination, "sender and recipient are the same number")
 	}
-	return verdict{}
+	return e.closed()
+}
+
+// closed looks at where the account may send to.
+func (e *evaluation) closed() verdict {
+	open := e.account.AllowedDestinations
+	if len(open) == 0 || e.m.To.Kind() != message.E164 {
+		return pass("open")
+	}
+	for _, prefix := range open {
+		if strings.HasPrefix(e.m.To.Digits(), prefix) {
+			return pass("open: +%s", prefix)
+		}
+	}
+	return refuse(message.ReasonDestinationNotAllowed, "the account may send to numbers that begin with +%s only", strings.Join(open, ", +"))
 }
 
 func (e *evaluation) campaign() verdict {
@@ -214,10 +228,12 @@ func (e *evaluation) campaign() verdict {
 		return refuse(message.ReasonSenderUnverified, "the toll-free verification of %s is %s", from, e.number.Verification)
 	}
 	if !from.USLongCode() {
-		return pass("not a US long code")
+		return e.unregistered()
 	}
 	c := e.s.CampaignOf(e.number)
 	switch {
+	case e.m.To.Abroad() && (c == nil || c.AccountID != e.m.AccountID || c.Status != snapshot.CampaignActive):
+		return pass("10DLC binds recipients in the US, and this one is abroad")
 	case c == nil || c.AccountID != e.m.AccountID:
 		return refuse(message.ReasonUnregisteredCampaign, "%s belongs to no 10DLC campaign", from)
 	case c.Status != snapshot.CampaignActive:
@@ -225,6 +241,27 @@ func (e *evaluation) campaign() verdict {
 	}
 	e.d.CampaignID = c.CampaignID
 	return pass("%s", c.CampaignID)
+}
+
+// unregistered looks at senders that need no campaign.
+func (e *evaluation) unregistered() verdict {
+	switch until := e.leasedUntil(); {
+	case e.m.From.TollFree():
+		return pass("toll-free verification approved")
+	case until.IsZero():
+		return pass("not a US long code")
+	case !e.Now.Before(until):
+		return refuse(message.ReasonSenderUnverified, "the lease of %s ended on %s", e.m.From, until.UTC().Format(time.DateOnly))
+	default:
+		return pass("short code leased until %s", until.UTC().Format(time.DateOnly))
+	}
+}
+
+func (e *evaluation) leasedUntil() time.Time {
+	if e.number == nil || e.m.From.Kind() != message.ShortCode {
+		return time.Time{}
+	}
+	return e.number.LeasedUntil
 }
 
 func campaignName(c *snapshot.Campaign) string {

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
@@ -286,5 +287,76 @@ func TestNoCandidate(t *testing.T) {
 		if again := NoCandidate(s, m); again.Reason != c.want {
 			t.Errorf("%s: %v", c.name, again)
 		}
+	}
+}
+
+// What a sender must be registered for depends on where it sends to.
+func TestRegistrationAndRecipient(t *testing.T) {
+	t.Parallel()
+	leased := func(until time.Time) func(s *snapshot.Snapshot, m *message.Message) {
+		return func(s *snapshot.Snapshot, m *message.Message) { m.From, s.Numbers[short].LeasedUntil = short, until }
+	}
+	closed := func(prefixes ...string) func(s *snapshot.Snapshot, m *message.Message) {
+		return func(s *snapshot.Snapshot, m *message.Message) { s.Accounts[account].AllowedDestinations = prefixes }
+	}
+	now := time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		change func(*snapshot.Snapshot, *message.Message)
+		want   message.Reason
+		detail string
+	}{
+		"unregistered to London":      {func(_ *snapshot.Snapshot, m *message.Message) { m.From, m.To = "+12025550145", "+442071838751" }, "", "abroad"},
+		"unregistered to Toronto":     {func(_ *snapshot.Snapshot, m *message.Message) { m.From, m.To = "+12025550145", "+14165550199" }, "", "abroad"},
+		"suspended to Toronto":        {func(_ *snapshot.Snapshot, m *message.Message) { m.From, m.To = "+12025550144", "+14165550199" }, "", "abroad"},
+		"registered to Toronto":       {func(_ *snapshot.Snapshot, m *message.Message) { m.To = "+14165550199" }, "", "C8X2KQ1"},
+		"unregistered to a toll-free": {func(_ *snapshot.Snapshot, m *message.Message) { m.From, m.To = "+12025550145", "+18005550123" }, message.ReasonUnregisteredCampaign, ""},
+		"lease runs":                  {leased(now.Add(time.Hour)), "", "leased until 2026-11-21"},
+		"lease has ended":             {leased(now), message.ReasonSenderUnverified, "the lease of 12345 ended on 2026-11-21"},
+		"lease is not known":          {leased(time.Time{}), "", "not a US long code"},
+		"open destination":            {closed("44", "1310"), "", ""},
+		"closed destination":          {closed("44", "1311"), message.ReasonDestinationNotAllowed, "+44, +1311 only"},
+	} {
+		s, m := world(), allowed()
+		c.change(s, m)
+		d := Evaluate(s, Question{Message: m, Now: now})
+		last := d.Trail[len(d.Trail)-1].Detail
+		if c.want == "" && len(d.Trail) > 3 {
+			last = d.Trail[3].Detail
+		}
+		if (d.Error == nil) != (c.want == "") || message.ReasonOf(asError(d.Error)) != c.want || !strings.Contains(last, c.detail) {
+			t.Errorf("%s: %v, %+v", name, d.Error, d.Trail)
+		}
+	}
+}
+
+func asError(e *message.Error) error {
+	if e == nil {
+		return nil
+	}
+	return e
+}
+
+// Vendors that cannot take the sender or the alphabet are the reason, not the route.
+func TestNoVendorIsCapable(t *testing.T) {
+	t.Parallel()
+	s, m := world(), allowed()
+	s.Vendors[north].SupportsAlphanumeric, s.Vendors[north].SupportsUnicode = false, false
+	m.From, m.To = "ACME", "+447700900123"
+	if d := Evaluate(s, Question{Message: m}); message.ReasonOf(asError(d.Error)) != message.ReasonUnauthorizedSender || !strings.Contains(d.Error.Detail, "alphanumeric") {
+		t.Errorf("%v", d.Error)
+	}
+	m = allowed()
+	m.Encoding = message.EncodingUCS2
+	if d := Evaluate(s, Question{Message: m}); message.ReasonOf(asError(d.Error)) != message.ReasonEncodingMismatch {
+		t.Errorf("%v", d.Error)
+	}
+	// One who waits for two things waits for the later.
+	late := Decision{Holds: []message.Hold{{Rule: "a", Until: time.Unix(5, 0)}, {Rule: "b", Until: time.Unix(9, 0)}, {Rule: "c", Until: time.Unix(7, 0)}}}
+	if h := late.Hold(); h.Rule != "b" {
+		t.Errorf("waits for %+v", h)
+	}
+	late.Holds = append(late.Holds, message.Hold{Rule: "d"}, message.Hold{Rule: "e", Until: time.Unix(99, 0)})
+	if h := late.Hold(); h.Rule != "d" {
+		t.Errorf("waits for %+v", h)
 	}
 }

@@ -69,13 +69,25 @@ const providerSMPP = "smpp"
 // have some, its form is what is wrong with it.
 func NoCandidate(s *snapshot.Snapshot, m *message.Message) *message.Error {
 	if m.SMPPOnly() {
-		text := *m
-		text.Encoding, text.Header = message.EncodingGSM7, nil
-		if len(Candidates(s, &text)) > 0 {
+		text := func(m *message.Message) { m.Encoding, m.Header = message.EncodingGSM7, nil }
+		if couldGo(s, m, text) {
 			return message.Refuse(message.ReasonEncodingMismatch, "binary messages and user data headers go to SMPP vendors only, and none matches this sender and recipient")
 		}
 	}
+	if m.From.Kind() == message.Alphanumeric && couldGo(s, m, func(m *message.Message) { m.From = "+12025550100" }) {
+		return message.Refuse(message.ReasonUnauthorizedSender, "no vendor on the way to this recipient takes alphanumeric senders; use a number")
+	}
+	if m.Encoding == message.EncodingUCS2 && couldGo(s, m, func(m *message.Message) { m.Encoding = message.EncodingGSM7 }) {
+		return message.Refuse(message.ReasonEncodingMismatch, "no vendor on the way to this recipient takes characters beyond the GSM alphabet")
+	}
 	return message.Refuse(message.ReasonNoRoute, "no active route and vendor match this sender and recipient")
+}
+
+// couldGo reports whether the message would have candidates if it were otherwise.
+func couldGo(s *snapshot.Snapshot, m *message.Message, otherwise func(*message.Message)) bool {
+	other := *m
+	otherwise(&other)
+	return len(Candidates(s, &other)) > 0
 }
 
 func matches(r *snapshot.Route, m *message.Message) bool {

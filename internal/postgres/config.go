@@ -90,7 +90,7 @@ const selectAccounts = `
 select id, coalesce(external_id, ''), company_name, status, time_zone, default_message_class, delivery, ordered_conversations,
   internal_delivery, smart_encoding, max_parts, content_retention_days, default_country, allowed_source_addresses,
   force_source_address, api_rate_limit, webhook_secret, conversation_hold_seconds, max_backlog,
-  smpp_encoding_mismatch_status, smpp_opted_out_status, smpp_max_held
+  smpp_encoding_mismatch_status, smpp_opted_out_status, smpp_max_held, allowed_destinations
 from accounts`
 
 func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
@@ -102,7 +102,7 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 		err := row.Scan(&a.ID, &a.ExternalID, &a.CompanyName, &a.Status, &a.TimeZone, &a.DefaultClass, &a.Delivery, &a.OrderedConversations,
 			&a.InternalDelivery, &a.SmartEncoding, &a.MaxParts, &a.ContentRetentionDays, &a.DefaultCountry, &a.AllowedSourceAddresses,
 			&a.ForceSourceAddress, &a.APIRateLimit, &sealed, &hold, &a.MaxBacklog,
-			&a.EncodingMismatchStatus, &a.OptedOutStatus, &a.MaxHeld)
+			&a.EncodingMismatchStatus, &a.OptedOutStatus, &a.MaxHeld, &a.AllowedDestinations)
 		if err != nil {
 			return fmt.Errorf("read accounts: %w", err)
 		}
@@ -162,7 +162,7 @@ func loadSMPPCredentials(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) e
 }
 
 const selectNumbers = `
-select number, account_id, vendor_id, type, sms_enabled, mms_enabled, campaign, verification, tag, "group"
+select number, account_id, vendor_id, type, sms_enabled, mms_enabled, campaign, verification, tag, "group", leased_until
 from numbers`
 
 func loadNumbers(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
@@ -170,11 +170,12 @@ func loadNumbers(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 	return each(ctx, tx, selectNumbers, func(row pgx.CollectableRow) error {
 		n := &snapshot.Number{}
 		var vendor, campaign *message.ID
-		err := row.Scan(&n.Number, &n.AccountID, &vendor, &n.Type, &n.SMSEnabled, &n.MMSEnabled, &campaign, &n.Verification, &n.Tag, &n.Group)
+		var leased *time.Time
+		err := row.Scan(&n.Number, &n.AccountID, &vendor, &n.Type, &n.SMSEnabled, &n.MMSEnabled, &campaign, &n.Verification, &n.Tag, &n.Group, &leased)
 		if err != nil {
 			return fmt.Errorf("read numbers: %w", err)
 		}
-		n.VendorID, n.Campaign = orZero(vendor), orZero(campaign)
+		n.VendorID, n.Campaign, n.LeasedUntil = orZero(vendor), orZero(campaign), orZero(leased)
 		s.Numbers[n.Number] = n
 		return nil
 	})

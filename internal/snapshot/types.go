@@ -37,6 +37,7 @@ type Account struct {
 	ContentRetentionDays   int             // 0: text is dropped at settlement
 	DefaultCountry         string          // ISO 3166 alpha-2
 	AllowedSourceAddresses []string        // senders allowed beside owned numbers
+	AllowedDestinations    []string        // digits that recipients must begin with; empty: anywhere
 	ForceSourceAddress     message.Address // replaces every sender; empty: none
 	APIRateLimit           int             // messages per second accepted over the API
 	EncodingMismatchStatus uint32          // command_status over SMPP for message.ReasonEncodingMismatch; 0: the catalogue's
@@ -118,6 +119,7 @@ type Number struct {
 	MMSEnabled   bool
 	Campaign     message.ID // row id of its 10DLC campaign; zero: none
 	Verification string     // toll-free: unverified, pending, approved
+	LeasedUntil  time.Time  // of a short code; zero: not known
 	Tag, Group   string
 }
 
