@@ -34,6 +34,16 @@ type Gate struct {
 	Pacer    Pacer          // nil: nothing is paced
 	Reviews  Reviews
 	Now      func() time.Time
+	// Refused is told of each message that was refused, or has expired, at the gate;
+	// nil: nobody is.
+	Refused func(m *message.Message, status message.Status, reason message.Reason)
+}
+
+// TellRefused tells of a refusal that was written.
+func (g Gate) TellRefused(m *message.Message, status message.Status, reason message.Reason) {
+	if g.Refused != nil {
+		g.Refused(m, status, reason)
+	}
 }
 
 // Passage is what the gate says of a message: it is refused, must wait, or may go.

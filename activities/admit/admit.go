@@ -157,5 +157,8 @@ func (a *Activities) refuse(ctx context.Context, m *message.Message, to message.
 	if told.Status == to {
 		r.Reason = why.Reason
 	}
+	if told.Changed {
+		a.Gate.TellRefused(m, to, why.Reason)
+	}
 	return r, nil
 }

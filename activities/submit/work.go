@@ -215,6 +215,9 @@ func (w *work) turnedBack(ctx context.Context, p activities.Passage) (*Result, e
 	if told.Status == to {
 		r.Reason = p.Error.Reason
 	}
+	if told.Changed {
+		w.a.Gate.TellRefused(w.m, to, p.Error.Reason)
+	}
 	return r, nil
 }
 

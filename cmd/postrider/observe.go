@@ -28,8 +28,8 @@ func (g *Gateway) ingressMetrics() ingress.Metrics {
 				if m.Edge == message.EdgeSMPP {
 					g.metrics.ServerSubmit.WithLabelValues(account).Inc()
 				}
-			case reason.Class() == message.FixRegistration:
-				g.metrics.TenDLC.WithLabelValues(account, string(reason)).Inc()
+			default:
+				g.observeViolation(m, reason)
 			}
 		},
 		Receipt: func(vendor message.ID, state message.ReceiptState) {
@@ -67,6 +67,18 @@ func (g *Gateway) observeOutcome(m *message.Message, status message.Status, reas
 	}
 }
 
+// observeRefusal counts what the policy has refused after acceptance.
+func (g *Gateway) observeRefusal(m *message.Message, status message.Status, reason message.Reason) {
+	g.metrics.MessageStatus.WithLabelValues(string(status), string(reason)).Inc()
+	g.observeViolation(m, reason)
+}
+
+func (g *Gateway) observeViolation(m *message.Message, reason message.Reason) {
+	if reason.Class() == message.FixRegistration {
+		g.metrics.TenDLC.WithLabelValues(m.AccountID.String(), string(reason)).Inc()
+	}
+}
+
 func (g *Gateway) observeWebhook(outcome webhook.Outcome, took time.Duration) {
 	g.metrics.WebhookAttempts.WithLabelValues(string(outcome)).Observe(took.Seconds())
 }
@@ -77,6 +89,7 @@ func (g *Gateway) registerGauges() {
 	g.metrics.Counted("journal_unstarted_messages", "Accepted messages whose workflow may not have been started.", g.db.CountUnstarted)
 	g.metrics.Counted("receipts_unmatched", "Receipts that match no part.", g.db.CountUnmatched)
 	g.metrics.Collect(linkCollector{g})
+	g.metrics.CountedBy("messages_held", "Admitted messages that wait, by the rule that makes them.", "rule", g.db.Holds)
 	g.metrics.Collect(&g.held)
 }
 

@@ -173,7 +173,7 @@ func (g *Gateway) joinIngress() {
 
 func (g *Gateway) joinSteps() {
 	g.fleet = &workers.Fleet{Client: g.temporal, Namespace: g.Config.TemporalNamespace, Kinds: g.vendorKinds(), Log: g.Log.With("part", "vendors")}
-	gate := activities.Gate{Snapshot: g.config.Current, Reviews: g.db, Now: time.Now}
+	gate := activities.Gate{Snapshot: g.config.Current, Reviews: g.db, Now: time.Now, Refused: g.observeRefusal}
 	g.steps = workers.Steps{
 		Admit: &admit.Activities{Journal: g.db, Gate: gate},
 		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: time.Now},

@@ -5,6 +5,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Times of Counted.
@@ -37,4 +39,34 @@ func (c *counted) read() float64 {
 		c.last = math.NaN()
 	}
 	return c.last
+}
+
+// countedBy is counted for a gauge with one label.
+type countedBy struct {
+	desc  *prometheus.Desc
+	count func(context.Context) (map[string]int, error)
+	mu    sync.Mutex
+	at    time.Time
+	last  map[string]int
+}
+
+// Describe names the series.
+func (c *countedBy) Describe(out chan<- *prometheus.Desc) { out <- c.desc }
+
+// Collect gives what was counted last, and nothing when it could not be.
+func (c *countedBy) Collect(out chan<- prometheus.Metric) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.at) >= countedFor {
+		ctx, cancel := context.WithTimeout(context.Background(), countedTimeout)
+		defer cancel()
+		var err error
+		if c.last, err = c.count(ctx); err != nil {
+			c.last = nil
+		}
+		c.at = time.Now()
+	}
+	for label, n := range c.last {
+		out <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), label)
+	}
 }

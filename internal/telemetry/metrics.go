@@ -104,6 +104,11 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second})
 }
 
+// CountedBy is Counted for a gauge with one label.
+func (m *Metrics) CountedBy(name, help, label string, count func(context.Context) (map[string]int, error)) {
+	m.Collect(&countedBy{desc: prometheus.NewDesc(name, help, []string{label}, nil), count: count})
+}
+
 // Counted is a gauge read from the database at most once a few seconds: a
 // scrape must not become a load.
 func (m *Metrics) Counted(name, help string, count func(context.Context) (int, error)) {
