@@ -117,7 +117,7 @@ func credentialCommand() *cobra.Command {
 			return db.RevokeCredential(cmd.Context(), shellActor(), id)
 		})
 	}}
-	cmd.AddCommand(create, revoke)
+	cmd.AddCommand(create, revoke, credentialRateCommand())
 	return cmd
 }
 
@@ -174,7 +174,7 @@ func numberCommand() *cobra.Command {
 	add.Flags().Var(&campaign, "campaign", "row id of its 10DLC campaign")
 	add.Flags().StringVar(&verification, "verification", "unverified", "of a toll-free number: unverified, pending, approved or rejected")
 	_ = add.MarkFlagRequired("account")
-	cmd.AddCommand(add)
+	cmd.AddCommand(add, numberRateCommand())
 	return cmd
 }
 

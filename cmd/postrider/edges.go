@@ -64,7 +64,7 @@ func (g *Gateway) startREST(ctx context.Context) error {
 		Observe: func(operation string, status int, took time.Duration) {
 			g.metrics.APIRequests.WithLabelValues(operation, fmt.Sprint(status)).Observe(took.Seconds())
 		},
-		RateLimited: func(message.ID, bool) { g.metrics.RateExceeded.WithLabelValues("customer").Inc() },
+		RateLimited: func(account message.ID, scope string) { g.rateRefused(account, "rest", scope, 1) },
 		PublicURL:   g.Config.PublicURL,
 
 		TrustedProxies: g.Config.TrustedProxies,

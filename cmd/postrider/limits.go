@@ -2,6 +2,7 @@ package main
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -10,22 +11,31 @@ import (
 	"github.com/postrider/postrider/internal/message"
 )
 
-// joinLimits makes the limits that all replicas share, if there is a Redis for them.
+// joinLimits makes what the edges count rates with: together with all replicas if
+// there is a Redis for it.
 func (g *Gateway) joinLimits() {
 	c := g.Config
+	g.refusals = &limit.Refusals{Store: g.db, Log: g.Log.With("part", "limits")}
 	if c.RedisHost == "" {
+		g.alone = limit.New(0)
 		return
 	}
 	g.shared = limit.NewShared(limit.SharedConfig{Host: c.RedisHost, Port: c.RedisPort, Password: c.RedisPassword, TLS: c.RedisTLS,
 		Log: g.Log.With("part", "limits"), Alone: g.metrics.LimitsAlone.Inc})
 }
 
-// limiter is what the customer API counts with; nil: its own.
+// limiter is what all edges of this process count with.
 func (g *Gateway) limiter() rest.Limiter {
 	if g.shared == nil {
-		return nil
+		return g.alone
 	}
 	return g.shared
+}
+
+// rateRefused notes what an edge has refused for a rate.
+func (g *Gateway) rateRefused(account message.ID, edge, scope string, n int) {
+	g.metrics.RateExceeded.WithLabelValues("customer").Add(float64(n))
+	g.refusals.Add(account, edge, scope, n, time.Now())
 }
 
 var (

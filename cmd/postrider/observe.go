@@ -83,9 +83,24 @@ func (g *Gateway) observeWebhook(outcome webhook.Outcome, took time.Duration) {
 	g.metrics.WebhookAttempts.WithLabelValues(string(outcome)).Observe(took.Seconds())
 }
 
+// observeRefresh is told of each try to read the configuration anew.
+func (g *Gateway) observeRefresh(took time.Duration, err error) {
+	outcome := "ok"
+	if err != nil {
+		outcome = "failed"
+	}
+	g.metrics.ConfigRefresh.WithLabelValues(outcome).Observe(took.Seconds())
+}
+
 // registerGauges adds the gauges that are read from what they describe.
 func (g *Gateway) registerGauges() {
 	g.metrics.Gauge("config_version", "Version of the configuration in force.", func() float64 { return float64(g.config.Current().Version) })
+	g.metrics.Gauge("config_stale", "1 while the configuration cannot be read as it is now and an older one is in force.", func() float64 {
+		if g.config.Failing() != nil {
+			return 1
+		}
+		return 0
+	})
 	g.metrics.Counted("journal_unstarted_messages", "Accepted messages whose workflow may not have been started.", g.db.CountUnstarted)
 	g.metrics.Counted("receipts_unmatched", "Receipts that match no part.", g.db.CountUnmatched)
 	g.metrics.Collect(linkCollector{g})

@@ -57,7 +57,8 @@ func (r *readiness) fail(err error) {
 var errNotUp = errors.New("starting or shutting down")
 
 // checks asks what the process depends on. Temporal is shown but does not
-// count: while it is away messages wait.
+// count: while it is away messages wait. Nor does a configuration that cannot be
+// read as it is now: the last one stays in force, on every process alike.
 func (g *Gateway) checks(ctx context.Context) map[string]rest.Check {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -67,7 +68,7 @@ func (g *Gateway) checks(ctx context.Context) map[string]rest.Check {
 	if g.config.Current() == nil {
 		out["configuration"] = rest.Check{Err: errors.New("no configuration is loaded")}
 	} else {
-		out["configuration"] = rest.Check{}
+		out["configuration"] = rest.Check{Err: g.config.Failing(), Advisory: true}
 	}
 	var state error
 	if g.ready.get() != "up" {

@@ -27,6 +27,7 @@ func (g *Gateway) joinSMPP() {
 		ConnectRate:    c.SMPPConnectRate,
 		Inactivity:     c.SMPPInactivity,
 	}
+	g.smpp.Numbers = g.limiter()
 	if g.shared != nil {
 		g.smpp.Rates = g.shared
 	}
@@ -79,7 +80,7 @@ func (g *Gateway) smppMetrics() smpp.Metrics {
 		Request: func(command, status string, took time.Duration) {
 			m.ServerRequests.WithLabelValues(command, status).Observe(took.Seconds())
 		},
-		Throttled: func(message.ID) { m.RateExceeded.WithLabelValues("customer").Inc() },
+		Throttled: func(account message.ID, scope string, n int) { g.rateRefused(account, message.EdgeSMPP, scope, n) },
 		Delivered: func(kind message.DeliveryKind, state message.NotificationState) {
 			m.ServerDeliver.WithLabelValues(string(kind), string(state)).Inc()
 		},

@@ -54,7 +54,9 @@ type Gateway struct {
 	keepers  []*workers.Keeper
 	rest     restEdge
 	smpp     *smpp.Server
-	shared   *limit.Shared // nil: rates are counted in process
+	shared   *limit.Shared  // nil: rates are counted in process
+	alone    *limit.Limiter // of all edges, without shared
+	refusals *limit.Refusals
 	held     heldCollector
 	ops      *opsServer
 
@@ -104,6 +106,7 @@ func (g *Gateway) open(ctx context.Context) error {
 	}
 	g.metrics = telemetry.New()
 	g.config = snapshot.NewHolder(g.db, g.Log)
+	g.config.OnRefresh(g.observeRefresh)
 	codec := workers.Codec{Sealer: content}
 	if g.temporal, err = client.NewLazyClient(client.Options{
 		HostPort:      g.Config.TemporalAddress,
@@ -212,6 +215,7 @@ func (g *Gateway) start(ctx context.Context) error {
 		g.ingress.Start(ctx)
 	}
 	g.registerGauges()
+	g.refusals.Start(ctx)
 	if g.Roles["rest"] {
 		if err := g.startREST(ctx); err != nil {
 			return err
@@ -239,6 +243,7 @@ func (g *Gateway) failed() <-chan error { return g.ready.failed() }
 func (g *Gateway) shutdown() {
 	g.ready.down()
 	g.stopAccepting()
+	g.refusals.Stop()
 	g.ingress.Stop()
 	g.health.stop()
 	g.fleet.StopWorkers()

@@ -268,6 +268,7 @@ func holdOf(account *snapshot.Account, m *message.Message) time.Duration {
 // decide asks the policy and notes in the message what it says.
 func (in *Ingress) decide(s *snapshot.Snapshot, r Request, m *message.Message) policy.Decision {
 	d := policy.Evaluate(s, in.question(m, r.Credential))
+	withRate(&d, r.Rate)
 	m.CampaignID = d.CampaignID
 	if len(d.Candidates) > 0 {
 		m.Price = message.Price{Amount: d.Candidates[0].Rate * message.Micros(m.Segments), Currency: in.Currency, Estimated: true}
@@ -376,25 +377,11 @@ func field(err error, where string) error {
 }
 
 func setSender(s *snapshot.Snapshot, account *snapshot.Account, r Request, m *message.Message) error {
-	if r.From == "" {
-		only, ok := s.OnlySender(account.ID)
-		if account.ForceSourceAddress != "" {
-			only, ok = account.ForceSourceAddress, true
-		}
-		if !ok {
-			return message.Refuse(message.ReasonInvalidRequest, "from is required: the account does not have exactly one enabled number")
-		}
-		m.From = only
-		return nil
-	}
-	from, err := message.ParseSender(r.From)
+	used, asked, err := Sender(s, account, r.From)
 	if err != nil {
 		return err
 	}
-	m.From = from
-	if forced := account.ForceSourceAddress; forced != "" && forced != from {
-		m.From, m.RequestedFrom = forced, from
-	}
+	m.From, m.RequestedFrom = used, asked
 	return nil
 }
 

@@ -40,6 +40,10 @@ type Request struct {
 
 	DryRun bool // nothing is stored
 
+	// Rate is what the edge has counted, for the trail; the zero value: nothing was.
+	// Only a dry run may come with one that refuses.
+	Rate message.TrailEntry
+
 	// Key makes the request idempotent; nil: no key was given.
 	Key *Key
 }

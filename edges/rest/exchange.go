@@ -26,6 +26,9 @@ type exchange struct {
 	caller    caller     // filled in by guard
 	internal  bool       // it is for the internal API
 	status    int        // 0: nothing is written yet
+	// count counts the request and shows its limit, before the answer; nil: it was
+	// counted, or is not.
+	count func()
 }
 
 type exchangeKey struct{}
@@ -40,6 +43,10 @@ func exchangeOf(ctx context.Context) *exchange {
 func (x *exchange) WriteHeader(status int) {
 	if x.status != 0 {
 		return
+	}
+	if count := x.count; count != nil {
+		x.count = nil
+		count()
 	}
 	x.status = status
 	x.ResponseWriter.WriteHeader(status)

@@ -20,6 +20,7 @@ import (
 type Limiter interface {
 	Take(key string, limit int, window time.Duration, now time.Time) limit.Result
 	Peek(key string, limit int, window time.Duration, now time.Time) limit.Result
+	limit.Many
 }
 
 // Rates, unless the account or credential says otherwise.
@@ -34,7 +35,7 @@ type rate int
 const (
 	byAddress  rate = iota // no credential is asked for
 	asRequest              // the account's requests
-	asMessage              // the account's or credential's messages
+	asMessage              // the account's messages and the credential's; counted by messageRates
 	asStaff                // the requests of a member of staff or of a service
 	bySignOn               // tries at the token endpoint; counted there, when the key is known
 	unmeasured             // neither limit nor header: not under /v1
@@ -108,15 +109,7 @@ func (s *Server) count(x *exchange, by rate, now time.Time) error {
 	case asStaff:
 		r = s.Limiter.Take("staff "+x.caller.id().String(), requestRate, time.Second, now)
 	case asMessage:
-		c := &x.caller
-		switch {
-		case c.credential.RateLimit > 0:
-			r = s.Limiter.Take("message by "+c.credential.ID.String(), c.credential.RateLimit, time.Second, now)
-		case c.account.APIRateLimit > 0:
-			r = s.Limiter.Take("message "+c.account.ID.String(), c.account.APIRateLimit, time.Second, now)
-		default:
-			r = s.Limiter.Take("message "+c.account.ID.String(), defaultCreates, time.Second, now)
-		}
+		return s.expectMessage(x, now)
 	default:
 		return nil
 	}
@@ -124,14 +117,10 @@ func (s *Server) count(x *exchange, by rate, now time.Time) error {
 	if r.OK {
 		return nil
 	}
-	if s.RateLimited != nil && x.caller.account != nil {
-		s.RateLimited(x.caller.account.ID, by == asMessage)
+	if by == asRequest {
+		s.tellLimited(x, limit.ScopeRequest)
 	}
-	what := "requests"
-	if by == asMessage {
-		what = "messages"
-	}
-	return &limited{message.Refuse(message.ReasonRateLimitExceeded, "more than %d %s in a second", r.Limit, what), r.Reset}
+	return &limited{message.Refuse(message.ReasonRateLimitExceeded, "more than %d requests in a second", r.Limit), r.Reset}
 }
 
 // showLimit sets the headers that every answer under /v1 has.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -27,19 +28,21 @@ func TestRateOfMessages(t *testing.T) {
 		change func(*snapshot.Account, *snapshot.Credential)
 		limit  int
 		shared bool // with the account's other credentials
+		scope  string
 	}{
-		{"default", func(a *snapshot.Account, _ *snapshot.Credential) { a.APIRateLimit = 0 }, defaultCreates, true},
-		{"account's", func(a *snapshot.Account, _ *snapshot.Credential) { a.APIRateLimit = 3 }, 3, true},
-		{"credential's", func(a *snapshot.Account, k *snapshot.Credential) { a.APIRateLimit = 3; k.RateLimit = 5 }, 5, false},
+		{"default", func(a *snapshot.Account, _ *snapshot.Credential) { a.APIRateLimit = 0 }, defaultCreates, true, limit.ScopeAccount},
+		{"account's", func(a *snapshot.Account, _ *snapshot.Credential) { a.APIRateLimit = 3 }, 3, true, limit.ScopeAccount},
+		{"credential's", func(a *snapshot.Account, k *snapshot.Credential) { a.APIRateLimit = 8; k.RateLimit = 5 }, 5, false, limit.ScopeKey},
+		{"stricter than the credential's", func(a *snapshot.Account, k *snapshot.Credential) { a.APIRateLimit = 3; k.RateLimit = 5 }, 3, true, limit.ScopeAccount},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var mu sync.Mutex
 			told := 0
 			b := setup(t, func(b *bundle) {
-				b.server.RateLimited = func(account message.ID, messages bool) {
+				b.server.RateLimited = func(account message.ID, scope string) {
 					mu.Lock()
 					defer mu.Unlock()
-					if account == accountA && messages {
+					if account == accountA && scope == c.scope {
 						told++
 					}
 				}
@@ -51,17 +54,17 @@ func TestRateOfMessages(t *testing.T) {
 				second.AccountID, second.ID = accountA, message.NewID()
 				s.Accounts[accountA], s.Credentials["keyA"], s.Credentials["keyB"] = &a, &k, &second
 			})
-			limit := fmt.Sprint(c.limit)
+			most := fmt.Sprint(c.limit)
 			for i := range c.limit {
 				r := b.do("POST", "/v1/messages", parcel, as("keyA"))
 				if r.StatusCode != 202 {
 					t.Fatalf("message %d: %d %s", i, r.StatusCode, r.body)
 				}
-				wantLimit(t, r, limit, fmt.Sprint(c.limit-i-1), "1")
+				wantLimit(t, r, most, fmt.Sprint(c.limit-i-1), "1")
 			}
 			r := b.do("POST", "/v1/messages", parcel, as("keyA"))
 			wantProblem(t, r, 429, message.ReasonRateLimitExceeded)
-			wantLimit(t, r, limit, "0", "1")
+			wantLimit(t, r, most, "0", "1")
 			if r.Header.Get("Retry-After") != "1" {
 				t.Errorf("Retry-After %q", r.Header.Get("Retry-After"))
 			}

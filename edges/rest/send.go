@@ -84,6 +84,9 @@ func (s *Server) sendMessage(ctx context.Context, in *rawInput) (*rawOutput, err
 	}
 	request := create.request(&x.caller)
 	request.TraceParent = traceParent(x.request)
+	if err := s.takeMessage(x, &request); err != nil {
+		return nil, s.problem(x, err, 0)
+	}
 	if request.DryRun {
 		return s.dryRun(ctx, x, request)
 	}

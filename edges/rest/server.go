@@ -86,10 +86,10 @@ type Server struct {
 	// PublicURL is where customers reach this edge, without a slash at the end.
 	// It stands in the pages' examples. Empty: http://localhost:8080.
 	PublicURL string
-	// RateLimited is told when a request was refused for an account's rate;
-	// messages says whether it was a new message. It must not block. Nil:
-	// nobody wants to know.
-	RateLimited func(account message.ID, messages bool)
+	// RateLimited is told when a request was refused for a rate; scope says whose:
+	// limit.ScopeKey, ScopeAccount or ScopeNumber for a new message, ScopeRequest for
+	// another request. It must not block. Nil: nobody wants to know.
+	RateLimited func(account message.ID, scope string)
 	// ReadHeaderTimeout, ReadTimeout and WriteTimeout bound one request on its
 	// connection. Zero: DefaultReadHeader, DefaultRead, DefaultWrite.
 	ReadHeaderTimeout, ReadTimeout, WriteTimeout time.Duration

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -292,7 +293,9 @@ func reqSetup(t testing.TB) *reqWorld {
 				}
 				w.count(command + " " + status)
 			},
-			Throttled: func(account message.ID) { w.count("throttled " + account.String()) },
+			Throttled: func(account message.ID, scope string, n int) {
+				w.count(fmt.Sprintf("throttled %s %s %d", account, scope, n))
+			},
 		}}
 	w.server.prepare()
 	w.bound = &bound{id: message.NewID(), systemID: "acme", credential: w.smpp.ID, account: w.account.ID}

@@ -237,7 +237,7 @@ func TestRateOverReplicas(t *testing.T) {
 	admitted := func(s *Server) int {
 		n := 0
 		for range 100 {
-			if s.take(id, rate, 1, now) {
+			if ok, _ := s.take(id, rate, 1, now); ok {
 				n++
 			}
 		}

@@ -33,7 +33,7 @@ func (x *exchange) multi(c *snapshot.SMPPCredential, p *smpp.SubmitMulti) {
 		// number of which PDU belong together.
 		x.answer(partsRefused(&p.Message), nil)
 		return
-	case !x.afford(sub.parts * len(dests)):
+	case !x.afford(&sub):
 		return
 	}
 	batch := x.batchID(&sub)

@@ -36,7 +36,7 @@ func (x *exchange) replace(c *snapshot.SMPPCredential, p *smpp.ReplaceSM) {
 				return
 			}
 		}
-		if !x.afford(x.partsOf(r)) {
+		if ok, _ := x.affordParts(x.partsOf(r), 1); !ok { // its sender's rate it has passed before
 			return
 		}
 		_, err := x.s.Ingress.Revise(ctx, r)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/snapshot"
@@ -60,6 +61,9 @@ type Server struct {
 	// Rates are the credentials' rates over all replicas; nil: each process has its
 	// own.
 	Rates Rates
+	// Numbers counts the messages of senders that have a rate of their own, together
+	// with the other edges; nil: this edge counts alone, in process.
+	Numbers limit.Many
 
 	// MaxConnections is how many connections there may be at a time, bound or
 	// not; more are closed at once. 0: DefaultMaxConnections.
@@ -81,6 +85,7 @@ type Server struct {
 
 	deliverer deliverer
 	rates     rateBook
+	numbers   limit.Many
 	// request gets the requests of bound sessions; nil: handle.
 	request func(*bound, *smpp.Request)
 	// timers are those of the sessions; a zero one is its default of package smpp.
@@ -110,8 +115,10 @@ type Metrics struct {
 	Binds       func(systemID string, delta int)
 	BindRefused func(reason message.Reason)
 	Request     func(command string, status string, took time.Duration)
-	Throttled   func(account message.ID)
-	Delivered   func(kind message.DeliveryKind, state message.NotificationState)
+	// Throttled is told of messages that were refused with RTHROTTLED, and for whose
+	// rate: limit.ScopeBind, ScopeNumber.
+	Throttled func(account message.ID, scope string, messages int)
+	Delivered func(kind message.DeliveryKind, state message.NotificationState)
 	// Held is told every 10 s of all accounts that deliveries wait for; nil when
 	// that cannot be said.
 	Held func([]message.SMPPHeld)
@@ -184,6 +191,9 @@ func (s *Server) prepare() {
 		s.life, s.cut = context.WithCancel(context.Background())
 		s.audits = newAudits(s.writeAudit, s.Metrics.AuditDropped)
 		s.stop, s.ended = make(chan struct{}), make(chan struct{})
+		if s.numbers = s.Numbers; s.numbers == nil {
+			s.numbers = limit.New(0)
+		}
 		if s.request == nil {
 			s.request = s.handle
 		}

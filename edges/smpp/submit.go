@@ -8,7 +8,9 @@ import (
 	"sync/atomic"
 
 	"github.com/postrider/postrider/edges/ingress"
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/policy"
 	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -24,7 +26,7 @@ func (x *exchange) submit(c *snapshot.SMPPCredential, m *smpp.Message) {
 	case st != smpp.StatusOK:
 		x.refuse(c, st)
 		return
-	case !x.afford(sub.parts):
+	case !x.afford(&sub):
 		return
 	case sub.content.Parts > 1:
 		x.submitPart(c, m, &sub)
@@ -63,17 +65,62 @@ func submitted(r *smpp.Request, id string) smpp.PDU {
 	return &smpp.SubmitSMResp{MessageID: id}
 }
 
-// afford takes parts from the credential's rate. Over it the request is
-// answered, nothing is stored, and false comes back.
-func (x *exchange) afford(parts int) bool {
-	if x.s.allow(x.b, parts) {
+// afford takes a submission from the rates: its parts from the credential's, and its
+// messages from the sender's if the number has one. A message that comes in parts
+// counts with the first of them. Without room for any message the request is
+// answered, nothing is stored and nothing taken, and false comes back; with room for
+// some of several the others are marked as refused.
+func (x *exchange) afford(sub *submission) bool {
+	cost := sub.parts * len(sub.to)
+	ok, giveBack := x.affordParts(cost, len(sub.to))
+	if !ok {
+		return false
+	}
+	var wanted []int // of sub.to
+	for i, to := range sub.to {
+		if to.status == smpp.StatusOK && (sub.content.Parts <= 1 || sub.content.Part == 1) {
+			wanted = append(wanted, i)
+		}
+	}
+	rate, limited := ingress.NumberRate(x.s.Snapshot(), sub.account, sub.common.From)
+	if !limited || len(wanted) == 0 {
 		return true
 	}
-	if x.s.Metrics.Throttled != nil {
-		x.s.Metrics.Throttled(x.b.account)
+	granted, v := x.s.takeMessages(rate, len(wanted))
+	if granted > 0 {
+		sub.common.Rate = message.TrailEntry{Rule: policy.RuleRate, Result: message.Pass, Detail: v.Detail}
 	}
-	x.answer(smpp.StatusThrottled, nil)
-	return false
+	if granted == len(wanted) {
+		return true
+	}
+	x.throttled(limit.ScopeNumber, len(wanted)-granted)
+	if granted == 0 {
+		giveBack(cost)
+		x.answer(smpp.StatusThrottled, nil)
+		return false
+	}
+	giveBack(sub.parts * (len(wanted) - granted))
+	for _, i := range wanted[granted:] {
+		sub.to[i].status = smpp.StatusThrottled
+	}
+	return true
+}
+
+// affordParts takes parts from the credential's rate. Over it the request, of so many
+// messages, is answered, and false comes back.
+func (x *exchange) affordParts(parts, messages int) (ok bool, giveBack func(int)) {
+	if ok, giveBack = x.s.allow(x.b, parts); !ok {
+		x.throttled(limit.ScopeBind, messages)
+		x.answer(smpp.StatusThrottled, nil)
+	}
+	return ok, giveBack
+}
+
+// throttled tells of messages that were refused for a rate.
+func (x *exchange) throttled(scope string, messages int) {
+	if x.s.Metrics.Throttled != nil {
+		x.s.Metrics.Throttled(x.b.account, scope, messages)
+	}
 }
 
 // refuse answers a submit that breaks a rule of its fields. It takes nothing from

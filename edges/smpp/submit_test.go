@@ -412,19 +412,20 @@ func TestThrottled(t *testing.T) {
 	data := &smpp.DataSM{Source: reqFrom, Dest: reqTo}
 	data.TLVs.Add(smpp.TagMessagePayload, []byte("hello"))
 	for _, c := range []struct {
-		name  string
-		rate  int
-		first []smpp.PDU // within the rate
-		over  smpp.PDU
+		name     string
+		rate     int
+		first    []smpp.PDU // within the rate
+		over     smpp.PDU
+		messages int // in over
 	}{
-		{"one", 1, []smpp.PDU{reqText(nil)}, reqText(nil)},
-		{"data_sm", 1, []smpp.PDU{data}, data},
-		{"parts", 3, []smpp.PDU{reqText(long), reqText(nil)}, reqText(nil)},
-		{"parts over", 3, []smpp.PDU{reqText(nil), reqText(nil)}, reqText(long)},
-		{"numbers", 4, []smpp.PDU{reqMulti(func(p *smpp.SubmitMulti) { long(&p.Message) }, "13105550117", "13105550118")}, reqText(nil)},
-		{"numbers over", 4, []smpp.PDU{reqText(nil)}, reqMulti(func(p *smpp.SubmitMulti) { long(&p.Message) }, "13105550117", "13105550118")},
-		{"refused", 1, []smpp.PDU{reqText(func(m *smpp.Message) { m.Dest.Text = "1" }), reqText(nil)}, reqText(nil)},
-		{"query", 1, []smpp.PDU{&smpp.QuerySM{}, reqText(nil)}, reqText(nil)},
+		{"one", 1, []smpp.PDU{reqText(nil)}, reqText(nil), 1},
+		{"data_sm", 1, []smpp.PDU{data}, data, 1},
+		{"parts", 3, []smpp.PDU{reqText(long), reqText(nil)}, reqText(nil), 1},
+		{"parts over", 3, []smpp.PDU{reqText(nil), reqText(nil)}, reqText(long), 1},
+		{"numbers", 4, []smpp.PDU{reqMulti(func(p *smpp.SubmitMulti) { long(&p.Message) }, "13105550117", "13105550118")}, reqText(nil), 1},
+		{"numbers over", 4, []smpp.PDU{reqText(nil)}, reqMulti(func(p *smpp.SubmitMulti) { long(&p.Message) }, "13105550117", "13105550118"), 2},
+		{"refused", 1, []smpp.PDU{reqText(func(m *smpp.Message) { m.Dest.Text = "1" }), reqText(nil)}, reqText(nil), 1},
+		{"query", 1, []smpp.PDU{&smpp.QuerySM{}, reqText(nil)}, reqText(nil), 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := reqSetup(t)
@@ -438,7 +439,7 @@ func TestThrottled(t *testing.T) {
 			if p := w.ask(c.over); p.Status != smpp.StatusThrottled || w.store.stored() != stored {
 				t.Errorf("%s, %d stored", p.Status, w.store.stored()-stored)
 			}
-			if want := "throttled " + w.account.ID.String() + ", " + commandName(c.over) + " RTHROTTLED"; !strings.HasSuffix(w.counted(), want) {
+			if want := fmt.Sprintf("throttled %s bind %d, ", w.account.ID, c.messages) + commandName(c.over) + " RTHROTTLED"; !strings.HasSuffix(w.counted(), want) {
 				t.Errorf("counted %q", w.counted())
 			}
 		})

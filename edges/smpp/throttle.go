@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 )
 
@@ -25,18 +26,25 @@ type Rates interface {
 	// only from a full bucket. It runs on a session's reader and must not hold it
 	// up. An error means that nothing is known of the bucket.
 	TakeTokens(key string, rate, n int) (bool, error)
+	// GiveTokens gives back what was taken and not used.
+	GiveTokens(key string, rate, n int)
 }
 
+// takeTries is how often it is tried to take from a sender's rate what a look at it
+// has found there, while others take as well.
+const takeTries = 3
+
 // allow takes n parts from the rate of the bind's credential, and reports
-// whether it had them. A session that goes on offering far too much is unbound.
-func (s *Server) allow(b *bound, n int) bool {
+// whether it had them; giveBack returns some of them. A session that goes on
+// offering far too much is unbound.
+func (s *Server) allow(b *bound, n int) (ok bool, giveBack func(n int)) {
 	c := s.settings(b)
 	if c == nil {
-		return false // it is being unbound
+		return false, nil // it is being unbound
 	}
-	ok := s.take(b.credential, c.Throughput, n, s.now())
+	ok, giveBack = s.take(b.credential, c.Throughput, n, s.now())
 	s.offered(b, c.Throughput, n)
-	return ok
+	return ok, giveBack
 }
 
 // offered counts what the session has offered, taken or not.
@@ -48,13 +56,29 @@ func (s *Server) offered(b *bound, rate, n int) {
 
 // take asks the buckets that are shared, if there are any and they answer; else those
 // of this process: a customer is not refused because our counting is out of order.
-func (s *Server) take(credential message.ID, rate, n int, now time.Time) bool {
+func (s *Server) take(credential message.ID, rate, n int, now time.Time) (ok bool, giveBack func(n int)) {
 	if s.Rates != nil {
-		if ok, err := s.Rates.TakeTokens(credential.String(), rate, n); err == nil {
-			return ok
+		key := credential.String()
+		if ok, err := s.Rates.TakeTokens(key, rate, n); err == nil {
+			return ok, func(n int) { s.Rates.GiveTokens(key, rate, n) }
 		}
 	}
-	return s.rates.take(credential, rate, n, now)
+	return s.rates.take(credential, rate, n, now), func(n int) { s.rates.give(credential, n) }
+}
+
+// takeMessages takes up to n messages from the rate of their sender, and says how
+// many it had room for, and why for no more.
+func (s *Server) takeMessages(rate limit.Rate, n int) (granted int, v limit.Verdict) {
+	rate.N = n
+	for range takeTries {
+		if v = limit.TakeRates(s.numbers, []limit.Rate{rate}, s.now()); v.OK {
+			return rate.N, v
+		}
+		if rate.N = min(rate.N, v.Result.Remaining); rate.N == 0 {
+			break
+		}
+	}
+	return 0, v
 }
 
 // rateBook holds a token bucket for each credential: so many parts a second,
@@ -96,6 +120,15 @@ func (r *rateBook) take(credential message.ID, rate, n int, now time.Time) bool 
 	}
 	b.tokens -= float64(n)
 	return true
+}
+
+// give puts n tokens back.
+func (r *rateBook) give(credential message.ID, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b := r.buckets[credential]; b != nil {
+		b.tokens = min(b.tokens+float64(n), float64(b.rate))
+	}
 }
 
 // fill adds what has flowed in since. Times of concurrent callers may run

@@ -186,14 +186,15 @@ func TestAllow(t *testing.T) {
 	unbound := 0
 	b := &bound{credential: w.cred.ID, account: w.account.ID, unbind: func(string) { unbound++ }}
 	sibling := &bound{credential: w.cred.ID, account: w.account.ID}
-	if !w.allow(b, 1) || !w.allow(sibling, 1) || w.allow(b, 1) || w.allow(sibling, 1) {
+	allow := func(b *bound) bool { ok, _ := w.allow(b, 1); return ok }
+	if !allow(b) || !allow(sibling) || allow(b) || allow(sibling) {
 		t.Error("two binds share one rate")
 	}
 	for range 31 * 1000 {
 		now = now.Add(time.Millisecond)
-		w.allow(b, 1)
+		allow(b)
 		if now.UnixMilli()%500 == 0 {
-			w.allow(sibling, 1)
+			allow(sibling)
 		}
 	}
 	if unbound == 0 {
@@ -202,7 +203,7 @@ func TestAllow(t *testing.T) {
 	w.cred.Enabled = false
 	w.publish(3)
 	now = now.Add(time.Hour)
-	if w.allow(b, 1) {
+	if allow(b) {
 		t.Error("a disabled credential has no rate")
 	}
 }
@@ -216,7 +217,7 @@ func TestFloodIsUnbound(t *testing.T) {
 		w.publish(2)
 		w.request = func(b *bound, r *smpp.Request) {
 			st := smpp.StatusThrottled
-			if w.allow(b, 1) {
+			if ok, _ := w.allow(b, 1); ok {
 				st = smpp.StatusOK
 			}
 			_ = r.Respond(st, nil)

@@ -89,7 +89,7 @@ func (l *Limiter) ask(key string, limit int, span time.Duration, now time.Time, 
 		return Result{Reset: max(span, 0)}
 	}
 	at := now.Sub(l.start)
-	s := &l.shard[maphash.String(l.seed, key)&(shards-1)]
+	s := &l.shard[l.shardOf(key)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire(at)
@@ -101,7 +101,7 @@ func (l *Limiter) ask(key string, limit int, span time.Duration, now time.Time, 
 		w = s.add(key, l.room, at)
 	}
 	s.touch(w)
-	return w.ask(limit, span, at, take)
+	return w.ask(limit, span, at, 1, take)
 }
 
 // shard is a part of the keys with a list of them by last use.

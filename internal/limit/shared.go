@@ -134,16 +134,16 @@ func (s *Shared) answers() bool {
 	return s.client.Ping(ctx).Err() == nil
 }
 
-// run runs a script on a key. Its error means that Redis did not answer, and the
+// run runs a script on keys. Its error means that Redis did not answer, and the
 // caller counts in process.
-func (s *Shared) run(script *redis.Script, key string, args ...any) ([]int64, error) {
+func (s *Shared) run(script *redis.Script, keys []string, args ...any) ([]int64, error) {
 	if s.away.Load() {
 		s.alone(errAway)
 		return nil, errAway
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Timeout)
 	defer cancel()
-	got, err := script.Run(ctx, s.client, []string{keyPrefix + key}, args...).Int64Slice()
+	got, err := script.Run(ctx, s.client, keys, args...).Int64Slice()
 	if err == nil {
 		return got, nil
 	}
@@ -174,39 +174,51 @@ func (s *Shared) alone(err error) {
 	}
 }
 
-// windowScript counts an event over a sliding window. It keeps a count for each
-// 128th of the window; an event leaves with the end of the part that it fell in, so
-// it is never counted too short, and at most that much too long. It gives whether
-// there was room, how many more there are, and the microseconds until there are more.
+// windowScript counts events over sliding windows, of all keys or of none. Of each
+// key it keeps a count for each 128th of the window; an event leaves with the end of
+// the part that it fell in, so it is never counted too short, and at most that much
+// too long. It gives for each key whether there was room, how many more there are,
+// and the microseconds until there are more.
 //
-// ARGV: limit, microseconds of the window and of a part, 1 to count.
+// ARGV: 1 to count, then for each key: limit, microseconds of the window and of a
+// part, events.
 var windowScript = redis.NewScript(`
-local limit, span, width, take = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local parts = redis.call('HGETALL', KEYS[1])
-local total, oldest, gone = 0, nil, {}
-for i = 1, #parts, 2 do
-  local part = tonumber(parts[i])
-  if (part + 1) * width <= now - span then
-    gone[#gone + 1] = parts[i]
-  else
-    total = total + tonumber(parts[i + 1])
-    if not oldest or part < oldest then oldest = part end
+local all, seen = true, {}
+for k = 1, #KEYS do
+  local a = 4 * k - 2
+  local w = {limit = tonumber(ARGV[a]), span = tonumber(ARGV[a + 1]), width = tonumber(ARGV[a + 2]), n = tonumber(ARGV[a + 3]), total = 0, gone = {}}
+  local parts = redis.call('HGETALL', KEYS[k])
+  for i = 1, #parts, 2 do
+    local part = tonumber(parts[i])
+    if (part + 1) * w.width <= now - w.span then
+      w.gone[#w.gone + 1] = parts[i]
+    else
+      w.total = w.total + tonumber(parts[i + 1])
+      if not w.oldest or part < w.oldest then w.oldest = part end
+    end
   end
+  w.ok = w.total + w.n <= w.limit
+  all = all and w.ok
+  seen[k] = w
 end
-local ok = total < limit
-if ok and take then
-  local part = math.floor(now / width)
-  if #gone > 0 then redis.call('HDEL', KEYS[1], unpack(gone)) end
-  redis.call('HINCRBY', KEYS[1], string.format('%.0f', part), 1)
-  redis.call('PEXPIRE', KEYS[1], math.ceil((span + width) / 1000) + 1)
-  total = total + 1
-  if not oldest then oldest = part end
+local out = {}
+for k = 1, #KEYS do
+  local w = seen[k]
+  if all and ARGV[1] == '1' then
+    local part = math.floor(now / w.width)
+    if #w.gone > 0 then redis.call('HDEL', KEYS[k], unpack(w.gone)) end
+    redis.call('HINCRBY', KEYS[k], string.format('%.0f', part), w.n)
+    redis.call('PEXPIRE', KEYS[k], math.ceil((w.span + w.width) / 1000) + 1)
+    w.total = w.total + w.n
+    if not w.oldest then w.oldest = part end
+  end
+  local reset = 0
+  if w.oldest then reset = (w.oldest + 1) * w.width + w.span - now end
+  out[3 * k - 2], out[3 * k - 1], out[3 * k] = w.ok and 1 or 0, math.max(w.limit - w.total, 0), math.max(reset, 0)
 end
-local reset = 0
-if oldest then reset = (oldest + 1) * width + span - now end
-return {ok and 1 or 0, math.max(limit - total, 0), math.max(reset, 0)}
+return out
 `)
 
 // Take is Limiter.Take over all replicas. The time is Redis's: now counts only while
@@ -222,24 +234,45 @@ func (s *Shared) Peek(key string, limit int, window time.Duration, now time.Time
 }
 
 func (s *Shared) ask(key string, limit int, window time.Duration, now time.Time, take bool) Result {
-	if limit <= 0 || window <= 0 {
-		return Result{Reset: max(window, 0)}
+	return s.askAll([]Ask{{Key: key, Limit: limit, Window: window}}, now, take)[0]
+}
+
+// TakeAll is Limiter.TakeAll over all replicas, in one step of Redis.
+func (s *Shared) TakeAll(asks []Ask, now time.Time) []Result { return s.askAll(asks, now, true) }
+
+// PeekAll says what TakeAll would say, without counting anything.
+func (s *Shared) PeekAll(asks []Ask, now time.Time) []Result { return s.askAll(asks, now, false) }
+
+func (s *Shared) askAll(asks []Ask, now time.Time, take bool) []Result {
+	keys, args := make([]string, len(asks)), make([]any, 1, 1+4*len(asks))
+	if args[0] = 0; take {
+		args[0] = 1
 	}
-	width := max(window/maxMarks, time.Microsecond)
-	flag := "0"
-	if take {
-		flag = "1"
+	for i, a := range asks {
+		if a.Limit <= 0 || a.Window <= 0 {
+			return s.local.askAll(asks, now, false) // nothing is allowed, so nothing is counted
+		}
+		width := max(a.Window/maxMarks, time.Microsecond)
+		keys[i] = fmt.Sprintf("%swindow:%d:%s", keyPrefix, a.Window.Microseconds(), a.Key)
+		args = append(args, a.Limit, a.Window.Microseconds(), width.Microseconds(), a.count())
 	}
-	got, err := s.run(windowScript, fmt.Sprintf("window:%d:%s", window.Microseconds(), key), limit, window.Microseconds(), width.Microseconds(), flag)
-	if err != nil || len(got) != 3 {
-		return s.local.ask(key, limit, window, now, take)
+	if len(asks) == 0 {
+		return nil
 	}
-	return Result{OK: got[0] == 1, Limit: limit, Remaining: int(got[1]), Reset: time.Duration(got[2]) * time.Microsecond}
+	got, err := s.run(windowScript, keys, args...)
+	if err != nil || len(got) != 3*len(asks) {
+		return s.local.askAll(asks, now, take)
+	}
+	out := make([]Result, len(asks))
+	for i, a := range asks {
+		out[i] = Result{OK: got[3*i] == 1, Limit: a.Limit, Remaining: int(got[3*i+1]), Reset: time.Duration(got[3*i+2]) * time.Microsecond}
+	}
+	return out
 }
 
 // bucketScript takes tokens from a bucket that fills by the rate and holds one
 // second's worth. More than that goes only from a full bucket, which is then in
-// debt.
+// debt. What is given back is taken as less than nothing.
 //
 // ARGV: tokens a second, tokens wanted.
 var bucketScript = redis.NewScript(`
@@ -252,8 +285,8 @@ if now > at then
   tokens, at = tokens + (now - at) * rate / 1000000, now
 end
 tokens = math.min(tokens, rate)
-if tokens + 0.000001 < math.min(n, rate) then return {0} end
-tokens = tokens - n
+if n > 0 and tokens + 0.000001 < math.min(n, rate) then return {0} end
+tokens = math.min(tokens - n, rate)
 redis.call('HSET', KEYS[1], 'tokens', string.format('%.6f', tokens), 'at', string.format('%.0f', at))
 redis.call('PEXPIRE', KEYS[1], math.ceil((rate - tokens) / rate * 1000) + 1000)
 return {1}
@@ -266,9 +299,17 @@ func (s *Shared) TakeTokens(key string, rate, n int) (bool, error) {
 	if rate <= 0 {
 		return false, nil
 	}
-	got, err := s.run(bucketScript, "bucket:"+key, rate, n)
+	got, err := s.run(bucketScript, []string{keyPrefix + "bucket:" + key}, rate, n)
 	if err != nil {
 		return false, err
 	}
 	return len(got) == 1 && got[0] == 1, nil
+}
+
+// GiveTokens gives back what TakeTokens took and was not used. If Redis does not
+// answer it is lost, for at most as long as a bucket takes to fill.
+func (s *Shared) GiveTokens(key string, rate, n int) {
+	if rate > 0 && n > 0 {
+		_, _ = s.run(bucketScript, []string{keyPrefix + "bucket:" + key}, rate, -n)
+	}
 }

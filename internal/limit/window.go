@@ -25,12 +25,12 @@ type window struct {
 	clears time.Duration // when the last counted event leaves its window
 }
 
-func (w *window) ask(limit int, span, at time.Duration, take bool) Result {
+func (w *window) ask(limit int, span, at time.Duration, n int, take bool) Result {
 	at = max(at, w.latest)
 	w.drop(at - span)
-	r := Result{OK: w.total < limit, Limit: limit}
+	r := Result{OK: w.total+n <= limit, Limit: limit}
 	if r.OK && take {
-		w.count(at, limit, span)
+		w.count(at, limit, span, n)
 	}
 	r.Remaining = max(limit-w.total, 0)
 	if w.marks > 0 {
@@ -48,9 +48,9 @@ func (w *window) drop(horizon time.Duration) {
 	}
 }
 
-func (w *window) count(at time.Duration, limit int, span time.Duration) {
+func (w *window) count(at time.Duration, limit int, span time.Duration, n int) {
 	w.latest, w.clears = at, max(w.clears, at+span)
-	w.total++
+	w.total += n
 	if w.marks > 0 {
 		m := &w.ring[(w.head+w.marks-1)%len(w.ring)]
 		// Marks that begin at least span/(maxMarks-1) apart are never more than
@@ -59,14 +59,14 @@ func (w *window) count(at time.Duration, limit int, span time.Duration) {
 		near := limit > maxMarks && at-m.first < span/(maxMarks-1)
 		if near || w.marks == maxMarks {
 			m.last = at
-			m.count++
+			m.count += n
 			return
 		}
 	}
 	if w.marks == len(w.ring) {
 		w.grow(limit)
 	}
-	w.ring[(w.head+w.marks)%len(w.ring)] = mark{first: at, last: at, count: 1}
+	w.ring[(w.head+w.marks)%len(w.ring)] = mark{first: at, last: at, count: n}
 	w.marks++
 }
 

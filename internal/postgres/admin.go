@@ -17,8 +17,8 @@ const insertAccount = `
 insert into accounts (id, external_id, company_name, default_message_class, delivery, smart_encoding, max_parts, api_rate_limit,
   allowed_source_addresses, force_source_address, webhook_secret, time_zone, content_retention_days, ordered_conversations,
   internal_delivery, default_country, conversation_hold_seconds, max_backlog, smpp_encoding_mismatch_status, smpp_opted_out_status,
-  smpp_max_held)
-values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`
+  smpp_max_held, api_burst)
+values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
 
 // CreateAccount adds a customer. Zero fields get the defaults of the schema's
 // documentation; WebhookSecret must be given.
@@ -40,7 +40,7 @@ func (db *DB) CreateAccount(ctx context.Context, by Actor, a snapshot.Account) e
 			orElse(a.Delivery, message.AtMostOnce), a.SmartEncoding, orElse(a.MaxParts, 10), orElse(a.APIRateLimit, 10),
 			a.AllowedSourceAddresses, string(a.ForceSourceAddress), sealed, orElse(a.TimeZone, "UTC"), orElse(a.ContentRetentionDays, 30),
 			a.OrderedConversations, a.InternalDelivery, orElse(a.DefaultCountry, "US"),
-			hold, a.MaxBacklog, a.EncodingMismatchStatus, a.OptedOutStatus, a.MaxHeld)
+			hold, a.MaxBacklog, a.EncodingMismatchStatus, a.OptedOutStatus, a.MaxHeld, a.APIBurst)
 		return err
 	})
 }
@@ -105,8 +105,8 @@ func (db *DB) SetAccountStatus(ctx context.Context, by Actor, id message.ID, sta
 }
 
 const insertCredential = `
-insert into api_credentials (id, account_id, name, key, secret_hash, scopes, allowed_numbers, allowed_ips, rate_limit, expires_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+insert into api_credentials (id, account_id, name, key, secret_hash, scopes, allowed_numbers, allowed_ips, rate_limit, burst, expires_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 
 // CreateCredential adds an API key; only the keyed hash of its secret is given.
 func (db *DB) CreateCredential(ctx context.Context, by Actor, c snapshot.Credential) error {
@@ -121,7 +121,7 @@ func (db *DB) CreateCredential(ctx context.Context, by Actor, c snapshot.Credent
 	}
 	shown := map[string]any{"account_id": c.AccountID, "name": c.Name, "key": c.Key, "scopes": c.Scopes}
 	return db.audited(ctx, by, "api_credential.create", c.ID.String(), shown, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, insertCredential, c.ID, c.AccountID, c.Name, c.Key, c.SecretHash, c.Scopes, c.AllowedNumbers, c.AllowedIPs, c.RateLimit, timeOrNull(c.ExpiresAt))
+		_, err := tx.Exec(ctx, insertCredential, c.ID, c.AccountID, c.Name, c.Key, c.SecretHash, c.Scopes, c.AllowedNumbers, c.AllowedIPs, c.RateLimit, c.Burst, timeOrNull(c.ExpiresAt))
 		return err
 	})
 }
@@ -180,15 +180,15 @@ func (db *DB) SetCampaignStatus(ctx context.Context, by Actor, id message.ID, st
 }
 
 const insertNumber = `
-insert into numbers (number, account_id, vendor_id, type, sms_enabled, mms_enabled, campaign, verification, tag, "group")
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+insert into numbers (number, account_id, vendor_id, type, sms_enabled, mms_enabled, campaign, verification, tag, "group", rate_limit)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 
 // CreateNumber gives a number to an account.
 func (db *DB) CreateNumber(ctx context.Context, by Actor, n snapshot.Number) error {
 	shown := map[string]any{"account_id": n.AccountID, "type": n.Type, "campaign": n.Campaign}
 	return db.audited(ctx, by, "number.create", string(n.Number), shown, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, insertNumber, string(n.Number), n.AccountID, idOrNull(n.VendorID), n.Type, n.SMSEnabled, n.MMSEnabled,
-			idOrNull(n.Campaign), orElse(n.Verification, "unverified"), n.Tag, n.Group)
+			idOrNull(n.Campaign), orElse(n.Verification, "unverified"), n.Tag, n.Group, n.RateLimit)
 		return err
 	})
 }

@@ -46,31 +46,6 @@ func (db *DB) ListenConfig(ctx context.Context, changed func()) error {
 	}
 }
 
-// LoadSnapshot reads the whole configuration in one transaction. A route whose
-// pattern does not compile, or a vendor whose password cannot be opened, is an
-// error that names it: half a configuration would route wrongly.
-func (db *DB) LoadSnapshot(ctx context.Context) (*snapshot.Snapshot, error) {
-	tx, err := db.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	s := &snapshot.Snapshot{LoadedAt: time.Now()}
-	if err := tx.QueryRow(ctx, selectVersion).Scan(&s.Version); err != nil {
-		return nil, err
-	}
-	for _, load := range []func(context.Context, pgx.Tx, *snapshot.Snapshot) error{
-		db.loadAccounts, loadCredentials, loadSMPPCredentials, loadNumbers, loadBrands, loadCampaigns, db.loadVendors, loadRoutes, db.loadEndpoints, db.loadSigningKeys,
-		loadStaff, loadServiceCredentials,
-	} {
-		if err := load(ctx, tx, s); err != nil {
-			return nil, err
-		}
-	}
-	s.Index()
-	return s, nil
-}
-
 // each runs a query and calls row for every row.
 func each(ctx context.Context, tx pgx.Tx, sql string, row func(pgx.CollectableRow) error) error {
 	rows, err := tx.Query(ctx, sql)
@@ -90,34 +65,39 @@ const selectAccounts = `
 select id, coalesce(external_id, ''), company_name, status, time_zone, default_message_class, delivery, ordered_conversations,
   internal_delivery, smart_encoding, max_parts, content_retention_days, default_country, allowed_source_addresses,
   force_source_address, api_rate_limit, webhook_secret, conversation_hold_seconds, max_backlog,
-  smpp_encoding_mismatch_status, smpp_opted_out_status, smpp_max_held, allowed_destinations
+  smpp_encoding_mismatch_status, smpp_opted_out_status, smpp_max_held, allowed_destinations, api_burst
 from accounts`
 
 func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 	s.Accounts = map[message.ID]*snapshot.Account{}
+	var sealed []byte
+	var hold int
 	return each(ctx, tx, selectAccounts, func(row pgx.CollectableRow) error {
 		a := &snapshot.Account{}
-		var sealed []byte
-		var hold int
 		err := row.Scan(&a.ID, &a.ExternalID, &a.CompanyName, &a.Status, &a.TimeZone, &a.DefaultClass, &a.Delivery, &a.OrderedConversations,
 			&a.InternalDelivery, &a.SmartEncoding, &a.MaxParts, &a.ContentRetentionDays, &a.DefaultCountry, &a.AllowedSourceAddresses,
 			&a.ForceSourceAddress, &a.APIRateLimit, &sealed, &hold, &a.MaxBacklog,
-			&a.EncodingMismatchStatus, &a.OptedOutStatus, &a.MaxHeld, &a.AllowedDestinations)
+			&a.EncodingMismatchStatus, &a.OptedOutStatus, &a.MaxHeld, &a.AllowedDestinations, &a.APIBurst)
 		if err != nil {
 			return fmt.Errorf("read accounts: %w", err)
 		}
-		secret, err := db.sealer.Open(sealed, a.ID[:])
-		if err != nil {
+		if a.WebhookSecret, err = db.opened(sealed, a.ID); err != nil {
 			return fmt.Errorf("webhook secret of account %s: %w", a.ID, err)
 		}
-		a.WebhookSecret, a.ConversationHold = string(secret), seconds(hold)
+		a.ConversationHold = seconds(hold)
 		s.Accounts[a.ID] = a
 		return nil
 	})
 }
 
+// opened opens an envelope that belongs to the row with the id.
+func (db *DB) opened(sealed []byte, id message.ID) (string, error) {
+	clear, err := db.sealer.Open(sealed, id[:])
+	return string(clear), err
+}
+
 const selectCredentials = `
-select id, account_id, name, key, secret_hash, previous_secret_hash, previous_until, scopes, allowed_numbers, allowed_ips, rate_limit, expires_at
+select id, account_id, name, key, secret_hash, previous_secret_hash, previous_until, scopes, allowed_numbers, allowed_ips, rate_limit, burst, expires_at
 from api_credentials
 where revoked_at is null`
 
@@ -127,7 +107,7 @@ func loadCredentials(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error
 		c := &snapshot.Credential{}
 		var until, expires *time.Time
 		err := row.Scan(&c.ID, &c.AccountID, &c.Name, &c.Key, &c.SecretHash, &c.PreviousSecretHash, &until, &c.Scopes,
-			&c.AllowedNumbers, &c.AllowedIPs, &c.RateLimit, &expires)
+			&c.AllowedNumbers, &c.AllowedIPs, &c.RateLimit, &c.Burst, &expires)
 		if err != nil {
 			return fmt.Errorf("read API credentials: %w", err)
 		}
@@ -162,20 +142,22 @@ func loadSMPPCredentials(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) e
 }
 
 const selectNumbers = `
-select number, account_id, vendor_id, type, sms_enabled, mms_enabled, campaign, verification, tag, "group", leased_until
+select number, account_id, vendor_id, type, sms_enabled, mms_enabled, campaign, verification, tag, "group", leased_until, rate_limit
 from numbers`
 
 func loadNumbers(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 	s.Numbers = map[message.Address]*snapshot.Number{}
+	seen := words{}
+	kind, verification, tag, group := word{seen: seen}, word{seen: seen}, word{seen: seen}, word{seen: seen}
 	return each(ctx, tx, selectNumbers, func(row pgx.CollectableRow) error {
 		n := &snapshot.Number{}
-		var vendor, campaign *message.ID
 		var leased *time.Time
-		err := row.Scan(&n.Number, &n.AccountID, &vendor, &n.Type, &n.SMSEnabled, &n.MMSEnabled, &campaign, &n.Verification, &n.Tag, &n.Group, &leased)
+		err := row.Scan((*string)(&n.Number), &n.AccountID, &n.VendorID, &kind, &n.SMSEnabled, &n.MMSEnabled, &n.Campaign, &verification, &tag, &group, &leased, &n.RateLimit)
 		if err != nil {
 			return fmt.Errorf("read numbers: %w", err)
 		}
-		n.VendorID, n.Campaign, n.LeasedUntil = orZero(vendor), orZero(campaign), orZero(leased)
+		n.Type, n.Verification, n.Tag, n.Group = snapshot.NumberType(kind.text), verification.text, tag.text, group.text
+		n.LeasedUntil = orZero(leased)
 		s.Numbers[n.Number] = n
 		return nil
 	})
@@ -238,11 +220,9 @@ func (db *DB) loadVendors(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) 
 			return fmt.Errorf("read vendors: %w", err)
 		}
 		if password != nil {
-			clear, err := db.sealer.Open(password, v.ID[:])
-			if err != nil {
+			if v.Password, err = db.opened(password, v.ID); err != nil {
 				return fmt.Errorf("password of vendor %s: %w", v.Name, err)
 			}
-			v.Password = string(clear)
 		}
 		if err := json.Unmarshal(codes, &v.CodeMap); err != nil {
 			return fmt.Errorf("code_map of vendor %s: %w", v.Name, err)
@@ -303,16 +283,15 @@ func (db *DB) loadEndpoints(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot
 		if err := row.Scan(&e.ID, &e.AccountID, &e.URL, &e.FailoverURL, &e.EventTypes, &secret, &old, &until, &e.Format); err != nil {
 			return fmt.Errorf("read webhook endpoints: %w", err)
 		}
-		clear, err := db.sealer.Open(secret, e.ID[:])
-		if err != nil {
+		var err error
+		if e.Secret, err = db.opened(secret, e.ID); err != nil {
 			return fmt.Errorf("secret of webhook endpoint %s: %w", e.ID, err)
 		}
-		e.Secret, e.OldUntil = string(clear), orZero(until)
+		e.OldUntil = orZero(until)
 		if old != nil {
-			if clear, err = db.sealer.Open(old, e.ID[:]); err != nil {
+			if e.OldSecret, err = db.opened(old, e.ID); err != nil {
 				return fmt.Errorf("old secret of webhook endpoint %s: %w", e.ID, err)
 			}
-			e.OldSecret = string(clear)
 		}
 		s.Endpoints[e.AccountID] = append(s.Endpoints[e.AccountID], e)
 		return nil

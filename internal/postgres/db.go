@@ -76,6 +76,7 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	if c.Schema != "" {
 		cc.RuntimeParams["search_path"] = c.Schema
 	}
+	cfg.AfterConnect = registerIDs
 	cfg.MaxConns = int32(orElse(c.MaxConns, DefaultMaxConns))
 	cfg.MinConns = 2
 	cfg.MaxConnIdleTime = 5 * time.Minute

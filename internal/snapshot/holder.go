@@ -11,8 +11,10 @@ import (
 
 // Source reads the configuration from where it is kept.
 type Source interface {
-	// LoadSnapshot reads everything in one transaction.
-	LoadSnapshot(ctx context.Context) (*Snapshot, error)
+	// RefreshSnapshot gives the configuration as it is now, all of one moment. It reads
+	// what has changed since old was read and takes over the rest of old, or gives old
+	// itself back when nothing has. A nil old makes it read everything.
+	RefreshSnapshot(ctx context.Context, old *Snapshot) (*Snapshot, error)
 	// ConfigVersion reads the version alone: cheap.
 	ConfigVersion(ctx context.Context) (int64, error)
 	// ListenConfig calls changed after each notification of a change, until ctx
@@ -28,6 +30,13 @@ const (
 	// relistenAfter is the pause before a lost listening connection is made
 	// anew; the poll covers the gap.
 	relistenAfter = time.Second
+	// A refresh is followed by a pause of restFactor times what it took, from restMin
+	// to restMax: what changes in the pause is read together after it. A thousand
+	// changes a second then cost four refreshes a second at most and a quarter of one
+	// core, and no change waits longer than a refresh and the pause.
+	restFactor = 3
+	restMin    = 250 * time.Millisecond
+	restMax    = time.Second
 )
 
 // Holder keeps the current snapshot and refreshes it. Current is safe for
@@ -36,9 +45,11 @@ type Holder struct {
 	source  Source
 	log     *slog.Logger
 	current atomic.Pointer[Snapshot]
+	failure atomic.Pointer[Failure]
 
-	mu      sync.Mutex // one reload at a time; guards the watchers
+	mu      sync.Mutex // one refresh at a time; guards the watchers
 	watch   []func(*Snapshot)
+	observe func(took time.Duration, err error)
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
@@ -55,6 +66,34 @@ func (h *Holder) Current() *Snapshot { return h.current.Load() }
 // call at a time. Call it before Start.
 func (h *Holder) OnChange(f func(*Snapshot)) { h.watch = append(h.watch, f) }
 
+// Failure says that the configuration cannot be read as it is now, and an older one
+// stays in force.
+type Failure struct {
+	Err   error     // names the row, if it is one; holds no secret
+	Since time.Time // of the first try that failed
+	Tries int
+}
+
+func (f *Failure) Error() string {
+	return fmt.Sprintf("the configuration could not be read since %s, %d tries; an older one stays in force: %v", f.Since.UTC().Format(time.RFC3339), f.Tries, f.Err)
+}
+
+// Unwrap gives the error of the last try.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Failing is why the snapshot in force is an old one, nil when it is not.
+func (h *Holder) Failing() error {
+	if f := h.failure.Load(); f != nil {
+		return f
+	}
+	return nil
+}
+
+// OnRefresh calls f after each try to read the configuration anew, also when nothing
+// had changed, with how long it took and how it ended; one call at a time. Call it
+// before Start.
+func (h *Holder) OnRefresh(f func(took time.Duration, err error)) { h.observe = f }
+
 // Start loads the first snapshot and keeps it fresh until Stop. A second Start
 // does nothing.
 func (h *Holder) Start(ctx context.Context) error {
@@ -68,7 +107,7 @@ func (h *Holder) Start(ctx context.Context) error {
 	h.cancel = cancel
 	stir := make(chan struct{}, 1) // never closed; a lost stir is one that is already waiting
 	h.running.Go(func() { h.listen(run, stir) })
-	h.running.Go(func() { h.refresh(run, stir) })
+	h.running.Go(func() { h.follow(run, stir) })
 	return nil
 }
 
@@ -80,23 +119,46 @@ func (h *Holder) Stop() {
 	h.running.Wait()
 }
 
-// Reload reads the configuration now and publishes it if its version is another
-// one: greater after a change, smaller after the database was restored.
-func (h *Holder) Reload(ctx context.Context) error {
+// Reload reads the whole configuration now and publishes it, whatever its version.
+func (h *Holder) Reload(ctx context.Context) error { return h.read(ctx, nil) }
+
+// refresh publishes the configuration as it is now if it is another one: of a
+// greater version after a change, of a smaller one after the database was restored.
+func (h *Holder) refresh(ctx context.Context) error { return h.read(ctx, h.current.Load()) }
+
+func (h *Holder) read(ctx context.Context, old *Snapshot) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s, err := h.source.LoadSnapshot(ctx)
-	if err != nil {
+	began := time.Now()
+	s, err := h.source.RefreshSnapshot(ctx, old)
+	h.note(began, err, ctx.Err() != nil)
+	if err != nil || s == old {
 		return err
-	}
-	if old := h.current.Load(); old != nil && old.Version == s.Version {
-		return nil
 	}
 	h.current.Store(s)
 	for _, f := range h.watch {
 		f(s)
 	}
 	return nil
+}
+
+// note keeps account of a try. One that was broken off says nothing.
+func (h *Holder) note(began time.Time, err error, brokenOff bool) {
+	switch {
+	case err == nil:
+		h.failure.Store(nil)
+	case brokenOff:
+		return
+	default:
+		f := &Failure{Err: err, Since: began, Tries: 1}
+		if last := h.failure.Load(); last != nil {
+			f.Since, f.Tries = last.Since, last.Tries+1
+		}
+		h.failure.Store(f)
+	}
+	if h.observe != nil {
+		h.observe(time.Since(began), err)
+	}
 }
 
 func (h *Holder) listen(ctx context.Context, stir chan<- struct{}) {
@@ -118,7 +180,9 @@ func (h *Holder) listen(ctx context.Context, stir chan<- struct{}) {
 	}
 }
 
-func (h *Holder) refresh(ctx context.Context, stir <-chan struct{}) {
+// follow refreshes when it is stirred or the poll sees another version, and rests
+// after each time.
+func (h *Holder) follow(ctx context.Context, stir <-chan struct{}) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
@@ -132,8 +196,14 @@ func (h *Holder) refresh(ctx context.Context, stir <-chan struct{}) {
 				continue
 			}
 		}
-		if err := h.Reload(ctx); err != nil && ctx.Err() == nil {
+		began := time.Now()
+		if err := h.refresh(ctx); err != nil && ctx.Err() == nil {
 			h.log.Warn("configuration could not be read; the last one stays in force", "error", err)
+		}
+		select {
+		case <-time.After(min(max(restFactor*time.Since(began), restMin), restMax)):
+		case <-ctx.Done():
+			return
 		}
 	}
 }

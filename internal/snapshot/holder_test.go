@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,20 +18,28 @@ import (
 type fakeSource struct {
 	mu      sync.Mutex
 	version int64
-	broken  error // of LoadSnapshot
-	away    error // of ConfigVersion and ListenConfig
+	broken  error         // of RefreshSnapshot
+	away    error         // of ConfigVersion and ListenConfig
+	takes   time.Duration // of RefreshSnapshot
 	loads   int
 	changed func() // of the listener; nil: nobody listens
 	cut     chan error
 	listens int
 }
 
-func (f *fakeSource) LoadSnapshot(context.Context) (*Snapshot, error) {
+func (f *fakeSource) RefreshSnapshot(_ context.Context, old *Snapshot) (*Snapshot, error) {
+	f.mu.Lock()
+	took := f.takes
+	f.mu.Unlock()
+	<-time.After(took)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.loads++
-	if f.broken != nil {
+	switch {
+	case f.broken != nil:
 		return nil, f.broken
+	case old != nil && old.Version == f.version:
+		return old, nil
 	}
 	return &Snapshot{Version: f.version}, nil
 }
@@ -94,7 +103,7 @@ func holding(t *testing.T, test func(t *testing.T, f *fakeSource, h *Holder)) {
 		if err := h.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		after(restMax) // what listening began with is behind us
 		test(t, f, h)
 		h.Stop()
 		h.Stop() // twice does nothing
@@ -185,6 +194,115 @@ func TestHolderKeepsTheLast(t *testing.T) {
 	})
 }
 
+// While the configuration cannot be read, somebody hears of it: since when, how often
+// it was tried, and why.
+func TestHolderTellsOfFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSource{version: 1}
+		h := NewHolder(f, slog.New(slog.DiscardHandler))
+		good, bad := 0, 0
+		h.OnRefresh(func(_ time.Duration, err error) {
+			if err != nil {
+				bad++
+			} else {
+				good++
+			}
+		})
+		if err := h.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		after(restMax)
+		if err := h.Failing(); err != nil || good == 0 || bad != 0 {
+			t.Errorf("at first: %v, %d good, %d bad", err, good, bad)
+		}
+		row := errors.New("dest_pattern of route 7")
+		f.with(func() { f.broken = row })
+		broke := time.Now()
+		f.set(2, true)
+		after(3 * pollEvery)
+		var fail *Failure
+		if !errors.As(h.Failing(), &fail) || !errors.Is(fail, row) || !fail.Since.Equal(broke) || fail.Tries < 3 || fail.Tries != bad {
+			t.Errorf("failing: %+v, %d tries seen", fail, bad)
+		}
+		if !strings.Contains(h.Failing().Error(), row.Error()) {
+			t.Errorf("%q does not name the row", h.Failing())
+		}
+		f.with(func() { f.broken = nil })
+		after(pollEvery)
+		if err := h.Failing(); err != nil || h.Current().Version != 2 {
+			t.Errorf("mended: %v, version %d", err, h.Current().Version)
+		}
+		h.Stop()
+	})
+}
+
+// A burst of changes is read together: a few times a second, and the last one soon.
+func TestHolderCoalesces(t *testing.T) {
+	t.Parallel()
+	for _, takes := range []time.Duration{0, 100 * time.Millisecond, 900 * time.Millisecond} {
+		holding(t, func(t *testing.T, f *fakeSource, h *Holder) {
+			f.with(func() { f.takes = takes })
+			before, began := f.count(&f.loads), time.Now()
+			late := time.Duration(0) // how old the state in force may have been
+			changed := make(map[int64]time.Time)
+			for v := int64(2); time.Since(began) < 10*time.Second; v++ {
+				f.set(v, true)
+				changed[v] = time.Now()
+				after(time.Millisecond)
+				if next := changed[h.Current().Version+1]; !next.IsZero() {
+					late = max(late, time.Since(next))
+				}
+			}
+			if n := f.count(&f.loads) - before; n > 41 || n < 5 {
+				t.Errorf("a refresh of %s: read %d times in ten seconds", takes, n)
+			}
+			if most := 2*takes + restMax + 2*time.Millisecond; late > most {
+				t.Errorf("a refresh of %s: a change was in force after %s, want %s", takes, late, most)
+			}
+		})
+	}
+}
+
+// A reload reads everything and publishes it although the version is the same.
+func TestHolderReload(t *testing.T) {
+	t.Parallel()
+	holding(t, func(t *testing.T, _ *fakeSource, h *Holder) {
+		old := h.Current()
+		if err := h.Reload(t.Context()); err != nil || h.Current() == old {
+			t.Errorf("%v, the same snapshot: %v", err, h.Current() == old)
+		}
+	})
+}
+
+// What a snapshot takes over of an older one it takes over with its look-ups, and
+// what it does not is looked up anew.
+func TestIndexAfter(t *testing.T) {
+	t.Parallel()
+	account := message.NewID()
+	credential, esme := &Credential{ID: message.NewID()}, &SMPPCredential{ID: message.NewID()}
+	old := &Snapshot{
+		Credentials:     map[string]*Credential{"k": credential},
+		SMPPCredentials: map[string]*SMPPCredential{"e": esme},
+		Numbers:         map[message.Address]*Number{"+12025550145": {Number: "+12025550145", AccountID: account}},
+		Routes:          []Route{{ID: 2, Priority: 20}, {ID: 1, Priority: 10}},
+	}
+	old.Index()
+	s := &Snapshot{Credentials: old.Credentials, SMPPCredentials: old.SMPPCredentials, Numbers: old.Numbers, Routes: old.Routes}
+	s.IndexAfter(old)
+	if !same(s.credentialsByID, old.credentialsByID) || !same(s.smppByID, old.smppByID) || !same(s.numbersOf, old.numbersOf) {
+		t.Error("look-ups were made twice")
+	}
+	if s.CredentialByID(credential.ID) != credential || s.SMPPCredentialByID(esme.ID) != esme || len(s.NumbersOf(account)) != 1 || s.Routes[0].ID != 1 {
+		t.Error("what was taken over is not found")
+	}
+	s = &Snapshot{Credentials: map[string]*Credential{}, Numbers: map[message.Address]*Number{"+12025550146": {Number: "+12025550146", AccountID: account}}}
+	s.IndexAfter(old)
+	if s.CredentialByID(credential.ID) != nil || s.SMPPCredentialByID(esme.ID) != nil || s.NumbersOf(account)[0].Number != "+12025550146" {
+		t.Error("what was not taken over is found")
+	}
+}
+
 func TestHolderWatchers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -205,6 +323,7 @@ func TestHolderWatchers(t *testing.T) {
 		}
 		synctest.Wait()
 		for v := range int64(5) {
+			after(restMax)
 			f.set(v/2+2, true) // each version twice
 			synctest.Wait()
 		}

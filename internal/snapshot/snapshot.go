@@ -7,7 +7,10 @@
 package snapshot
 
 import (
-	"sort"
+	"cmp"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
@@ -17,6 +20,9 @@ import (
 type Snapshot struct {
 	Version  int64
 	LoadedAt time.Time
+	// Tables has the stamp of each table that has changed since there are stamps: it
+	// is the same as long as what is in the table is.
+	Tables map[string]message.ID
 
 	Accounts    map[message.ID]*Account
 	Credentials map[string]*Credential // by key
@@ -51,22 +57,30 @@ type SigningKey struct {
 
 // Index builds the look-ups. It is called once, before the snapshot is
 // published.
-func (s *Snapshot) Index() {
-	s.credentialsByID = make(map[message.ID]*Credential, len(s.Credentials))
-	for _, c := range s.Credentials {
-		s.credentialsByID[c.ID] = c
+func (s *Snapshot) Index() { s.IndexAfter(nil) }
+
+// IndexAfter is Index for a snapshot that has taken over parts of an older one: the
+// look-ups into a map that is the older one's own are taken over as well. Old may be
+// nil.
+func (s *Snapshot) IndexAfter(old *Snapshot) {
+	if old == nil {
+		old = &Snapshot{}
 	}
-	s.smppByID = make(map[message.ID]*SMPPCredential, len(s.SMPPCredentials))
-	for _, c := range s.SMPPCredentials {
-		s.smppByID[c.ID] = c
+	if s.credentialsByID = old.credentialsByID; !same(s.Credentials, old.Credentials) {
+		s.credentialsByID = make(map[message.ID]*Credential, len(s.Credentials))
+		for _, c := range s.Credentials {
+			s.credentialsByID[c.ID] = c
+		}
 	}
 	s.indexStaff()
-	s.numbersOf = make(map[message.ID][]*Number)
-	for _, n := range s.Numbers {
-		s.numbersOf[n.AccountID] = append(s.numbersOf[n.AccountID], n)
+	if s.smppByID = old.smppByID; !same(s.SMPPCredentials, old.SMPPCredentials) {
+		s.smppByID = make(map[message.ID]*SMPPCredential, len(s.SMPPCredentials))
+		for _, c := range s.SMPPCredentials {
+			s.smppByID[c.ID] = c
+		}
 	}
-	for _, list := range s.numbersOf {
-		sort.Slice(list, func(i, j int) bool { return list[i].Number < list[j].Number })
+	if s.numbersOf = old.numbersOf; !same(s.Numbers, old.Numbers) {
+		s.indexNumbers()
 	}
 	s.passedTLVs = make(map[uint16]bool)
 	for _, v := range s.Vendors {
@@ -74,12 +88,31 @@ func (s *Snapshot) Index() {
 			s.passedTLVs[tag] = s.passedTLVs[tag] || v.Active
 		}
 	}
-	sort.SliceStable(s.Routes, func(i, j int) bool {
-		if s.Routes[i].Priority != s.Routes[j].Priority {
-			return s.Routes[i].Priority < s.Routes[j].Priority
-		}
-		return s.Routes[i].ID < s.Routes[j].ID
-	})
+	s.sortRoutes()
+}
+
+// same reports whether a and b are one map, and not two with the same in them.
+func same[K comparable, V any](a, b map[K]V) bool {
+	return a != nil && reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
+}
+
+func (s *Snapshot) indexNumbers() {
+	s.numbersOf = make(map[message.ID][]*Number)
+	for _, n := range s.Numbers {
+		s.numbersOf[n.AccountID] = append(s.numbersOf[n.AccountID], n)
+	}
+	for _, list := range s.numbersOf {
+		slices.SortFunc(list, func(a, b *Number) int { return strings.Compare(string(a.Number), string(b.Number)) })
+	}
+}
+
+// sortRoutes leaves routes alone that are in order: they may be an older
+// snapshot's, which somebody reads now.
+func (s *Snapshot) sortRoutes() {
+	order := func(a, b Route) int { return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.ID, b.ID)) }
+	if !slices.IsSortedFunc(s.Routes, order) {
+		slices.SortStableFunc(s.Routes, order)
+	}
 }
 
 // CredentialByID finds a credential by its row id, nil when it is gone.

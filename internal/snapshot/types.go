@@ -40,6 +40,7 @@ type Account struct {
 	AllowedDestinations    []string        // digits that recipients must begin with; empty: anywhere
 	ForceSourceAddress     message.Address // replaces every sender; empty: none
 	APIRateLimit           int             // messages per second accepted over the API
+	APIBurst               int             // how many more may come within one second; see limit.Rate; 0: none
 	EncodingMismatchStatus uint32          // command_status over SMPP for message.ReasonEncodingMismatch; 0: the catalogue's
 	OptedOutStatus         uint32          // the same for message.ReasonOptedOut
 	WebhookSecret          string          // signs for URLs without a secret of their own
@@ -74,7 +75,8 @@ type Credential struct {
 	Scopes             []string
 	AllowedNumbers     []string       // empty: all of the account's
 	AllowedIPs         []netip.Prefix // empty: from anywhere
-	RateLimit          int            // messages per second; 0: the account's
+	RateLimit          int            // messages per second, of the account's; 0: as many as the account may
+	Burst              int            // to RateLimit what APIBurst is to the account's
 	ExpiresAt          time.Time      // zero: never
 }
 
@@ -87,7 +89,7 @@ type SMPPCredential struct {
 	Enabled      bool
 	AllowedIPs   []netip.Prefix // empty: from anywhere
 	MaxBinds     int            // at once, over all processes
-	Throughput   int            // parts a second, over all binds of a process
+	Throughput   int            // parts a second, over all binds
 	Window       int            // unanswered requests of a session, each way
 	Receiver     bool           // may bind as a receiver
 	Transmitter  bool
@@ -121,6 +123,7 @@ type Number struct {
 	Verification string     // toll-free: unverified, pending, approved
 	LeasedUntil  time.Time  // of a short code; zero: not known
 	Tag, Group   string
+	RateLimit    int // messages a second that are taken with it as sender, over all edges; 0: no limit of its own
 }
 
 // CampaignStatus is the registration's state.

@@ -30,6 +30,7 @@ type Metrics struct {
 	SentPerCustomer *prometheus.CounterVec   // customer_id
 	CostPerCustomer *prometheus.CounterVec   // customer_id
 	RateExceeded    *prometheus.CounterVec   // type
+	ConfigRefresh   *prometheus.HistogramVec // outcome: ok, failed
 	TenDLC          *prometheus.CounterVec   // customer_id, reason
 	Illegal         prometheus.Counter
 	QueueDepth      *prometheus.GaugeVec // priority
@@ -73,6 +74,7 @@ func New() *Metrics {
 	m.SentPerCustomer = counter("sms_sent_per_customer", "Messages accepted for sending.", "customer_id")
 	m.CostPerCustomer = counter("sms_cost_per_customer", "Price of settled messages, in currency units.", "customer_id")
 	m.RateExceeded = counter("rate_limit_exceeded_total", "Requests or parts held back by a rate.", "type")
+	m.ConfigRefresh = histogram("config_refresh_duration_seconds", "Readings of the configuration after a change, by how they ended: ok, or failed while an older one stays in force.", "outcome")
 	m.TenDLC = counter("sms_10dlc_violations", "Messages refused for want of an active campaign.", "customer_id", "reason")
 	m.QueueDepth = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "message_queue_depth", Help: "Messages on their way out, of all processes."}, []string{"priority"})
 	m.registry.MustRegister(m.QueueDepth)
