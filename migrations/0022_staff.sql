@@ -3,7 +3,9 @@
 -- configuration that every process holds.
 --
 -- Locks: creates; share on audit_log while its indexes are made: changes of the
--- configuration wait that long, messages do not.
+-- configuration wait that long. Access exclusive on messages while one of its
+-- indexes is made anew: nothing is accepted meanwhile, a second or two for each
+-- million messages.
 
 create table staff (
   id             uuid primary key,
@@ -38,6 +40,12 @@ create table service_credentials (
 create trigger staff_changed after insert or delete or update of email, name, password_hash, password_id, role, active on staff for each statement execute function config_changed();
 create trigger service_credentials_changed after insert or delete or update of name, key, secret_hash, scopes, active, expires_at on service_credentials for each statement execute function config_changed();
 
--- What somebody did, and who did a thing, newest first.
+-- What somebody did, who did a thing, and when, newest first.
 create index audit_log_actor on audit_log (actor, id);
 create index audit_log_action on audit_log (action, id);
+create index audit_log_at on audit_log (at);
+
+-- Staff look for a recipient in all accounts, customers in theirs: this order
+-- serves both.
+drop index messages_to;
+create index messages_to on messages (to_addr, account_id, id);

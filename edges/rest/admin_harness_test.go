@@ -3,9 +3,9 @@ package rest
 import (
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 
@@ -49,6 +49,7 @@ type office struct {
 	staff    map[snapshot.Role]snapshot.StaffMember
 
 	mu       sync.Mutex
+	config   *snapshot.Snapshot // the newest that was read
 	canceled []message.ID
 	cancel   error // what Cancel gives
 	tries    []try
@@ -138,12 +139,16 @@ func (o *office) fill(t *testing.T) {
 
 // snapshot is the configuration as it is now.
 func (o *office) snapshot() *snapshot.Snapshot {
-	s, err := o.db.LoadSnapshot(o.ctx)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	version, err := o.db.ConfigVersion(o.ctx)
+	if err == nil && (o.config == nil || o.config.Version != version) {
+		o.config, err = o.db.LoadSnapshot(o.ctx)
+	}
 	if err != nil {
 		o.t.Error(err)
-		return nil
 	}
-	return s
+	return o.config
 }
 
 func (o *office) withdraw(ctx context.Context, id message.ID) error {
@@ -212,6 +217,10 @@ func (o *office) message(change func(*message.Message)) *message.Message {
 	o.t.Helper()
 	m := o.ingress.make(ingress.Request{From: "+12025550143", To: "+13105550117", Body: "Your parcel is on its way", Edge: edgeName})
 	m.AccountID = o.customer
+	// Ids are in the order of time, and this server's time is its own.
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(m.CreatedAt.UnixMilli()))
+	copy(m.ID[:6], ms[2:])
 	if change != nil {
 		change(m)
 	}
@@ -255,6 +264,3 @@ func fields(t *testing.T, doc []byte) map[string]any {
 	}
 	return m
 }
-
-// fill in the {id} of a path.
-func withID(path, id string) string { return strings.Replace(path, "{id}", id, 1) }

@@ -213,7 +213,7 @@ func (s *Server) login(ctx context.Context, x *exchange, ask login, now time.Tim
 	if err != nil {
 		return claims{}, err
 	}
-	in := fits && member.Active
+	in := member != nil && fits && member.Active
 	if member != nil && s.Admin.LoggedIn != nil {
 		s.Admin.LoggedIn(message.Actor{Name: member.Email, Role: string(member.Role), Address: x.client.String()}, member.ID, in)
 	}

@@ -1,11 +1,18 @@
 package rest
 
 import (
+	"net/http"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
 )
 
 // adminOperations is the document of the internal API with what is known of its
@@ -17,4 +24,230 @@ func adminOperations(t testing.TB) *huma.OpenAPI {
 	s.registerAdmin(api)
 	finish(api.OpenAPI())
 	return api.OpenAPI()
+}
+
+const (
+	everybody = "admin operator support compliance viewer"
+	readers   = "admin support compliance" // of texts
+)
+
+// sample is a request that an operation takes, and who may make it: written down
+// once more, so that a role which is given too much shows.
+type sample struct {
+	who    string // roles
+	status int    // of the answer to those
+	// action is what the audit log says of it; empty: nothing.
+	action string
+	// by are the roles whose requests the audit log tells of; empty: all of who.
+	by string
+	// ask makes what the request is about, and the request. Nil: the path as it is.
+	ask func(o *office) (path, body string)
+}
+
+// adminSamples has a row for each operation of the internal API.
+var adminSamples = map[string]sample{
+	"listStaff":   {who: "admin", status: 200},
+	"getStaff":    {who: "admin", status: 200, ask: aboutStaff("")},
+	"changeStaff": {who: "admin", status: 200, action: "staff.update", ask: aboutStaff(`{"name":"Bob"}`)},
+	"removeStaff": {who: "admin", status: 204, action: "staff.update", ask: aboutStaff("")},
+	"createStaff": {who: "admin", status: 201, action: "staff.create", ask: func(*office) (string, string) {
+		return staffPath, `{"email":"` + message.NewID().String() + `@gw.example","role":"viewer","password":"` + staffPassword + `"}`
+	}},
+
+	"listServiceCredentials":  {who: "admin", status: 200},
+	"getServiceCredential":    {who: "admin", status: 200, ask: aboutService("")},
+	"changeServiceCredential": {who: "admin", status: 200, action: "service_credential.update", ask: aboutService(`{"expires_at":null}`)},
+	"removeServiceCredential": {who: "admin", status: 204, action: "service_credential.update", ask: aboutService("")},
+	"createServiceCredential": {who: "admin", status: 201, action: "service_credential.create", ask: func(*office) (string, string) { return servicePath, `{"name":"dunning"}` }},
+
+	"listCustomers":   {who: everybody, status: 200},
+	"getCustomer":     {who: everybody, status: 200, ask: aboutCustomer("", "")},
+	"suspendCustomer": {who: "admin operator", status: 200, action: "account.status", ask: aboutCustomer("/suspend", `{"reason":"not paid"}`)},
+	"resumeCustomer":  {who: "admin operator", status: 200, action: "account.status", ask: aboutCustomer("/resume", "")},
+
+	"listAllMessages":      {who: everybody, status: 200, action: "message.read", by: readers, ask: aboutMessage("", "")},
+	"getAnyMessage":        {who: everybody, status: 200, action: "message.read", by: readers, ask: aboutMessage("/{id}", "")},
+	"listAnyMessageEvents": {who: everybody, status: 200, ask: aboutMessage("/{id}/events", "")},
+	"cancelAnyMessage":     {who: "admin support", status: 200, action: "message.cancel", ask: aboutMessage("/{id}/cancel", `{"reason":"asked for"}`)},
+
+	"listAuditLog": {who: "admin compliance", status: 200},
+}
+
+func aboutStaff(body string) func(*office) (string, string) {
+	return func(o *office) (string, string) {
+		m, err := o.db.CreateStaff(o.ctx, shellActor, snapshot.Staff{ID: message.NewID(), Email: message.NewID().String() + "@gw.example", Role: snapshot.RoleViewer, Active: true})
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		return staffPath + "/" + m.ID.String(), body
+	}
+}
+
+func aboutService(body string) func(*office) (string, string) {
+	return func(o *office) (string, string) {
+		id := message.NewID()
+		_, err := o.db.CreateServiceCredential(o.ctx, shellActor, snapshot.ServiceCredential{ID: id, Name: "x", Key: id.String(), SecretHash: []byte("x"),
+			Scopes: []string{snapshot.ScopeServiceMessages}, Active: true})
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		return servicePath + "/" + id.String(), body
+	}
+}
+
+func aboutCustomer(suffix, body string) func(*office) (string, string) {
+	return func(o *office) (string, string) {
+		id := message.NewID()
+		if err := o.db.CreateAccount(o.ctx, shellActor, snapshot.Account{ID: id, CompanyName: "B", WebhookSecret: "x"}); err != nil {
+			o.t.Fatal(err)
+		}
+		return customerPath + "/" + id.String() + suffix, body
+	}
+}
+
+func aboutMessage(suffix, body string) func(*office) (string, string) {
+	return func(o *office) (string, string) {
+		return messagePath + strings.Replace(suffix, "{id}", o.message(nil).ID.String(), 1), body
+	}
+}
+
+// eachOperation calls visit with each operation of the internal API that asks who
+// it is.
+func eachOperation(t *testing.T, visit func(op *huma.Operation, a access)) {
+	t.Helper()
+	n := 0
+	for _, item := range adminOperations(t).Paths {
+		for _, op := range operationsOf(item) {
+			a, _ := op.Metadata["access"].(access)
+			if op.OperationID == "issueStaffToken" { // the way in
+				if a.internal() {
+					t.Error("one must be logged in to log in")
+				}
+				continue
+			}
+			visit(op, a)
+			n++
+		}
+	}
+	if n < len(adminSamples) {
+		t.Errorf("%d operations and %d samples", n, len(adminSamples))
+	}
+}
+
+// No operation is for anybody, or for customers, by having been forgotten.
+func TestEveryOperationSaysWhoMay(t *testing.T) {
+	t.Parallel()
+	eachOperation(t, func(op *huma.Operation, a access) {
+		sample, ok := adminSamples[op.OperationID]
+		switch {
+		case !a.internal() || a.scope != "" || a.rate != asStaff:
+			t.Errorf("%s does not say which staff may: give it staff(…) or anyStaff()", op.OperationID)
+		case len(a.roles) > 0 && !slices.Contains(a.roles, snapshot.RoleAdmin):
+			t.Errorf("%s is not for admin", op.OperationID)
+		case !ok && len(a.roles) > 0:
+			t.Errorf("%s has no row in adminSamples", op.OperationID)
+		case !strings.HasPrefix(op.Path, internalPrefix+"/"):
+			t.Errorf("%s is at %s, which is public", op.OperationID, op.Path)
+		case op.Method != http.MethodGet && ok && sample.action == "":
+			t.Errorf("the audit log says nothing of %s", op.OperationID)
+		}
+	})
+}
+
+// Every role at every operation: it may or it may not, the answer is as documented,
+// and the audit log tells of it.
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	o := open(t, nil)
+	doc := adminDocument(t)
+	eachOperation(t, func(op *huma.Operation, _ access) {
+		sample, ok := adminSamples[op.OperationID]
+		if !ok {
+			return
+		}
+		for _, role := range snapshot.Roles() {
+			o.clock.advance(time.Second)
+			path, body := op.Path, ""
+			if sample.ask != nil {
+				path, body = sample.ask(o)
+			}
+			token := o.by(role)
+			before := o.last().ID
+			r := o.do(op.Method, path, body, token)
+			may := slices.Contains(strings.Fields(sample.who), string(role))
+			if r.StatusCode != http.StatusNoContent {
+				doc.check(strings.ToLower(op.Method), op.Path, r)
+			}
+			last := o.last()
+			if !may {
+				wantProblem(t, r, http.StatusForbidden, message.ReasonForbidden)
+				if last.ID != before {
+					t.Errorf("%s by %s: it was refused, and the audit log has %s", op.OperationID, role, last.Action)
+				}
+				continue
+			}
+			if r.StatusCode != sample.status {
+				t.Errorf("%s by %s: %d, want %d: %s", op.OperationID, role, r.StatusCode, sample.status, r.body)
+			}
+			o.wantLine(op.OperationID, sample, role, before)
+		}
+	})
+}
+
+// wantLine looks for the line that the audit log must have about a request, after
+// the line before.
+func (o *office) wantLine(operation string, s sample, role snapshot.Role, before int64) {
+	o.t.Helper()
+	told := s.action != "" && (s.by == "" || slices.Contains(strings.Fields(s.by), string(role)))
+	lines, err := o.db.AuditLog(o.ctx, message.AuditFilter{Actor: string(role) + "@gw.example"}, 0, 2)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	found := false
+	for _, l := range lines {
+		if l.ID > before {
+			found = found || l.Action == s.action
+			if l.By.Role != string(role) || l.By.Address != "127.0.0.1" {
+				o.t.Errorf("%s by %s: the audit log says %+v", operation, role, l.By)
+			}
+			if !told {
+				o.t.Errorf("%s by %s: the audit log has %s", operation, role, l.Action)
+			}
+		}
+	}
+	if told && !found {
+		o.t.Errorf("%s by %s: the audit log lacks %s", operation, role, s.action)
+	}
+}
+
+// Nobody else gets in: without a token, with one of a customer, a customer's key,
+// or as a service.
+func TestStrangersAtTheInternalAPI(t *testing.T) {
+	t.Parallel()
+	o := open(t, func(o *office) { o.server.FailedPerMinute = 1000 })
+	customer := o.do("POST", "/v1/auth/token", "", as("keyA")).json(t)["access_token"].(string)
+	service := o.serviceToken()
+	eachOperation(t, func(op *huma.Operation, a access) {
+		o.clock.advance(time.Second)
+		path, body := op.Path, ""
+		if s := adminSamples[op.OperationID]; s.ask != nil {
+			path, body = s.ask(o)
+		}
+		before := o.last().ID
+		for name, who := range map[string]func(*http.Request){
+			"nobody": func(*http.Request) {}, "a customer's token": bearer(customer), "a customer's key": as("keyA"), "a made-up token": bearer("e30.e30.e30"),
+		} {
+			r := o.do(op.Method, path, body, who)
+			wantProblem(t, r, http.StatusUnauthorized, message.ReasonUnauthenticated)
+			if got := r.Header.Values("WWW-Authenticate"); len(got) != 1 || !strings.HasPrefix(got[0], "Bearer ") {
+				t.Errorf("%s as %s: %v", op.OperationID, name, got)
+			}
+		}
+		if a.service == "" {
+			wantProblem(t, o.do(op.Method, path, body, bearer(service)), http.StatusForbidden, message.ReasonForbidden)
+		}
+		if o.last().ID != before {
+			t.Errorf("%s: a stranger changed something: %+v", op.OperationID, o.last())
+		}
+	})
 }

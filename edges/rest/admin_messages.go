@@ -55,9 +55,9 @@ type adminPartResource struct {
 	Error           *adminErrorResource `json:"error"`
 }
 
-// TransformSchema says which members may be null instead of an object.
-func (adminMessageResource) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	return orNull(s, "price", "error", "receipt")
+// TransformSchema is that of what customers see.
+func (r adminMessageResource) TransformSchema(in huma.Registry, s *huma.Schema) *huma.Schema {
+	return r.MessageShown.TransformSchema(in, s)
 }
 
 // TransformSchema is as for the message.

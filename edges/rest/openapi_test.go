@@ -310,3 +310,13 @@ func validText(schema map[string]any, v, where string) error {
 	}
 	return nil
 }
+
+// adminDocument is the internal API's document as a client reads it.
+func adminDocument(t testing.TB) spec {
+	t.Helper()
+	var root map[string]any
+	if err := json.Unmarshal(generatedAdmin(t), &root); err != nil {
+		t.Fatal(err)
+	}
+	return spec{t, root}
+}

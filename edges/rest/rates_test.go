@@ -35,7 +35,7 @@ func (b *bundle) rated(account, burst, key, keyBurst, number int) {
 	})
 }
 
-func from(sender message.Address) string {
+func parcelFrom(sender message.Address) string {
 	return fmt.Sprintf(`{"from":"%s","to":"+13105550117","body":"Your parcel is on its way"}`, sender)
 }
 
@@ -56,62 +56,62 @@ func TestRatesTogether(t *testing.T) {
 		steps                                 []step
 	}{
 		{"the number before the account", 5, 0, 0, 0, 2, []step{
-			{0, "keyA", from(shop), 202, "2 1 1", ""},
-			{0, "keyA", from(shop), 202, "2 0 1", ""},
-			{0, "keyA", from(shop), 429, "2 0 1", limit.ScopeNumber},
-			{0, "keyA", from(shop), 429, "2 0 1", limit.ScopeNumber}, // nothing of the account is used up
-			{0, "keyA", from(other), 202, "5 2 1", ""},
-			{0, "keyB", from(other), 202, "5 1 1", ""},
-			{0, "keyB", from(other), 202, "5 0 1", ""},
-			{0, "keyA", from(other), 429, "5 0 1", limit.ScopeAccount},
-			{0, "keyA", from(shop), 429, "5 0 1", limit.ScopeAccount},
-			{time.Second, "keyA", from(shop), 202, "2 1 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "2 1 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "2 0 1", ""},
+			{0, "keyA", parcelFrom(shop), 429, "2 0 1", limit.ScopeNumber},
+			{0, "keyA", parcelFrom(shop), 429, "2 0 1", limit.ScopeNumber}, // nothing of the account is used up
+			{0, "keyA", parcelFrom(other), 202, "5 2 1", ""},
+			{0, "keyB", parcelFrom(other), 202, "5 1 1", ""},
+			{0, "keyB", parcelFrom(other), 202, "5 0 1", ""},
+			{0, "keyA", parcelFrom(other), 429, "5 0 1", limit.ScopeAccount},
+			{0, "keyA", parcelFrom(shop), 429, "5 0 1", limit.ScopeAccount},
+			{time.Second, "keyA", parcelFrom(shop), 202, "2 1 1", ""},
 		}},
 		{"the key before the account", 4, 0, 2, 0, 0, []step{
-			{0, "keyA", from(shop), 202, "2 1 1", ""},
-			{0, "keyA", from(shop), 202, "2 0 1", ""},
-			{0, "keyA", from(shop), 429, "2 0 1", limit.ScopeKey},
-			{0, "keyA", from(shop), 429, "2 0 1", limit.ScopeKey},
-			{0, "keyB", from(shop), 202, "4 1 1", ""},
-			{0, "keyB", from(shop), 202, "4 0 1", ""},
-			{0, "keyB", from(shop), 429, "4 0 1", limit.ScopeAccount},
+			{0, "keyA", parcelFrom(shop), 202, "2 1 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "2 0 1", ""},
+			{0, "keyA", parcelFrom(shop), 429, "2 0 1", limit.ScopeKey},
+			{0, "keyA", parcelFrom(shop), 429, "2 0 1", limit.ScopeKey},
+			{0, "keyB", parcelFrom(shop), 202, "4 1 1", ""},
+			{0, "keyB", parcelFrom(shop), 202, "4 0 1", ""},
+			{0, "keyB", parcelFrom(shop), 429, "4 0 1", limit.ScopeAccount},
 		}},
 		{"the account before the key", 2, 0, 3, 0, 3, []step{
-			{0, "keyA", from(shop), 202, "2 1 1", ""},
-			{0, "keyA", from(shop), 202, "2 0 1", ""},
-			{0, "keyA", from(shop), 429, "2 0 1", limit.ScopeAccount},
-			{time.Second, "keyA", from(shop), 202, "2 1 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "2 1 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "2 0 1", ""},
+			{0, "keyA", parcelFrom(shop), 429, "2 0 1", limit.ScopeAccount},
+			{time.Second, "keyA", parcelFrom(shop), 202, "2 1 1", ""},
 		}},
 		{"a request that cannot be read", 3, 0, 0, 0, 1, []step{
 			{0, "keyA", "{", 400, "3 2 1", ""},
 			{0, "keyA", "{}", 422, "3 1 1", ""},
-			{0, "keyA", from(shop), 202, "3 0 1", ""}, // both have nothing left
+			{0, "keyA", parcelFrom(shop), 202, "3 0 1", ""}, // both have nothing left
 			{0, "keyA", "{", 429, "3 0 1", limit.ScopeAccount},
 		}},
 		{"a dry run is a request, and no message of the number", 3, 0, 0, 0, 1, []step{
-			{0, "keyA", strings.Replace(from(shop), "{", `{"dry_run":true,`, 1), 200, "3 2 1", ""},
-			{0, "keyA", from(shop), 202, "1 0 1", ""},
-			{0, "keyA", strings.Replace(from(shop), "{", `{"dry_run":true,`, 1), 200, "3 0 1", ""},
+			{0, "keyA", strings.Replace(parcelFrom(shop), "{", `{"dry_run":true,`, 1), 200, "3 2 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "1 0 1", ""},
+			{0, "keyA", strings.Replace(parcelFrom(shop), "{", `{"dry_run":true,`, 1), 200, "3 0 1", ""},
 		}},
 		{"a number of somebody else's, and one of nobody's", 3, 0, 0, 0, 1, []step{
-			{0, "keyA", from("+12025550199"), 202, "3 2 1", ""},
-			{0, "keyA", from("+12025550199"), 202, "3 1 1", ""},
-			{0, "keyA", from("ACME"), 202, "3 0 1", ""},
+			{0, "keyA", parcelFrom("+12025550199"), 202, "3 2 1", ""},
+			{0, "keyA", parcelFrom("+12025550199"), 202, "3 1 1", ""},
+			{0, "keyA", parcelFrom("ACME"), 202, "3 0 1", ""},
 		}},
 		{"a burst", 2, 3, 0, 0, 0, []step{
-			{0, "keyA", from(shop), 202, "5 4 1", ""},
-			{0, "keyA", from(shop), 202, "5 3 1", ""},
-			{0, "keyA", from(shop), 202, "5 2 1", ""},
-			{0, "keyA", from(shop), 202, "5 1 1", ""},
-			{0, "keyA", from(shop), 202, "5 0 1", ""},
-			{0, "keyA", from(shop), 429, "5 0 1", limit.ScopeAccount},
-			{time.Second, "keyA", from(shop), 202, "5 4 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "5 4 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "5 3 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "5 2 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "5 1 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "5 0 1", ""},
+			{0, "keyA", parcelFrom(shop), 429, "5 0 1", limit.ScopeAccount},
+			{time.Second, "keyA", parcelFrom(shop), 202, "5 4 1", ""},
 		}},
 		{"a burst of the key within the account's rate", 3, 0, 1, 9, 0, []step{
-			{0, "keyA", from(shop), 202, "3 2 1", ""},
-			{0, "keyA", from(shop), 202, "3 1 1", ""},
-			{0, "keyA", from(shop), 202, "3 0 1", ""},
-			{0, "keyA", from(shop), 429, "3 0 1", limit.ScopeAccount},
+			{0, "keyA", parcelFrom(shop), 202, "3 2 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "3 1 1", ""},
+			{0, "keyA", parcelFrom(shop), 202, "3 0 1", ""},
+			{0, "keyA", parcelFrom(shop), 429, "3 0 1", limit.ScopeAccount},
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -188,13 +188,13 @@ func TestRateIsInTheTrail(t *testing.T) {
 		defer b.ingress.mu.Unlock()
 		return b.ingress.calls[len(b.ingress.calls)-1].Rate
 	}
-	dry := strings.Replace(from(shop), "{", `{"dry_run":true,`, 1)
+	dry := strings.Replace(parcelFrom(shop), "{", `{"dry_run":true,`, 1)
 	for _, c := range []struct {
 		body string
 		want message.TrailEntry
 	}{
 		{dry, message.TrailEntry{Rule: "rate", Result: message.Pass, Detail: "0 of 1 messages in a second from +12025550143"}},
-		{from(shop), message.TrailEntry{Rule: "rate", Result: message.Pass,
+		{parcelFrom(shop), message.TrailEntry{Rule: "rate", Result: message.Pass,
 			Detail: "2 of 4 messages in a second with this API key, 2 of 9 messages in a second of this account, 1 of 1 messages in a second from +12025550143"}},
 		{dry, message.TrailEntry{Rule: "rate", Result: message.Refused, Detail: "more than 1 messages in a second from +12025550143"}},
 	} {
@@ -215,9 +215,9 @@ func TestRatesUnderConcurrency(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 200 {
 		all.Go(func() {
-			body := from(shop)
+			body := parcelFrom(shop)
 			if i%2 == 0 {
-				body = from(other)
+				body = parcelFrom(other)
 			}
 			r, err := http.NewRequestWithContext(context.Background(), "POST", b.base+"/v1/messages", strings.NewReader(body))
 			if err != nil {

@@ -168,9 +168,7 @@ func listQuery(account message.ID, f message.Filter, before message.ID, limit in
 	q := listing{args: []any{account}}
 	q.WriteString("select" + messageColumns + "\nfrom messages\nwhere account_id = $1")
 	q.narrow(f, before)
-	q.args = append(q.args, limit)
-	fmt.Fprintf(&q, "\norder by id desc\nlimit $%d", len(q.args))
-	return q.String(), q.args
+	return q.newest(limit)
 }
 
 // listing is a query in the making. The text ends in a condition.
@@ -183,6 +181,13 @@ type listing struct {
 func (q *listing) and(cond string, v any) {
 	q.args = append(q.args, v)
 	fmt.Fprintf(q, "\n  and "+cond, len(q.args))
+}
+
+// newest ends the query: at most limit rows, the newest first.
+func (q *listing) newest(limit int) (string, []any) {
+	q.args = append(q.args, limit)
+	fmt.Fprintf(q, "\norder by id desc\nlimit $%d", len(q.args))
+	return q.String(), q.args
 }
 
 // narrow adds what the filter says, but for its account and vendor.

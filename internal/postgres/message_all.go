@@ -10,19 +10,19 @@ import (
 	"github.com/postrider/postrider/internal/message"
 )
 
-// WholeMessage reads one message with its parts, whoever owns it.
-// ReasonNotFound when there is none.
+// WholeMessage reads one message with its parts and what it waits for, whoever owns
+// it. ReasonNotFound when there is none.
 func (db *DB) WholeMessage(ctx context.Context, id message.ID) (*message.Message, error) {
 	m, err := db.Message(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return m, db.fillParts(ctx, []*message.Message{m})
+	return m, db.fill(ctx, []*message.Message{m})
 }
 
 // AllMessages lists the messages of all accounts, or of the filter's, newest
-// first, with their parts: at most limit, older than the message `before` when
-// that is not zero.
+// first, with their parts and what they wait for: at most limit, older than the
+// message `before` when that is not zero.
 func (db *DB) AllMessages(ctx context.Context, f message.Filter, before message.ID, limit int) ([]*message.Message, error) {
 	sql, args := listAllQuery(f, before, limit)
 	rows, err := db.pool.Query(ctx, sql, args...)
@@ -33,7 +33,7 @@ func (db *DB) AllMessages(ctx context.Context, f message.Filter, before message.
 	if err != nil {
 		return nil, fmt.Errorf("list messages: %w", err)
 	}
-	return list, db.fillParts(ctx, list)
+	return list, db.fill(ctx, list)
 }
 
 // idSlack is how long before its acceptance a message may have got its id: one that
@@ -61,9 +61,7 @@ func listAllQuery(f message.Filter, before message.ID, limit int) (string, []any
 		}
 	}
 	q.narrow(f, before)
-	q.args = append(q.args, limit)
-	fmt.Fprintf(&q, "\norder by id desc\nlimit $%d", len(q.args))
-	return q.String(), q.args
+	return q.newest(limit)
 }
 
 // idAt is the smallest id of a time: 48 bits of milliseconds come first (RFC 9562

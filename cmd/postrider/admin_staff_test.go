@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/postrider/postrider/internal/stack/stacktest"
+)
+
+// typed runs an admin command with something on its standard input.
+func typed(t *testing.T, input string, words ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := root()
+	cmd.SetIn(strings.NewReader(input))
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetArgs(append([]string{"admin"}, words...))
+	err := cmd.ExecuteContext(stacktest.Context(t))
+	return out.String(), err
+}
+
+func TestAdminStaff(t *testing.T) {
+	s := startShell(t)
+	for _, c := range []struct{ flags, input, says string }{
+		{"staff create ada --role admin", "", "EMAIL"},
+		{"staff create ada@gw.example", "", "role"},
+		{"staff create ada@gw.example --role boss", "", "compliance"},
+		{"staff create ada@gw.example --role admin --password-stdin", "eleven-char\n", "12"},
+		{"staff create ada@gw.example --role admin --password-stdin", "", "12"},
+		{"staff create ada@gw.example --role admin --password secret-secret-secret", "", "unknown flag"},
+		{"staff password nobody@gw.example", "", "no member of staff"},
+	} {
+		if out, err := typed(t, c.input, strings.Fields(c.flags)...); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(out, "eleven-char") {
+			t.Errorf("%s: %v %s", c.flags, err, out)
+		}
+	}
+	if n := s.row("select count(*)::text from staff"); n != "0" {
+		t.Fatalf("%s of them were made", n)
+	}
+
+	var made struct{ ID, Email, Password string }
+	s.admin(&made, "staff", "create", "Ada@GW.example", "--role", "admin", "--name", "Ada")
+	fits := func(email, password string) {
+		t.Helper()
+		hash := s.row("select password_hash from staff where email = $1", email)
+		if err := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)); err != nil {
+			t.Errorf("password of %s: %v", email, err)
+		}
+	}
+	if made.Email != "ada@gw.example" || len(made.Password) != 20 {
+		t.Errorf("%+v", made)
+	}
+	fits("ada@gw.example", made.Password)
+	out, err := typed(t, "<& a long one >\r\nrest", "staff", "create", "bob@gw.example", "--role", "viewer", "--password-stdin")
+	if err != nil || strings.Contains(out, "long one") || strings.Contains(out, "password") {
+		t.Errorf("%v %s", err, out)
+	}
+	fits("bob@gw.example", "<& a long one >")
+	if _, err := typed(t, "", "staff", "disable", "ada@gw.example"); err == nil || !strings.Contains(err.Error(), "last active admin") {
+		t.Errorf("the last admin goes: %v", err)
+	}
+	if _, err := typed(t, "", "staff", "create", "ada@gw.example", "--role", "viewer"); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("an address twice: %v", err)
+	}
+	s.admin(nil, "staff", "disable", "bob@gw.example")
+	if on := s.row("select active::text from staff where email = 'bob@gw.example'"); on != "false" {
+		t.Error("bob may log in")
+	}
+	s.admin(nil, "staff", "enable", "bob@gw.example")
+	was := made.Password
+	s.admin(&made, "staff", "password", "ada@gw.example")
+	if made.Password == was {
+		t.Error("the same password")
+	}
+	fits("ada@gw.example", made.Password)
+	var list []map[string]any
+	s.admin(&list, "staff", "list")
+	if len(list) != 2 || list[0]["email"] != "bob@gw.example" || list[0]["active"] != true || list[1]["role"] != "admin" || list[1]["name"] != "Ada" || list[1]["last_login_at"] != nil {
+		t.Errorf("%v", list)
+	}
+	if n := s.row("select count(*)::text from audit_log where action like 'staff.%' and role = 'shell'"); n != "5" {
+		t.Errorf("%s lines of the audit log, want 5", n)
+	}
+}

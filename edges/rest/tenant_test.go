@@ -1,0 +1,116 @@
+package rest
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+// customerOperations are the operations of the customers' API.
+func customerOperations() []*huma.Operation {
+	api := humachi.New(chi.NewRouter(), humaConfig())
+	s := &Server{}
+	s.register(api)
+	var all []*huma.Operation
+	for _, item := range api.OpenAPI().Paths {
+		all = append(all, operationsOf(item)...)
+	}
+	return all
+}
+
+var pathParameter = regexp.MustCompile(`\{[^}]*\}`)
+
+// things makes, for each path of the customers' API that names something, such a
+// thing of account A, and gives its name as the path has it. The key is the path up
+// to the name.
+var things = map[string]func(b *bundle) string{
+	"/v1/messages/": func(b *bundle) string {
+		id := b.send("keyA")
+		b.journal.events[uuidOf(b.t, id)] = []message.Event{{Sequence: 1, At: began, Type: "accepted"}}
+		return id
+	},
+}
+
+// bodies are what operations with a name in their path are sent: one that would do.
+// By operationId; without a row: nothing, or {} where there must be a body.
+var bodies = map[string]string{}
+
+// What another account has is not there: no operation that names a thing reads or
+// changes it, or tells that it exists.
+func TestEveryNamedThingIsItsTenants(t *testing.T) {
+	found := 0
+	for _, op := range customerOperations() {
+		at := pathParameter.FindStringIndex(op.Path)
+		if at == nil {
+			continue
+		}
+		found++
+		make, ok := things[op.Path[:at[0]]]
+		if !ok {
+			t.Errorf("%s %s: add a row to things, so that it is tried with another account's", op.Method, op.Path)
+			continue
+		}
+		b := setup(t, nil)
+		for name, c := range b.config.Credentials { // of every scope: the account alone must decide
+			if name != "keyRO" {
+				c.Scopes = everyScope()
+			}
+		}
+		body := bodies[op.OperationID]
+		if a := op.Metadata["access"].(access); body == "" && len(a.bodies) > 0 {
+			body = "{}"
+		}
+		id := make(b)
+		path := func(id string) string { return pathParameter.ReplaceAllLiteralString(op.Path, id) }
+		other := wantProblem(t, b.do(op.Method, path(id), body, as("keyB")), 404, message.ReasonNotFound)
+		unknown := wantProblem(t, b.do(op.Method, path(message.NewID().String()), body, as("keyB")), 404, message.ReasonNotFound)
+		for _, p := range []map[string]any{other, unknown} {
+			delete(p, "request_id")
+			p["detail"] = pathLike.ReplaceAllString(p["detail"].(string), "")
+		}
+		if other["detail"] != unknown["detail"] || len(other) != len(unknown) {
+			t.Errorf("%s %s tells what is there: %v, %v", op.Method, op.Path, other, unknown)
+		}
+		// The owner gets something else, or the test is blind.
+		b.clock.advance(time.Second)
+		if r := b.do(op.Method, path(id), body, as("keyA")); r.StatusCode == 404 || r.StatusCode == 401 || r.StatusCode == 403 {
+			t.Errorf("%s %s: its owner gets %d %s", op.Method, op.Path, r.StatusCode, r.body)
+		}
+	}
+	if found < 2 {
+		t.Errorf("%d operations name something: the test is blind", found)
+	}
+}
+
+// pathLike is an id in a sentence.
+var pathLike = regexp.MustCompile(`[0-9a-f-]{32,36}`)
+
+// everyScope are the scopes that operations ask for.
+func everyScope() []string {
+	var all []string
+	for _, op := range customerOperations() {
+		if a := op.Metadata["access"].(access); a.scope != "" && !contains(all, a.scope) {
+			all = append(all, a.scope)
+		}
+	}
+	return all
+}
+
+// Every operation of the customers' API asks who it is, unless it is known to be for
+// anybody; and none is where the internal API is.
+func TestEveryCustomerOperationAsksWho(t *testing.T) {
+	open := []string{"issueToken", "listErrors"}
+	for _, op := range customerOperations() {
+		a := op.Metadata["access"].(access)
+		if (a.scope == "") != contains(open, op.OperationID) || a.internal() || !strings.HasPrefix(op.Path, "/v1/") {
+			t.Errorf("%s %s: %+v", op.Method, op.Path, a)
+		}
+	}
+}
