@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	_ "time/tzdata" // the days of accounts are those of their time zones, also on machines that know none
 
 	"github.com/spf13/cobra"
 

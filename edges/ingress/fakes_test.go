@@ -54,6 +54,10 @@ type journal struct {
 	forgot   int                                     // calls of ForgetJoined
 	fault    func(step string) (before, after error) // of AddPart, Accept, MarkJoined and Revise; nil: none
 
+	fit    message.Fit // of metered messages
+	fitted int         // calls of Fits
+	usages int         // calls of SettleUsage
+
 	revisions []message.Revision
 	untold    []message.RevisionDue
 	stale     []message.ID // what StaleHolds has to give
@@ -125,6 +129,9 @@ func (j *journal) Accept(_ context.Context, a message.Acceptance) (out message.A
 		}
 		j.stored[a.Message.ID] = true
 		j.accepted = append(j.accepted, a)
+		if j.meter(&j.accepted[len(j.accepted)-1], &out); out.Fit.Refused != nil {
+			return
+		}
 		switch m := a.Message; {
 		case m.Status != message.StatusAccepted:
 		case j.waits && a.Hold > 0:

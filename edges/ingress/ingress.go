@@ -53,6 +53,7 @@ type Journal interface {
 	MarkJoined(ctx context.Context, id message.ID) error
 	Revisions
 	Holds
+	Meter
 	// FirstAnswer finds the stored answer of a key: nil when the key is free, and
 	// ReasonIdempotencyMismatch when it came with another body.
 	FirstAnswer(ctx context.Context, k message.Idempotency) (*message.Idempotency, error)
@@ -212,7 +213,7 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 	}
 	out := Outcome{Message: m, Trail: d.Trail}
 	account := s.Accounts[m.AccountID]
-	a := message.Acceptance{Message: m, Trail: d.Trail, Hold: holdOf(account, m)}
+	a := message.Acceptance{Message: m, Trail: d.Trail, Hold: holdOf(account, m), Metered: metered(account, m), Unfit: in.unfit(r)}
 	if r.SMPP != nil {
 		origin := *r.SMPP
 		if origin.AnswerID == "" {
@@ -241,6 +242,10 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 				in.backlog.left(m.AccountID)
 			}
 			return Outcome{Replay: accepted.Replay}, err
+		}
+		out.Trail = accepted.Fit.In(out.Trail)
+		if unfit(m, &d, accepted.Fit) {
+			in.backlog.left(m.AccountID)
 		}
 		in.tell(m, d, accepted.Waits, began)
 		return out, refusal(d)

@@ -137,7 +137,11 @@ func (in *Ingress) join(ctx context.Context, set message.SMPPPartSet) error {
 	began := in.Now()
 	s := in.Snapshot()
 	m, d := in.joined(s, set)
-	a := message.Acceptance{Message: m, Trail: d.Trail, Origin: originOf(set, set.MessageID), Owed: true, Hold: holdOf(s.Accounts[m.AccountID], m)}
+	a := message.Acceptance{Message: m, Trail: d.Trail, Origin: originOf(set, set.MessageID), Owed: true, Hold: holdOf(s.Accounts[m.AccountID], m),
+		Metered: metered(s.Accounts[m.AccountID], m), Unfit: func(m *message.Message) (*message.Idempotency, []message.Notification, error) {
+			notes, err := notification.Of(s, m, began, false)
+			return nil, notes, err
+		}}
 	for _, p := range set.Parts {
 		if p.ID != set.MessageID {
 			a.More = append(a.More, p.Origin)
@@ -154,7 +158,7 @@ func (in *Ingress) join(ctx context.Context, set message.SMPPPartSet) error {
 		return err
 	}
 	if !accepted.Repeated {
-		if d.Error == nil {
+		if !unfit(m, &d, accepted.Fit) && d.Error == nil {
 			in.backlog.joined(m.AccountID)
 		}
 		in.tell(m, d, accepted.Waits, began)

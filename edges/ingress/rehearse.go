@@ -24,6 +24,9 @@ func (in *Ingress) rehearse(ctx context.Context, s *snapshot.Snapshot, m *messag
 		return out, d.Error
 	}
 	out.Route = d.Candidates[0].Route
+	if err := in.rehearseUsage(ctx, s, m, &out); err != nil {
+		return out, err
+	}
 	err := in.rehearsePace(ctx, s, m, &out)
 	return out, err
 }

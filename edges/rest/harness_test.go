@@ -157,6 +157,7 @@ type fakeJournal struct {
 	events  map[message.ID][]message.Event
 	filters []message.Filter
 	err     error // of every read
+	money
 }
 
 func (j *fakeJournal) AccountMessage(_ context.Context, account, id message.ID) (*message.Message, error) {

@@ -42,6 +42,7 @@ func describeAPI(doc *huma.OpenAPI) {
 	}
 	doc.Tags = []*huma.Tag{
 		{Name: "Messages", Description: "Send messages and see what became of them."},
+		{Name: "Usage", Description: "What may be sent, what was, and what it cost."},
 		{Name: "Access", Description: "Access tokens for API keys."},
 		{Name: "Reference", Description: "What the answers mean."},
 	}
@@ -112,6 +113,8 @@ func (s *Server) register(api huma.API) {
 		Summary: "Read a message's timeline", Description: "Oldest first.",
 		Extensions: example(`curl -sS ` + exampleHost + `/v1/messages/01a1ffbf-8676-7d35-9c44-0f6f2f1b7e21/events -u "$API_KEY:$API_SECRET"`),
 	}, access{scope: scopeMessagesRead, rate: asRequest}, 404), s.listEvents, nil)
+
+	s.registerUsage(api)
 
 	token := s.operation(huma.Operation{
 		OperationID: "issueToken", Method: http.MethodPost, Path: "/v1/auth/token", Tags: []string{"Access"},

@@ -22,6 +22,7 @@ type Journal interface {
 	// FirstAnswer finds the stored answer of an idempotency key, nil if the key
 	// is free, ReasonIdempotencyMismatch if it was used with another body.
 	FirstAnswer(ctx context.Context, k message.Idempotency) (*message.Idempotency, error)
+	Usage
 }
 
 // Page is what every list takes. It is exported only because huma looks into

@@ -163,13 +163,15 @@ type answer struct {
 	server   *Server
 	exchange *exchange
 
-	status int
-	body   []byte
-	id     message.ID // of the message that body is about
+	status  int
+	body    []byte
+	id      message.ID // of the message that body is about
+	refused bool       // and says that it was refused
 }
 
 func (a *answer) render(m *message.Message, e *message.Error) (int, []byte, error) {
 	var err error
+	a.refused = e != nil
 	switch {
 	case e != nil:
 		p := problemOf(e, 0, a.exchange.requestID)
@@ -201,7 +203,7 @@ func (a *answer) of(ctx context.Context, outcome ingress.Outcome, err error) (*r
 	case err == nil && m == nil:
 		return nil, s.problem(x, errors.New("ingress accepted without a message"), 0)
 	}
-	if a.body == nil || a.id != m.ID {
+	if a.body == nil || a.id != m.ID || a.refused != (err != nil) {
 		var refusal *message.Error
 		if err != nil {
 			refusal = message.AsError(err)

@@ -31,6 +31,7 @@ var levels = map[string]int{
 	"internal/text":         1,
 	"internal/snapshot":     1,
 	"internal/limit":        1,
+	"internal/pace":         1,
 	"internal/webhook":      1,
 	"migrations":            1,
 	"internal/smpp":         2,

@@ -158,6 +158,14 @@ type Acceptance struct {
 	Notifications []Notification
 	// Idempotency, when the request had a key.
 	Idempotency *Idempotency
+	// Metered says that the account has usage limits or pays in advance: what an
+	// accepted message needs of both is reserved in the same commit. One that does
+	// not fit is stored as rejected instead, and Accepted.Fit says why.
+	Metered bool
+	// Unfit makes what is stored beside a metered message that does not fit. m is the
+	// rejected message, a copy. It must be quick and may be called several times, by
+	// another goroutine; nil: nothing is stored beside it.
+	Unfit func(m *Message) (*Idempotency, []Notification, error)
 	// Hold puts the message into the order of its conversation: how long it may hold
 	// up those behind it once its workflow has begun, in whole seconds. 0: it is in no
 	// order.
@@ -185,6 +193,9 @@ type Accepted struct {
 	// Repeated: the message itself was there already, as whoever stored it has
 	// decided.
 	Repeated bool
+	// Fit is what the limits and the balance say of a metered message. When they
+	// refuse it, it was stored as rejected.
+	Fit Fit
 }
 
 // Backlog is how many messages of an account are on their way out.

@@ -3,6 +3,7 @@ package message
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Reason is why something did not go: the `code` of the API. The list is closed
@@ -83,6 +84,21 @@ type Error struct {
 	Detail string
 	Fields []FieldError // only for ReasonInvalidRequest and its like
 	Err    error        // the cause, for logs; nil when the reason is the whole story
+	// After is how long it takes until the same thing may pass; 0: nobody knows.
+	After time.Duration
+}
+
+// RetryAfter is the earliest next try, of the error or of its cause; 0 leaves it to
+// the caller.
+func (e *Error) RetryAfter() time.Duration {
+	if e.After > 0 {
+		return e.After
+	}
+	var hint interface{ RetryAfter() time.Duration }
+	if e.Err != nil && errors.As(e.Err, &hint) {
+		return hint.RetryAfter()
+	}
+	return 0
 }
 
 // Error is the reason and the detail.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -143,6 +144,7 @@ type acceptOutcome struct {
 type kept struct {
 	stored bool // by this; else it was there before
 	waits  bool // for its turn in its conversation
+	fit    message.Fit
 }
 
 func newAcceptor(db *DB) *acceptor {
@@ -184,7 +186,7 @@ func (db *DB) Enter(in message.Acceptance) (wait func(ctx context.Context) (mess
 	if k := in.Idempotency; k != nil {
 		item.answer = db.sealer.Seal(k.Response, []byte(k.Key))
 	}
-	if err := db.accept.put(item); err != nil {
+	if err := db.lanes.enter(item); err != nil {
 		return func(context.Context) (message.Accepted, error) { return message.Accepted{}, err }
 	}
 	return func(ctx context.Context) (message.Accepted, error) { return db.accepted(ctx, item) }
@@ -194,11 +196,11 @@ func (db *DB) Enter(in message.Acceptance) (wait func(ctx context.Context) (mess
 func (db *DB) accepted(ctx context.Context, item *acceptance) (message.Accepted, error) {
 	select {
 	case out := <-item.done:
-		if out.err == nil && out.kept.stored {
+		if out.err == nil && out.kept.stored && out.kept.fit.Refused == nil {
 			db.remember(item.Message)
 		}
 		if out.err != nil || out.fresh {
-			return message.Accepted{Waits: out.kept.waits, Repeated: out.fresh && !out.kept.stored}, out.err
+			return message.Accepted{Waits: out.kept.waits, Repeated: out.fresh && !out.kept.stored, Fit: out.kept.fit}, out.err
 		}
 	case <-ctx.Done():
 		return message.Accepted{}, ctx.Err()
@@ -240,17 +242,26 @@ func (a *acceptor) run() {
 }
 
 func (a *acceptor) commit(group []*acceptance) {
+	plain, metered := apart(group)
+	a.commitAs(plain)
+	a.commitAs(metered)
+}
+
+func (a *acceptor) commitAs(group []*acceptance) {
+	if len(group) == 0 {
+		return
+	}
 	fresh, err := a.insertForSure(group)
 	if err != nil && len(group) > 1 && !Unavailable(err) {
 		// One bad row must not fail the others.
 		for _, item := range group {
 			fresh, err := a.insertForSure([]*acceptance{item})
-			item.finish(fresh, err)
+			a.finish(item, fresh, err)
 		}
 		return
 	}
 	for _, item := range group {
-		item.finish(fresh, err)
+		a.finish(item, fresh, err)
 	}
 }
 
@@ -294,7 +305,8 @@ func (a *acceptor) patience() time.Duration {
 }
 
 // finish tells the caller. All has the messages whose key is fresh.
-func (item *acceptance) finish(all map[message.ID]kept, err error) {
+func (a *acceptor) finish(item *acceptance, all map[message.ID]kept, err error) {
+	a.db.lanes.leave(item.Message.AccountID)
 	if err != nil {
 		item.done <- acceptOutcome{err: acceptError(err)}
 		return
@@ -319,10 +331,31 @@ func acceptError(err error) error {
 // insert writes a group and gives the messages whose key is fresh, or that have
 // none: how each is kept.
 func (a *acceptor) insert(group []*acceptance) (map[message.ID]kept, error) {
+	if slices.ContainsFunc(group, (*acceptance).meters) {
+		return a.reserve(group)
+	}
 	// Each caller's own deadline ends its own waiting only.
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	sql, args := insertAccepted, acceptColumns(group)
+	sql, args, refused := acceptStatement(group)
+	rows, err := a.db.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("journal: accept: %w", err)
+	}
+	fresh := make(map[message.ID]kept, len(group))
+	if err := scanKept(rows, fresh); err != nil {
+		return nil, fmt.Errorf("journal: accept: %w", err)
+	}
+	if refused && len(fresh) > 0 {
+		a.db.owed()
+	}
+	return fresh, nil
+}
+
+// acceptStatement is what inserts a group; refused reports whether senders over SMPP
+// are owed receipts of refusals.
+func acceptStatement(group []*acceptance) (sql string, args []any, refused bool) {
+	sql, args = insertAccepted, acceptColumns(group)
 	owed, refused := answersOwed(group)
 	if len(owed) > 0 {
 		sql, args = insertAcceptedSMPP, append(args, originColumns(owed)...)
@@ -330,23 +363,18 @@ func (a *acceptor) insert(group []*acceptance) (map[message.ID]kept, error) {
 			sql, args = insertAcceptedParts, append(append(args, wishes(message.DeliverReceipt, message.StatusFailed), int16(registeredMask)), toldColumns(group)...)
 		}
 	}
-	rows, err := a.db.pool.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, fmt.Errorf("journal: accept: %w", err)
-	}
-	fresh := make(map[message.ID]kept, len(group))
+	return sql, args, refused
+}
+
+// scanKept reads what an acceptStatement says of the messages whose key is fresh.
+func scanKept(rows pgx.Rows, into map[message.ID]kept) error {
 	var id message.ID
 	var k kept
-	if _, err := pgx.ForEachRow(rows, []any{&id, &k.stored, &k.waits}, func() error {
-		fresh[id] = k
+	_, err := pgx.ForEachRow(rows, []any{&id, &k.stored, &k.waits}, func() error {
+		into[id] = k
 		return nil
-	}); err != nil {
-		return nil, fmt.Errorf("journal: accept: %w", err)
-	}
-	if refused && len(fresh) > 0 {
-		a.db.owed()
-	}
-	return fresh, nil
+	})
+	return err
 }
 
 // column gathers one field over the group, as the array that unnest wants.

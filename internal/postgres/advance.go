@@ -41,6 +41,7 @@ func advanceStatement(c message.Change) (string, []any) {
 	}
 	w.holds(c)
 	w.backlog(c)
+	w.ended(c)
 	account := "null::uuid"
 	if leaves(c.To) {
 		account = "(select account_id from left_backlog)"
@@ -133,7 +134,7 @@ func (w *writer) moved(c message.Change) {
 	if c.Revision != nil {
 		where += " and revision = " + w.arg(*c.Revision, "int")
 	}
-	w.clause("moved", "update messages\n  set "+strings.Join(set, ",\n      ")+"\n  where "+where+"\n  returning id, event_seq, account_id, campaign_id")
+	w.clause("moved", "update messages\n  set "+strings.Join(set, ",\n      ")+"\n  where "+where+"\n  returning id, event_seq, account_id, campaign_id, price_micros")
 }
 
 func (w *writer) events(c message.Change) {

@@ -29,7 +29,7 @@ type section struct {
 func (db *DB) sections() []section {
 	type s = *snapshot.Snapshot
 	return []section{
-		{"accounts", db.loadAccounts, func(to, from s) { to.Accounts = from.Accounts }},
+		{"accounts usage_limits", db.loadAccounts, func(to, from s) { to.Accounts = from.Accounts }},
 		{"api_credentials", loadCredentials, func(to, from s) { to.Credentials = from.Credentials }},
 		{"smpp_credentials", loadSMPPCredentials, func(to, from s) { to.SMPPCredentials = from.SMPPCredentials }},
 		{"numbers", loadNumbers, func(to, from s) { to.Numbers = from.Numbers }},

@@ -96,7 +96,9 @@ func orElse[T comparable](v, otherwise T) T {
 type DB struct {
 	pool   *pgxpool.Pool
 	sealer Sealer
-	accept *acceptor
+	accept *acceptor // of messages that take of no limit and balance
+	meter  *acceptor // of those that do: they wait for locks, which others need not
+	lanes  lanes
 	groups *groups
 
 	onLeft func(account message.ID)
@@ -147,7 +149,8 @@ func Open(ctx context.Context, c Config, sealer Sealer) (*DB, error) {
 	}
 	db := &DB{pool: pool, sealer: sealer, groups: newGroups(pool, journalLanes),
 		envelopes: newRecent[*message.Message](recentSize), untried: newRecent[untried](recentSize), parts: make(turns, partTurns)}
-	db.accept = newAcceptor(db)
+	db.accept, db.meter = newAcceptor(db), newAcceptor(db)
+	db.lanes = lanes{plain: db.accept, metered: db.meter, at: make(map[message.ID]*place)}
 	return db, nil
 }
 
@@ -178,6 +181,7 @@ func (db *DB) OnLeft(f func(account message.ID)) { db.onLeft = f }
 // Close lets what is being written finish, then disconnects.
 func (db *DB) Close() {
 	db.accept.close()
+	db.meter.close()
 	db.groups.close()
 	db.pool.Close()
 }

@@ -137,6 +137,8 @@ func (b *bundle) fill() {
 		 select id, account, 3, '+12025550143', '+1310' || lpad((n % 5000)::text, 7, '0'), 10, n % 10 = 0 from ids`,
 		`insert into settlements_due (message_id) select id from ids`,
 		`insert into revisions_due (message_id, revision, since) select id, 1, now() - n * interval '1 second' from ids`,
+		`insert into reservations (message_id, account_id, number, kind, parts, prepaid, at, ended_at, adopted_at)
+		 select id, account, '+12025550143', 'sms', 1, n % 2 = 0, now(), case when n % 100 = 0 then now() end, case when n % 200 = 1 then now() - n * interval '1 minute' end from ids`,
 		`drop table ids`, `analyze`,
 	} {
 		b.exec(sql)

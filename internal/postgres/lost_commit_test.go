@@ -18,7 +18,8 @@ import (
 // wire is a connection to the server that a test may cut between a commit and
 // the word of it.
 type wire struct {
-	cut   atomic.Bool // the next answers are lost, with their connections
+	cut   atomic.Bool  // the next answers are lost, with their connections
+	cutAt atomic.Int64 // counts answers down: the one at which it comes to 0 is lost, with its connection
 	lost  atomic.Int64
 	mu    sync.Mutex
 	conns []net.Conn
@@ -79,7 +80,7 @@ func (w *wire) answers(to, from net.Conn) {
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && w.cut.Load() {
+		if n > 0 && (w.cut.Load() || w.cutAt.Load() > 0 && w.cutAt.Add(-1) == 0) {
 			w.lost.Add(1)
 			_ = from.Close()
 			return

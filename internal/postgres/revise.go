@@ -13,10 +13,17 @@ import (
 // reviseStatement writes a revision. As in advanceStatement everything hangs on
 // the update of the message: if it has left, or was revised by somebody else since
 // it was read, nothing is written.
-func reviseStatement(r message.Revision, body []byte) (string, []any) {
+//
+// A message with a reservation is revised under its account's lock, with what it
+// takes then (metered). Without that, the statement finds no such message.
+func reviseStatement(r message.Revision, body []byte, metered bool) (string, []any) {
 	m := r.Message
 	w := &writer{}
 	id := w.arg(m.ID, "uuid")
+	unmetered := ""
+	if !metered {
+		unmetered = " and not exists (select from reservations where message_id = " + id + " and ended_at is null)"
+	}
 	w.clause("moved", `update messages
   set body = `+w.arg(body, "bytea")+`,
       encoding = `+w.arg(string(m.Encoding), "text")+`,
@@ -29,7 +36,7 @@ func reviseStatement(r message.Revision, body []byte) (string, []any) {
       revision = revision + 1,
       event_seq = event_seq + 1,
       updated_at = now()
-  where id = `+id+` and revision = `+w.arg(m.Revision, "int")+` and status = any(`+w.arg(revisable(), "text[]")+`)
+  where id = `+id+` and revision = `+w.arg(m.Revision, "int")+` and status = any(`+w.arg(revisable(), "text[]")+")"+unmetered+`
   returning id, event_seq, revision, account_id`)
 	w.events(message.Change{Events: []message.Event{{Type: message.EventRevised, Detail: r.Detail}}})
 	if r.Registered != nil {
@@ -61,18 +68,28 @@ func revisable() []string {
 // Revise writes a message's new text and times, its line in the timeline and what
 // its sender over SMPP is owed from now on, and returns after the commit. False:
 // the message has left or was revised since it was read, and nothing was written.
+// An error that is a *message.Error says that it does not fit into its account's
+// limits or balance any more, and nothing was written either.
 // After true no step goes on from what it had read of the message before: each
 // names the revision it has read when it writes.
 func (db *DB) Revise(ctx context.Context, r message.Revision) (bool, error) {
+	body := db.sealer.Seal([]byte(r.Message.Body), r.Message.ID[:])
+	held, err := db.reserved(ctx, r.Message.ID)
 	changed := false
-	sql, args := reviseStatement(r, db.sealer.Seal([]byte(r.Message.Body), r.Message.ID[:]))
-	err := db.one(ctx, r.Message.ID, sql, func(rows pgx.Rows) error {
-		changed = false
-		for rows.Next() {
-			changed = true
-		}
-		return rows.Err()
-	}, args...)
+	switch {
+	case err != nil:
+	case held:
+		changed, err = db.reviseMetered(ctx, r, body)
+	default:
+		sql, args := reviseStatement(r, body, false)
+		err = db.one(ctx, r.Message.ID, sql, func(rows pgx.Rows) error {
+			changed = false
+			for rows.Next() {
+				changed = true
+			}
+			return rows.Err()
+		}, args...)
+	}
 	if err != nil {
 		return false, fmt.Errorf("revise %s: %w", r.Message.ID, err)
 	}

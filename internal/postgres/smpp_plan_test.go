@@ -55,7 +55,7 @@ func TestSMPPPlans(t *testing.T) {
 	b.exec("insert into accounts (id, company_name, webhook_secret) select distinct account_id, 'x', ''::bytea from messages")
 	b.fillSMPP()
 	owed, args := advanceStatement(message.Change{MessageID: message.NewID(), To: message.StatusDelivered, Events: line(message.StatusDelivered), Owed: true})
-	revise, revised := reviseStatement(message.Revision{Message: &message.Message{ID: message.NewID()}, Registered: new(byte), Tell: true}, nil)
+	revise, revised := reviseStatement(message.Revision{Message: &message.Message{ID: message.NewID()}, Registered: new(byte), Tell: true}, nil, false)
 	for _, q := range []struct {
 		name, sql string
 		params    int

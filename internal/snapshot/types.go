@@ -44,7 +44,13 @@ type Account struct {
 	EncodingMismatchStatus uint32          // command_status over SMPP for message.ReasonEncodingMismatch; 0: the catalogue's
 	OptedOutStatus         uint32          // the same for message.ReasonOptedOut
 	WebhookSecret          string          // signs for URLs without a secret of their own
+	Prepaid                bool            // messages are paid in advance
+	Limited                bool            // it has usage limits: which, the journal looks up when it counts
 }
+
+// Metered reports whether the account's messages take of usage limits or of a
+// balance.
+func (a *Account) Metered() bool { return a.Prepaid || a.Limited }
 
 // Defaults of an account.
 const (
