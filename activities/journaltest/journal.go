@@ -42,6 +42,7 @@ type Journal struct {
 	order    []message.ID // of the notifications
 	due      map[message.ID]bool
 	illegal  []string
+	optOuts  []message.OptOut
 }
 
 type row struct {
@@ -220,6 +221,11 @@ func (j *Journal) apply(r *row, c message.Change) {
 		if old := r.attempt(a.Part, a.Attempt); old != nil && (old.State == message.PartSending || old.State == message.PartInDoubt) {
 			old.Answer = a
 		}
+	}
+	if o := c.OptOut; o != nil && !slices.ContainsFunc(j.optOuts, func(is message.OptOut) bool {
+		return is.AccountID == o.AccountID && is.Recipient == o.Recipient && is.Scope == o.Scope && is.Sender == o.Sender && is.CampaignID == o.CampaignID
+	}) {
+		j.optOuts = append(j.optOuts, *o)
 	}
 	for _, n := range c.Notifications {
 		if j.notes[n.ID] == nil {

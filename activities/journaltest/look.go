@@ -49,6 +49,13 @@ func (j *Journal) Illegal() []string {
 	return append([]string(nil), j.illegal...)
 }
 
+// OptOuts lists what was recorded with changes.
+func (j *Journal) OptOuts() []message.OptOut {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.optOuts)
+}
+
 // Timeline lists the types of a message's events, without the first.
 func (j *Journal) Timeline(id message.ID) []message.EventType {
 	j.mu.Lock()

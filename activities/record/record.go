@@ -143,6 +143,11 @@ func (a *Activities) byReceipts(ctx context.Context, m *message.Message, c *mess
 		return true, err
 	}
 	c.To, c.Receipt, c.Error, c.Settled = state.Status(), &summary, nil, true
+	if reason == message.ReasonOptedOut && state != message.PartDelivered {
+		if *c, err = activities.VendorBlock(*c, a.Snapshot(), m, m.Vendor, a.Now()); err != nil {
+			return true, err
+		}
+	}
 	switch c.To {
 	case message.StatusDelivered:
 		c.Delivered = true

@@ -84,7 +84,8 @@ func (w *work) write(ctx context.Context, c message.Change) (bool, error) {
 	if err != nil || adv.Changed || c.To == "" || len(c.Answers) == 0 {
 		return adv.Changed, err
 	}
-	_, err = w.a.Journal.Advance(ctx, message.Change{MessageID: c.MessageID, Answers: c.Answers})
+	_, err = w.a.Journal.Advance(ctx, message.Change{MessageID: c.MessageID, Answers: c.Answers,
+		OptOut: c.OptOut, OptOutNotifications: c.OptOutNotifications})
 	return false, err
 }
 
@@ -430,7 +431,12 @@ func (w *work) inDoubt(ctx context.Context) (Result, error) {
 func (w *work) refused(ctx context.Context, outcome Outcome, no *message.SubmitError) (Result, error) {
 	c := w.change(message.StatusQueued)
 	c.VendorCode = no.VendorCode
-	c.Events = append(w.remarks(), queuedAgain())
+	c.Events = w.remarks()
+	c, err := w.stopped(c, no)
+	if err != nil {
+		return Result{}, err
+	}
+	c.Events = append(c.Events, queuedAgain())
 	if _, err := w.write(ctx, c); err != nil {
 		return Result{}, err
 	}
@@ -443,11 +449,24 @@ func (w *work) partial(ctx context.Context) (Result, error) {
 	c := w.change("")
 	c.VendorCode = w.refusal.VendorCode
 	c.Events = w.remarks()
+	c, err := w.stopped(c, w.refusal)
+	if err != nil {
+		return Result{}, err
+	}
 	if _, err := w.a.Journal.Advance(ctx, c); err != nil {
 		return Result{}, err
 	}
-	_, err := w.letIn(ctx)
+	_, err = w.letIn(ctx)
 	return Result{Outcome: Partial, Reason: w.refusal.Reason, Detail: w.refusal.Detail, VendorCode: w.refusal.VendorCode}, err
+}
+
+// stopped adds to a change that the vendor refused because the recipient has stopped
+// the sender, if that is why.
+func (w *work) stopped(c message.Change, no *message.SubmitError) (message.Change, error) {
+	if no.Reason != message.ReasonOptedOut {
+		return c, nil
+	}
+	return activities.VendorBlock(c, w.a.Gate.Snapshot(), w.m, w.in.Vendor.Name, w.a.Gate.Now())
 }
 
 // remarks are the timeline's lines for parts that were not simply taken.

@@ -46,6 +46,7 @@ func (g *Gateway) startREST(ctx context.Context) error {
 		Limiter:  g.limiter(),
 		Ingress:  g.ingress,
 		Journal:  g.db,
+		OptOuts:  g.db,
 		Snapshot: g.config.Current,
 		Secrets:  g.keys.Hasher(),
 		Log:      g.Log.With("part", "rest"),

@@ -70,6 +70,8 @@ func (g *Gateway) checks(ctx context.Context) map[string]rest.Check {
 	} else {
 		out["configuration"] = rest.Check{Err: g.config.Failing(), Advisory: true}
 	}
+	// Away from its table, the set keeps what it has: messages are decided by that.
+	out["opt_outs"] = rest.Check{Err: g.optOuts.Behind(), Advisory: true}
 	var state error
 	if g.ready.get() != "up" {
 		state = errNotUp

@@ -27,6 +27,7 @@ import (
 	"github.com/postrider/postrider/edges/smpp"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/optout"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/secret"
 	"github.com/postrider/postrider/internal/snapshot"
@@ -45,6 +46,7 @@ type Gateway struct {
 	keys     *secret.Keyring
 	db       *postgres.DB
 	config   *snapshot.Holder
+	optOuts  *optout.Set
 	metrics  *telemetry.Metrics
 	temporal client.Client
 	sender   *webhook.Sender
@@ -107,6 +109,8 @@ func (g *Gateway) open(ctx context.Context) error {
 	g.metrics = telemetry.New()
 	g.config = snapshot.NewHolder(g.db, g.Log)
 	g.config.OnRefresh(g.observeRefresh)
+	g.optOuts = optout.New(g.db, g.Log)
+	g.db.OnOptOut(g.optOuts.Add)
 	codec := workers.Codec{Sealer: content}
 	if g.temporal, err = client.NewLazyClient(client.Options{
 		HostPort:      g.Config.TemporalAddress,
@@ -160,6 +164,7 @@ func (g *Gateway) joinIngress() {
 		Journal:  g.db,
 		Temporal: workers.Starter{Client: g.temporal},
 		Snapshot: g.config.Current,
+		OptOuts:  g.optOuts,
 		CheckURL: func(url string) error { return webhook.ValidateURL(url, policy) },
 		Log:      g.Log.With("part", "ingress"),
 		Now:      time.Now,
@@ -176,7 +181,7 @@ func (g *Gateway) joinIngress() {
 
 func (g *Gateway) joinSteps() {
 	g.fleet = &workers.Fleet{Client: g.temporal, Namespace: g.Config.TemporalNamespace, Kinds: g.vendorKinds(), Log: g.Log.With("part", "vendors")}
-	gate := activities.Gate{Snapshot: g.config.Current, Reviews: g.db, Now: time.Now, Refused: g.observeRefusal}
+	gate := activities.Gate{Snapshot: g.config.Current, OptOuts: g.optOuts, Reviews: g.db, Now: time.Now, Refused: g.observeRefusal}
 	g.steps = workers.Steps{
 		Admit: &admit.Activities{Journal: g.db, Gate: gate},
 		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: time.Now},
@@ -191,6 +196,10 @@ func (g *Gateway) joinSteps() {
 
 // start begins to serve, from the inside out: what accepts comes last.
 func (g *Gateway) start(ctx context.Context) error {
+	// Before anything can leave: nobody who has stopped a sender is written to.
+	if err := g.optOuts.Start(ctx); err != nil {
+		return err
+	}
 	g.fleet.Start(ctx)
 	if g.Roles["vendors"] {
 		g.config.OnChange(g.fleet.Apply)
@@ -285,6 +294,9 @@ func (g *Gateway) stopAccepting() {
 func (g *Gateway) close() {
 	if g.config != nil {
 		g.config.Stop()
+	}
+	if g.optOuts != nil {
+		g.optOuts.Stop()
 	}
 	if g.ops != nil {
 		g.ops.stop()

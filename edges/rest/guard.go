@@ -46,6 +46,8 @@ type access struct {
 	scope  string // empty: anybody
 	rate   rate
 	bodies []string // media types of the body it takes; none: it takes no body
+	// answers is what it answers with beside JSON; empty: nothing.
+	answers string
 
 	// Of the internal API, see staff: the roles that may, and the scope with which
 	// services may. Both empty: it is an operation of the customers' API, or anybody
@@ -89,7 +91,7 @@ func (s *Server) guard(x *exchange, a access) *problem {
 	if err := x.caller.refuses(a); err != nil {
 		return s.problem(x, err, 0)
 	}
-	if !acceptable(x.request.Header.Values("Accept")) {
+	if accept := x.request.Header.Values("Accept"); !acceptable(accept) && (a.answers == "" || !takes(accept, a.answers)) {
 		return s.problem(x, message.Refuse(message.ReasonInvalidRequest, "answers are application/json; let Accept include it"), http.StatusNotAcceptable)
 	}
 	if err := bodyType(x.request, a.bodies); err != nil {

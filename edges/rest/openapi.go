@@ -76,12 +76,7 @@ func (s *Server) register(api huma.API) {
 		OperationID: "sendMessage", Method: http.MethodPost, Path: "/v1/messages", Tags: []string{"Messages"},
 		Summary: "Send a message", Description: "The message is on disk before the 202. A refusal is answered at once with its code, and a refusal by a rule about the message is kept as a `rejected` message.",
 		DefaultStatus: http.StatusAccepted,
-		Parameters: []*huma.Param{{
-			Name: "Idempotency-Key", In: "header",
-			Description: "Makes the request safe to repeat for 72 hours: the same key and body get the first answer again, another body is refused.",
-			Schema:      &huma.Schema{Type: "string", MinLength: new(1), MaxLength: new(255), Pattern: `^[A-Za-z0-9_:.\-]+$`},
-			Example:     "order-8812-shipped",
-		}},
+		Parameters:    []*huma.Param{idempotencyKeyParam()},
 		Responses: map[string]*huma.Response{
 			"202": {Description: "Stored and under way", Content: contentOf[messageResource](schemas)},
 			"200": {Description: "A dry run: what would happen", Content: contentOf[dryRunResource](schemas)},
@@ -128,6 +123,18 @@ func (s *Server) register(api huma.API) {
 		Summary: "List the error codes", Description: "Every code that a refusal, a message, a receipt or an SMPP or MM4 answer can carry.",
 		Extensions: example(`curl -sS ` + exampleHost + `/v1/errors`),
 	}, access{rate: byAddress}), s.listErrors, nil)
+
+	s.registerOptOuts(api)
+}
+
+// idempotencyKeyParam describes the header of operations that honour it.
+func idempotencyKeyParam() *huma.Param {
+	return &huma.Param{
+		Name: "Idempotency-Key", In: "header",
+		Description: "Makes the request safe to repeat for 72 hours: the same key and body get the first answer again, another body is refused.",
+		Schema:      &huma.Schema{Type: "string", MinLength: new(1), MaxLength: new(255), Pattern: `^[A-Za-z0-9_:.\-]+$`},
+		Example:     "order-8812-shipped",
+	}
 }
 
 // register adds an operation. body replaces what huma makes of a body that is

@@ -244,6 +244,7 @@ var publicDetail = map[string]bool{
 	"stat": true, "err": true, "code": true, "class": true, "detail": true, "reason": true, "segments": true,
 	"send_at": true, "until": true, "http_status": true, "ms": true, "state": true, "event": true, "keyword": true,
 	"possible_duplicate": true, "hold": true, "late": true, "next_in_seconds": true,
+	"scope": true, "source": true,
 }
 
 func eventOf(e message.Event) eventResource {

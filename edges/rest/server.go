@@ -83,6 +83,8 @@ type Server struct {
 	// none was found), its status and how long it took. It feeds the histogram
 	// api_request_duration_seconds. Nil: nobody wants to know.
 	Observe func(operation string, status int, took time.Duration)
+	// OptOuts keeps who has stopped whom.
+	OptOuts OptOuts
 	// PublicURL is where customers reach this edge, without a slash at the end.
 	// It stands in the pages' examples. Empty: http://localhost:8080.
 	PublicURL string

@@ -32,6 +32,7 @@ var levels = map[string]int{
 	"internal/snapshot":     1,
 	"internal/limit":        1,
 	"internal/pace":         1,
+	"internal/optout":       1,
 	"internal/webhook":      1,
 	"migrations":            1,
 	"internal/smpp":         2,

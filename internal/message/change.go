@@ -27,6 +27,11 @@ type Change struct {
 	Owed          bool           // a sender over SMPP may be owed a receipt for it
 	Settled       bool           // the record shows what its receipts decided
 	Started       bool           // the workflow runs: the outbox row may go
+	// OptOut is what the vendor's answer or the receipt tells of the recipient; nil:
+	// nothing. One that is in force already is not recorded again, and then its
+	// notifications, which are of no message, are not sent.
+	OptOut              *OptOut
+	OptOutNotifications []Notification
 
 	// Hold is what the message waits for from here on: it becomes queued, or is. A
 	// change of nothing else is made only of a queued message.

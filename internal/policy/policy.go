@@ -101,6 +101,7 @@ var rules = []rule{
 	{RuleSenderOwned, (*evaluation).senderOwned, true},
 	{RuleDestination, (*evaluation).destination, false},
 	{RuleCampaign, (*evaluation).campaign, true},
+	{RuleOptOut, (*evaluation).optOut, true},
 	{RuleRoute, (*evaluation).route, false},
 }
 

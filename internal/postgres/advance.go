@@ -30,6 +30,9 @@ func advanceStatement(c message.Change) (string, []any) {
 	w.attempts(c)
 	w.answers(c)
 	w.notifications(c)
+	if c.OptOut != nil {
+		w.optOut(c)
+	}
 	if c.Owed {
 		w.owed(c)
 	}
@@ -50,7 +53,11 @@ func advanceStatement(c message.Change) (string, []any) {
 	if w.owes {
 		owes = "exists (select from owed)"
 	}
-	w.sql.WriteString("\nselect event_seq, " + account + ", " + owes + "\nfrom moved")
+	stopped := "null::bigint"
+	if c.OptOut != nil {
+		stopped = "(select version from opt_out)"
+	}
+	w.sql.WriteString("\nselect event_seq, " + account + ", " + owes + ", " + stopped + "\nfrom moved")
 	return w.sql.String(), w.args
 }
 
@@ -274,12 +281,13 @@ func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanc
 	var out message.Advanced
 	var left *message.ID
 	sql, args := advanceStatement(c)
+	var stopped *int64
 	owes := false
 	err := db.one(ctx, c.MessageID, sql, func(rows pgx.Rows) error {
 		out, left = message.Advanced{}, nil
 		for rows.Next() {
 			out.Changed = true
-			if err := rows.Scan(&out.Sequence, &left, &owes); err != nil {
+			if err := rows.Scan(&out.Sequence, &left, &owes, &stopped); err != nil {
 				return err
 			}
 		}
@@ -293,6 +301,11 @@ func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanc
 	}
 	if owes {
 		db.owed()
+	}
+	if stopped != nil {
+		o := *c.OptOut
+		o.At, o.Version = orElse(o.At, time.Now()), *stopped
+		db.optedOut([]message.OptOut{o})
 	}
 	if db.onLeft != nil && left != nil {
 		db.onLeft(*left)

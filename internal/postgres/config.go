@@ -66,7 +66,8 @@ select id, coalesce(external_id, ''), company_name, status, time_zone, default_m
   internal_delivery, smart_encoding, max_parts, content_retention_days, default_country, allowed_source_addresses,
   force_source_address, api_rate_limit, webhook_secret, conversation_hold_seconds, max_backlog,
   smpp_encoding_mismatch_status, smpp_opted_out_status, smpp_max_held, allowed_destinations, api_burst,
-  prepaid, exists (select from usage_limits l where l.account_id = accounts.id)
+  prepaid, exists (select from usage_limits l where l.account_id = accounts.id),
+  opt_out_scope
 from accounts`
 
 func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
@@ -79,7 +80,8 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 			&a.InternalDelivery, &a.SmartEncoding, &a.MaxParts, &a.ContentRetentionDays, &a.DefaultCountry, &a.AllowedSourceAddresses,
 			&a.ForceSourceAddress, &a.APIRateLimit, &sealed, &hold, &a.MaxBacklog,
 			&a.EncodingMismatchStatus, &a.OptedOutStatus, &a.MaxHeld, &a.AllowedDestinations, &a.APIBurst,
-			&a.Prepaid, &a.Limited)
+			&a.Prepaid, &a.Limited,
+			&a.OptOutScope)
 		if err != nil {
 			return fmt.Errorf("read accounts: %w", err)
 		}

@@ -107,7 +107,8 @@ type DB struct {
 	untried   *recent[untried] // notifications of which no try was made
 	parts     turns            // of AddPart
 
-	onOwed atomic.Pointer[func()] // see OnOwed
+	onOwed   atomic.Pointer[func()]                 // see OnOwed
+	onOptOut atomic.Pointer[func([]message.OptOut)] // see OnOptOut
 }
 
 // OnOwed has fn called after each commit of this process that owes somebody a

@@ -46,6 +46,9 @@ type Account struct {
 	WebhookSecret          string          // signs for URLs without a secret of their own
 	Prepaid                bool            // messages are paid in advance
 	Limited                bool            // it has usage limits: which, the journal looks up when it counts
+	// OptOutScope is how much of its traffic a recipient stops who writes STOP to one
+	// of its numbers; empty: the number.
+	OptOutScope message.OptOutScope
 }
 
 // Metered reports whether the account's messages take of usage limits or of a

@@ -1,0 +1,85 @@
+package policy
+
+import (
+	"time"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// optOut refuses what the recipient does not want. The answers that the gateway itself
+// gives to STOP, START and HELP go all the same: they confirm what he wrote.
+func (e *evaluation) optOut() verdict {
+	switch {
+	case e.m.Automatic:
+		return pass("an automatic answer goes to who has stopped the sender too")
+	case e.OptOuts == nil:
+		return verdict{}
+	}
+	o, stopped := e.OptOuts.Stopped(e.m.AccountID, e.m.From, e.m.To, e.d.CampaignID)
+	if !stopped {
+		return verdict{}
+	}
+	return refuse(message.ReasonOptedOut, "%s has stopped %s: %s, since %s; only the recipient's consent lifts it", e.m.To, stoppedWhat(o), byWhat(o),
+		o.At.UTC().Format(time.RFC3339))
+}
+
+func stoppedWhat(o message.OptOut) string {
+	switch o.Scope {
+	case message.OptOutAccount:
+		return "every sender of the account"
+	case message.OptOutCampaign:
+		return "campaign " + o.CampaignID
+	}
+	return string(o.Sender)
+}
+
+// byWhat says how an opt-out came to be known.
+func byWhat(o message.OptOut) string {
+	switch o.Source {
+	case message.OptOutByKeyword:
+		if o.Keyword == "" {
+			return "by keyword"
+		}
+		return "by the keyword " + o.Keyword
+	case message.OptOutByVendor:
+		return "as the carrier's side says"
+	case message.OptOutByImport:
+		return "as imported"
+	}
+	return "as entered over the API"
+}
+
+// KeywordOptOut is the opt-out of a recipient who writes STOP to a number of an account: of the
+// number, its campaign or the whole account, as the account has it. A number without a
+// campaign is stopped alone.
+func KeywordOptOut(s *snapshot.Snapshot, account message.ID, number, recipient message.Address, keyword string, about message.ID) message.OptOut {
+	o := message.OptOut{ID: message.NewID(), AccountID: account, Recipient: recipient, Scope: message.OptOutNumber, Sender: number,
+		Keyword: keyword, Source: message.OptOutByKeyword, MessageID: about}
+	a := s.Accounts[account]
+	if a == nil {
+		return o
+	}
+	campaign := CampaignOf(s, account, number)
+	switch {
+	case a.OptOutScope == message.OptOutAccount:
+		o.Scope, o.Sender = message.OptOutAccount, ""
+	case a.OptOutScope == message.OptOutCampaign && campaign != "":
+		o.Scope, o.Sender, o.CampaignID = message.OptOutCampaign, "", campaign
+	}
+	return o
+}
+
+// CampaignOf is the registry's id of the campaign that covers a sender of the account,
+// empty when none does: what campaign opt-outs are looked up by.
+func CampaignOf(s *snapshot.Snapshot, account message.ID, sender message.Address) string {
+	n := s.Numbers[sender]
+	if n == nil || n.AccountID != account || !sender.USLongCode() {
+		return ""
+	}
+	c := s.CampaignOf(n)
+	if c == nil || c.AccountID != account {
+		return ""
+	}
+	return c.CampaignID
+}
