@@ -33,6 +33,7 @@ func adminCommand() *cobra.Command {
 	cmd.AddCommand(accountCommand(), credentialCommand(), smppCredentialCommand(), smppHeldCommand(), campaignCommand(), numberCommand(), vendorCommand(), routeCommand(), endpointCommand())
 	cmd.AddCommand(staffCommand())
 	cmd.AddCommand(optOutCommand())
+	cmd.AddCommand(inboundCommand())
 	return cmd
 }
 
@@ -227,7 +228,7 @@ func vendorCommand() *cobra.Command {
 	f.Var(&pass, "pass-tlvs", "tags in hex of customers' optional parameters that it is given, such as 1403,020A")
 	f.BoolVar(&v.SupportsAlphanumeric, "alphanumeric", false, "takes alphanumeric senders")
 	_ = add.MarkFlagRequired("host")
-	cmd.AddCommand(add)
+	cmd.AddCommand(add, vendorRepliesCommand())
 	return cmd
 }
 

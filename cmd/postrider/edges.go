@@ -21,20 +21,13 @@ import (
 func (g *Gateway) vendorKinds() map[string]func(*snapshot.Vendor) (vendors.Link, error) {
 	return map[string]func(*snapshot.Vendor) (vendors.Link, error){
 		"smpp": func(v *snapshot.Vendor) (vendors.Link, error) {
-			return vendorsmpp.New(vendorsmpp.Config{Vendor: *v, OnReceipt: g.ingress.Receipt, OnInbound: refuseInbound, Log: g.Log.With("part", "vendor")})
+			return vendorsmpp.New(vendorsmpp.Config{Vendor: *v, OnReceipt: g.ingress.Receipt, OnInbound: g.ingress.Inbound, Log: g.Log.With("part", "vendor")})
 		},
 	}
 }
 
 // noteTimeout bounds a note in the database that nobody waits for.
 const noteTimeout = 5 * time.Second
-
-// refuseInbound leaves inbound messages with the vendor, which keeps them and
-// tries again: nothing here could deliver them yet, and an answer that says
-// "taken" would lose them.
-func refuseInbound(context.Context, vendors.InboundMessage) error {
-	return message.Refuse(message.ReasonUnavailable, "inbound messages are not taken by this release")
-}
 
 func (g *Gateway) startREST(ctx context.Context) error {
 	if err := g.ensureSigningKey(ctx); err != nil {

@@ -35,6 +35,12 @@ func (g *Gateway) ingressMetrics() ingress.Metrics {
 		Receipt: func(vendor message.ID, state message.ReceiptState) {
 			g.metrics.Receipts.WithLabelValues(vendor.String(), string(state)).Inc()
 		},
+		Inbound: func(vendor, account message.ID, first bool) {
+			g.metrics.ServerDelivered.WithLabelValues(vendor.String()).Inc()
+			if first && account != (message.ID{}) {
+				g.metrics.ReceivedPerCustomer.WithLabelValues(account.String()).Inc()
+			}
+		},
 		Backlog: func(now []message.Backlog) {
 			depth := map[int]int{1: 0, 3: 0, 5: 0}
 			for _, b := range now {
@@ -103,6 +109,7 @@ func (g *Gateway) registerGauges() {
 	})
 	g.metrics.Counted("journal_unstarted_messages", "Accepted messages whose workflow may not have been started.", g.db.CountUnstarted)
 	g.metrics.Counted("receipts_unmatched", "Receipts that match no part.", g.db.CountUnmatched)
+	g.metrics.Counted("automatic_replies_owed", "Answers to STOP, START and HELP that are not accepted as messages yet.", g.db.CountReplies)
 	g.metrics.Collect(linkCollector{g})
 	g.metrics.CountedBy("messages_held", "Admitted messages that wait, by the rule that makes them.", "rule", g.db.Holds)
 	g.metrics.Collect(&g.held)

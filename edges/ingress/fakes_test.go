@@ -62,6 +62,8 @@ type journal struct {
 	untold    []message.RevisionDue
 	stale     []message.ID // what StaleHolds has to give
 	holdLooks int          // calls of it
+
+	inbounds inbounds
 }
 
 type partRow struct {

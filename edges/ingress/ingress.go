@@ -54,6 +54,7 @@ type Journal interface {
 	Revisions
 	Holds
 	Meter
+	Inbounds
 	// FirstAnswer finds the stored answer of a key: nil when the key is free, and
 	// ReasonIdempotencyMismatch when it came with another body.
 	FirstAnswer(ctx context.Context, k message.Idempotency) (*message.Idempotency, error)
@@ -123,6 +124,7 @@ type Ingress struct {
 	away      atomic.Int64 // Unix nanoseconds until which Temporal counts as away for withdrawals
 	starter   starter
 	sweeper   sweeper
+	replier   replier
 	turns     turnTaker
 	backlog   backlog
 	expected  expected
@@ -133,6 +135,9 @@ type Metrics struct {
 	Accepted func(edge string, took time.Duration)
 	Status   func(m *message.Message, status message.Status, reason message.Reason)
 	Receipt  func(vendor message.ID, state message.ReceiptState)
+	// Inbound is told of each message, or part of one, from a vendor. account is zero
+	// when the number is nobody's. first is false for parts behind the first.
+	Inbound func(vendor, account message.ID, first bool)
 	// Backlog is told how many messages are on their way out, of all processes.
 	Backlog func(now []message.Backlog)
 }
@@ -156,6 +161,7 @@ func (in *Ingress) Start(ctx context.Context) {
 		in.turns.start(ctx)
 	}
 	in.backlog.start(ctx)
+	in.replier.start(ctx)
 	in.sweeper.start(ctx)
 }
 
@@ -166,6 +172,7 @@ func (in *Ingress) ready() {
 		in.turns.make(in)
 		in.backlog.make(in)
 		in.sweeper.make(in)
+		in.replier.make(in)
 		in.expected.make(in.sweeper.settle)
 	})
 }
@@ -175,6 +182,7 @@ func (in *Ingress) ready() {
 func (in *Ingress) Stop() {
 	in.expected.close()
 	in.sweeper.stop()
+	in.replier.stop()
 	in.backlog.stop()
 	in.turns.stop()
 	in.starter.stop()
@@ -337,7 +345,7 @@ func (in *Ingress) read(s *snapshot.Snapshot, r Request, now time.Time) (*messag
 		id = message.NewID()
 	}
 	m := &message.Message{ID: id, AccountID: r.AccountID, Direction: message.Outbound, Kind: message.SMS, Status: message.StatusAccepted,
-		Edge: r.Edge, ClientReference: r.ClientReference, Metadata: r.Metadata, WebhookURL: r.WebhookURL, WebhookFailover: r.WebhookFailover,
+		Edge: r.Edge, Automatic: r.Automatic, ClientReference: r.ClientReference, Metadata: r.Metadata, WebhookURL: r.WebhookURL, WebhookFailover: r.WebhookFailover,
 		TraceParent: r.TraceParent, SendAt: r.SendAt, CreatedAt: now.UTC().Truncate(time.Millisecond)}
 	m.UpdatedAt = m.CreatedAt
 	var err error
@@ -385,6 +393,9 @@ func setSender(s *snapshot.Snapshot, account *snapshot.Account, r Request, m *me
 	used, asked, err := Sender(s, account, r.From)
 	if err != nil {
 		return err
+	}
+	if r.Automatic && asked != "" { // it answers from the number that was written to
+		used, asked = asked, ""
 	}
 	m.From, m.RequestedFrom = used, asked
 	return nil

@@ -31,6 +31,7 @@ type Request struct {
 	ClientReference string
 	Metadata        map[string]string
 	TraceParent     string
+	Automatic       bool                // as in message.Message: its sender is not replaced
 	SMPP            *message.SMPPOrigin // of a submit; AnswerID empty: the message's id as 32 hex digits
 
 	// Refused is what the edge has found wrong as of now, and may not have been wrong

@@ -62,19 +62,4 @@ type OnReceipt func(ctx context.Context, r message.Receipt) error
 
 // OnInbound stores an inbound message durably, with the same meaning of its
 // error as OnReceipt.
-type OnInbound func(ctx context.Context, m InboundMessage) error
-
-// InboundMessage is one inbound PDU or request as the vendor wrote it.
-type InboundMessage struct {
-	VendorID   message.ID
-	VendorRef  string // the vendor's id for it, for deduplication; may be empty
-	From, To   string // as written
-	Text       string
-	Raw        []byte // octets as received, when the text could not be decoded
-	DataCoding byte
-	Encoding   message.Encoding
-	Reference  int // concatenation reference, with Part and Parts; Parts 0 or 1: whole
-	Part       int
-	Parts      int
-	ReceivedAt time.Time
-}
+type OnInbound func(ctx context.Context, m message.InboundMessage) error

@@ -90,6 +90,9 @@ const (
 	EventMM4            EventType = "mm4_attempt"
 	EventRead           EventType = "read"
 	EventOptOutRecorded EventType = "opt_out_recorded"
+	EventOptOutEnded    EventType = "opt_out_ended"
+	EventReceived       EventType = "received"   // the first of an inbound message
+	EventReplyOwed      EventType = "reply_owed" // to an inbound message
 	EventStaffAction    EventType = "staff_action"
 )
 

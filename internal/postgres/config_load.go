@@ -29,18 +29,28 @@ type section struct {
 func (db *DB) sections() []section {
 	type s = *snapshot.Snapshot
 	return []section{
-		{"accounts usage_limits", db.loadAccounts, func(to, from s) { to.Accounts = from.Accounts }},
+		{"accounts usage_limits", both(db.loadAccounts, loadKeywords), func(to, from s) { to.Accounts = from.Accounts }},
 		{"api_credentials", loadCredentials, func(to, from s) { to.Credentials = from.Credentials }},
 		{"smpp_credentials", loadSMPPCredentials, func(to, from s) { to.SMPPCredentials = from.SMPPCredentials }},
 		{"numbers", loadNumbers, func(to, from s) { to.Numbers = from.Numbers }},
 		{"brands", loadBrands, func(to, from s) { to.Brands = from.Brands }},
 		{"campaigns", loadCampaigns, func(to, from s) { to.Campaigns = from.Campaigns }},
-		{"vendors", db.loadVendors, func(to, from s) { to.Vendors = from.Vendors }},
+		{"vendors", both(db.loadVendors, loadReplies), func(to, from s) { to.Vendors = from.Vendors }},
 		{"routing_rules", loadRoutes, func(to, from s) { to.Routes = from.Routes }},
 		{"webhook_endpoints", db.loadEndpoints, func(to, from s) { to.Endpoints = from.Endpoints }},
 		{"staff", loadStaff, func(to, from s) { to.Staff = from.Staff }},
 		{"service_credentials", loadServiceCredentials, func(to, from s) { to.ServiceCredentials = from.ServiceCredentials }},
 		{"signing_keys", db.loadSigningKeys, func(to, from s) { to.SigningKeys = from.SigningKeys }},
+	}
+}
+
+// both loads one after the other.
+func both(a, b func(context.Context, pgx.Tx, *snapshot.Snapshot) error) func(context.Context, pgx.Tx, *snapshot.Snapshot) error {
+	return func(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+		if err := a(ctx, tx, s); err != nil {
+			return err
+		}
+		return b(ctx, tx, s)
 	}
 }
 

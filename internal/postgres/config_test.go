@@ -159,7 +159,7 @@ func TestConfigVersion(t *testing.T) {
 	for _, sql := range []string{
 		"update accounts set max_parts = 3", "update api_credentials set scopes = '{}'", "update api_credentials set revoked_at = now()",
 		"update smpp_credentials set enabled = false", "update signing_keys set retired_at = now()", "update campaigns set status = 'suspended'",
-		"update vendors set is_active = false", "update vendors set pass_tlvs = '{5123}'", "update numbers set sms_enabled = false", "update routing_rules set is_active = false",
+		"update vendors set is_active = false", "update vendors set pass_tlvs = '{5123}'", "update vendors set vendor_replies = true", "update numbers set sms_enabled = false", "update routing_rules set is_active = false",
 		"update webhook_endpoints set active = false",
 		"delete from webhook_endpoints", "delete from routing_rules", "delete from numbers", "delete from campaigns", "delete from vendors",
 		"delete from signing_keys", "delete from smpp_credentials", "delete from api_credentials", "delete from accounts",
@@ -190,6 +190,7 @@ func TestVendorVersion(t *testing.T) {
 		{`update vendors set code_map = '{"1": "filtered"}'`, true},
 		{"update vendors set health_status = 'unhealthy', last_bind_time = now()", false},
 		{"update vendors set updated_at = now()", false},
+		{"update vendors set vendor_replies = true", false},
 		{"update vendors set pass_tlvs = '{5123}'", true},
 	} {
 		before := read()

@@ -49,6 +49,11 @@ type Account struct {
 	// OptOutScope is how much of its traffic a recipient stops who writes STOP to one
 	// of its numbers; empty: the number.
 	OptOutScope message.OptOutScope
+
+	Keywords   Keywords // that its recipients may write, beside those of everybody
+	StopReply  string   // answers to STOP, START and HELP where a campaign has none; empty: the gateway's
+	StartReply string
+	HelpReply  string
 }
 
 // Metered reports whether the account's messages take of usage limits or of a
@@ -227,6 +232,8 @@ type Vendor struct {
 	EnquireLink     time.Duration // 0: 30 s
 	ResponseTimeout time.Duration // 0: 30 s
 	ReceiptGrace    time.Duration // 0: message.ReceiptGrace
+
+	Replies VendorReplies // who answers STOP, START and HELP
 }
 
 // Route sends what matches it to a vendor.

@@ -44,6 +44,9 @@ type Metrics struct {
 	ServerRefused     *prometheus.CounterVec   // cause
 	ServerDeliver     *prometheus.CounterVec   // kind, state
 	AuditDropped      prometheus.Counter
+
+	ServerDelivered     *prometheus.CounterVec // vendor_id
+	ReceivedPerCustomer *prometheus.CounterVec // customer_id
 }
 
 // seconds are buckets from a millisecond to a minute: what the gateway itself
@@ -87,6 +90,8 @@ func New() *Metrics {
 	m.ServerRequests = histogram("smpp_server_request_duration_seconds", "From a customer's request to its answer.", "command", "status")
 	m.ServerRefused = counter("smpp_server_connections_refused_total", "Connections closed before a bind was decided.", "cause")
 	m.ServerDeliver = counter("smpp_server_deliveries_total", "Tries to bring a receipt or message to a customer.", "kind", "state")
+	m.ServerDelivered = counter("smpp_server_deliver_sm_total", "Inbound messages, or parts of them, taken from a vendor.", "vendor_id")
+	m.ReceivedPerCustomer = counter("sms_received_per_customer", "Inbound messages to a customer's numbers.", "customer_id")
 	m.AuditDropped = prometheus.NewCounter(prometheus.CounterOpts{Name: "audit_dropped_total", Help: "Lines of the audit log that could not be written."})
 	m.registry.MustRegister(m.ServerSessions, m.ServerConnections, m.LimitsAlone, m.AuditDropped)
 	m.registry.MustRegister(m.Illegal, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -6,7 +6,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/postrider/postrider/edges/vendors"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/text"
@@ -20,7 +19,8 @@ const maxRaw = 255
 const latin1Coding = 3
 
 // handle takes a request of the vendor, on the session's reader. Commits run
-// beside each other, at most maxInbound on a bind.
+// beside each other, at most maxInbound on a bind; inbound messages of one sender to
+// one number are committed one after the other, in the order in which they came.
 func (l *Link) handle(r *smpp.Request) {
 	var m smpp.Message
 	switch body := r.Body.(type) {
@@ -33,7 +33,14 @@ func (l *Link) handle(r *smpp.Request) {
 		return
 	}
 	received := time.Now()
+	content, _ := m.Content() // what is odd in it is read as far as it goes
+	receipt, isReceipt := l.receipt(&m, content, received)
+	turn := turnOf{}
+	if !isReceipt {
+		turn = l.line.enter(m.Source.Text, m.Dest.Text)
+	}
 	r.Go(func() {
+		defer turn.leave()
 		answered := false
 		defer func() { // a panic above us must not leave the vendor waiting
 			if !answered {
@@ -42,23 +49,21 @@ func (l *Link) handle(r *smpp.Request) {
 		}()
 		ctx, cancel := context.WithTimeout(l.commits, commitTimeout)
 		defer cancel()
-		st := l.commit(ctx, &m, received)
+		st := smpp.StatusTempAppError
+		if isReceipt {
+			st = l.taken("receipt", l.cfg.OnReceipt(ctx, receipt))
+		} else if err := turn.wait(ctx); err != nil {
+			st = l.taken("inbound", err)
+		} else {
+			st = l.taken("inbound", l.cfg.OnInbound(ctx, l.inbound(&m, content, received)))
+		}
 		answered = true
 		_ = r.Respond(st, nil)
 	})
 }
 
-// commit hands up one receipt or message and gives the answer.
-func (l *Link) commit(ctx context.Context, m *smpp.Message, received time.Time) smpp.Status {
-	content, _ := m.Content() // what is odd in it is read as far as it goes
-	kind := "inbound"
-	var err error
-	if r, ok := l.receipt(m, content, received); ok {
-		kind = "receipt"
-		err = l.cfg.OnReceipt(ctx, r)
-	} else {
-		err = l.cfg.OnInbound(ctx, l.inbound(m, content, received))
-	}
+// taken is the answer to what was handed up: a receipt or an inbound message.
+func (l *Link) taken(kind string, err error) smpp.Status {
 	if l.cfg.Metrics.Received != nil {
 		l.cfg.Metrics.Received(l.vendor.Name, kind, err == nil)
 	}
@@ -125,17 +130,23 @@ func clean(s string, n int) string {
 }
 
 // inbound is m as an inbound message.
-func (l *Link) inbound(m *smpp.Message, c smpp.Content, received time.Time) vendors.InboundMessage {
-	out := vendors.InboundMessage{
-		VendorID: l.vendor.ID, From: clean(m.Source.Text, 64), To: clean(m.Dest.Text, 64),
-		DataCoding: m.DataCoding, Reference: c.Reference, Part: c.Part, Parts: c.Parts, ReceivedAt: received,
+func (l *Link) inbound(m *smpp.Message, c smpp.Content, received time.Time) message.InboundMessage {
+	out := message.InboundMessage{
+		VendorID: l.vendor.ID, From: clean(m.Source.Text, 64), To: clean(m.Dest.Text, 64), FromTON: m.Source.TON, ToTON: m.Dest.TON,
+		DataCoding: m.DataCoding, Alphabet: l.vendor.DefaultAlphabet, Encoding: message.EncodingBinary,
+		Reference: c.Reference, Part: c.Part, Parts: c.Parts, ReceivedAt: received,
+	}
+	if len(c.Header) > 0 {
+		out.Header = append([]byte(nil), c.Header...)
 	}
 	if id, ok := m.TLVs.Text(smpp.TagReceiptedMessageID); ok {
 		out.VendorRef = clean(id, 64)
 	}
 	s, ok := text.Decode(m.DataCoding, l.vendor.DefaultAlphabet, c.Octets)
+	if !ok || !out.Whole() { // a character may lie across two parts
+		out.Raw = append([]byte{}, c.Octets...)
+	}
 	if !ok {
-		out.Raw = append([]byte(nil), c.Octets...)
 		return out
 	}
 	out.Text, out.Encoding = s, message.EncodingUCS2

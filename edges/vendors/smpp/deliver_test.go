@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/postrider/postrider/edges/vendors"
 	"github.com/postrider/postrider/edges/vendors/vendortest"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
@@ -116,32 +115,103 @@ func TestInbound(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		pdu  smpp.PDU
-		want vendors.InboundMessage
+		want message.InboundMessage
 	}{
-		{"default alphabet", deliver("gr\xfc\xdfe", 0, nil), vendors.InboundMessage{Text: "grüße", Encoding: "gsm7"}},
-		{"ucs2", coded(8, "\x04\x1f", 0, nil), vendors.InboundMessage{Text: "П", Encoding: "ucs2", DataCoding: 8}},
-		{"binary", coded(4, "\x01\x02", 0, nil), vendors.InboundMessage{Raw: []byte{1, 2}, DataCoding: 4}},
-		{"udh", deliver("\x05\x00\x03\x09\x02\x01ab", 0x40, nil), vendors.InboundMessage{Text: "ab", Encoding: "gsm7", Reference: 9, Part: 1, Parts: 2}},
-		{"sar", deliver("ab", 0, sar), vendors.InboundMessage{Text: "ab", Encoding: "gsm7", Reference: 2<<16 + 7, Part: 1, Parts: 2}},
-		{"broken udh", deliver("\x7fab", 0x40, nil), vendors.InboundMessage{Text: "\x7fab", Encoding: "ucs2"}},
-		{"user acknowledgement", deliver("ok", 0x10, nil), vendors.InboundMessage{Text: "ok", Encoding: "gsm7"}},
+		{"default alphabet", deliver("gr\xfc\xdfe", 0, nil), message.InboundMessage{Text: "grüße", Encoding: "gsm7"}},
+		{"ucs2", coded(8, "\x04\x1f", 0, nil), message.InboundMessage{Text: "П", Encoding: "ucs2", DataCoding: 8}},
+		{"binary", coded(4, "\x01\x02", 0, nil), message.InboundMessage{Raw: []byte{1, 2}, DataCoding: 4, Encoding: "binary"}},
+		{"udh", deliver("\x05\x00\x03\x09\x02\x01ab", 0x40, nil), message.InboundMessage{Text: "ab", Raw: []byte("ab"), Encoding: "gsm7", Reference: 9, Part: 1, Parts: 2}},
+		{"sar", deliver("ab", 0, sar), message.InboundMessage{Text: "ab", Raw: []byte("ab"), Encoding: "gsm7", Reference: 2<<16 + 7, Part: 1, Parts: 2}},
+		{"ports", deliver("\x06\x05\x04\x0b\x84\x23\xf0ab", 0x40, nil), message.InboundMessage{Text: "ab", Encoding: "gsm7", Header: []byte("\x05\x04\x0b\x84\x23\xf0")}},
+		{"broken udh", deliver("\x7fab", 0x40, nil), message.InboundMessage{Text: "\x7fab", Encoding: "ucs2"}},
+		{"user acknowledgement", deliver("ok", 0x10, nil), message.InboundMessage{Text: "ok", Encoding: "gsm7"}},
 		{"data_sm", &smpp.DataSM{Source: smpp.Address{Text: "13105550117"}, Dest: smpp.Address{Text: "12025550143"}, TLVs: smpp.TLVs{{Tag: smpp.TagMessagePayload, Data: []byte("long")}}},
-			vendors.InboundMessage{Text: "long", Encoding: "gsm7"}},
-		{"with an id", deliver("x", 0, smpp.TLVs{{Tag: smpp.TagReceiptedMessageID, Data: []byte("mo-7\x00")}}), vendors.InboundMessage{Text: "x", Encoding: "gsm7", VendorRef: "mo-7"}},
+			message.InboundMessage{Text: "long", Encoding: "gsm7"}},
+		{"with an id", deliver("x", 0, smpp.TLVs{{Tag: smpp.TagReceiptedMessageID, Data: []byte("mo-7\x00")}}), message.InboundMessage{Text: "x", Encoding: "gsm7", VendorRef: "mo-7"}},
 	} {
 		if err := st.smsc.Deliver(context.Background(), tt.pdu); err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
 		got := <-st.sink.inbound
-		if got.VendorID != st.link.vendor.ID || got.From != "13105550117" || got.To != "12025550143" || got.ReceivedAt.IsZero() {
+		if got.VendorID != st.link.vendor.ID || got.From != "13105550117" || got.To != "12025550143" || got.ReceivedAt.IsZero() ||
+			got.FromTON != tonOf(tt.pdu) || got.ToTON != tonOf(tt.pdu) || got.Alphabet != "latin1" || got.Whole() != (tt.want.Parts == 0) {
 			t.Errorf("%s: %+v", tt.name, got)
 		}
 		w := tt.want
-		if got.Text != w.Text || string(got.Raw) != string(w.Raw) || got.DataCoding != w.DataCoding || got.Encoding != w.Encoding ||
+		if got.Text != w.Text || string(got.Header) != string(w.Header) || string(got.Raw) != string(w.Raw) || got.DataCoding != w.DataCoding || got.Encoding != w.Encoding ||
 			got.Reference != w.Reference || got.Part != w.Part || got.Parts != w.Parts || got.VendorRef != w.VendorRef {
 			t.Errorf("%s:\n got %+v\nwant %+v", tt.name, got, w)
 		}
 	}
+}
+
+// tonOf is the type of number that the tests write in a deliver_sm, and not in a
+// data_sm.
+func tonOf(p smpp.PDU) byte {
+	if _, ok := p.(*smpp.DeliverSM); ok {
+		return 1
+	}
+	return 0
+}
+
+// Inbound messages of one sender to one number are committed in the order in which
+// they came, whatever becomes of each; others pass.
+func TestInboundStaysInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		entered := make(chan string, 10)
+		release := map[string]chan error{"STOP": make(chan error), "START": make(chan error), "STOP again": make(chan error), "hello": make(chan error)}
+		st := playInMemory(t, vendortest.Config{}, func(c *Config) {
+			c.OnInbound = func(_ context.Context, m message.InboundMessage) error {
+				entered <- m.Text
+				return <-release[m.Text]
+			}
+		})
+		st.ready()
+		var wg sync.WaitGroup
+		answered := make(chan string, 10)
+		send := func(text, from string) {
+			d := deliver(text, 0, nil)
+			d.Source.Text = from
+			wg.Go(func() {
+				if err := st.smsc.Deliver(context.Background(), d); err != nil {
+					text += " refused"
+				}
+				answered <- text
+			})
+			synctest.Wait()
+		}
+		send("STOP", "13105550117")
+		send("START", "13105550117")
+		send("STOP again", "13105550117")
+		send("hello", "13105550118")
+		want := func(c chan string, what ...string) {
+			t.Helper()
+			synctest.Wait()
+			var got []string
+			for len(c) > 0 {
+				got = append(got, <-c)
+			}
+			if strings.Join(got, ",") != strings.Join(what, ",") {
+				t.Errorf("got %q, want %q", got, what)
+			}
+		}
+		want(entered, "STOP", "hello")
+		release["STOP"] <- errors.New("database is away")
+		want(entered, "START")
+		want(answered, "STOP refused")
+		release["START"] <- nil
+		want(entered, "STOP again")
+		release["hello"] <- nil
+		want(answered, "START", "hello")
+		release["STOP again"] <- nil
+		wg.Wait()
+		want(answered, "STOP again")
+		st.link.line.mu.Lock()
+		defer st.link.line.mu.Unlock()
+		if len(st.link.line.last) != 0 {
+			t.Errorf("%d pairs are still in line", len(st.link.line.last))
+		}
+	})
 }
 
 // Commits of receipts run beside each other up to the bound; above it the

@@ -22,13 +22,13 @@ var _ vendors.Link = (*Link)(nil)
 // sink keeps what a link hands up.
 type sink struct {
 	receipts chan message.Receipt
-	inbound  chan vendors.InboundMessage
+	inbound  chan message.InboundMessage
 	mu       sync.Mutex
 	fail     error
 }
 
 func newSink() *sink {
-	return &sink{receipts: make(chan message.Receipt, 200), inbound: make(chan vendors.InboundMessage, 200)}
+	return &sink{receipts: make(chan message.Receipt, 200), inbound: make(chan message.InboundMessage, 200)}
 }
 
 func (s *sink) setFail(err error) {
@@ -51,7 +51,7 @@ func (s *sink) receipt(_ context.Context, r message.Receipt) error {
 	return nil
 }
 
-func (s *sink) message(_ context.Context, m vendors.InboundMessage) error {
+func (s *sink) message(_ context.Context, m message.InboundMessage) error {
 	if err := s.failing(); err != nil {
 		return err
 	}

@@ -73,6 +73,7 @@ type Link struct {
 	format  smpp.IDFormat
 	log     *slog.Logger
 	limiter *rate.Limiter // nil: unlimited
+	line    line          // of inbound messages
 
 	dialing  context.Context // of dial and backoff; ends with Stop
 	stopDial context.CancelFunc

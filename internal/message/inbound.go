@@ -1,0 +1,106 @@
+package message
+
+import "time"
+
+// InboundMessage is one inbound PDU or request as the vendor wrote it: a message from a
+// handset, or one part of it.
+type InboundMessage struct {
+	VendorID   ID
+	VendorRef  string // the vendor's id for it, for deduplication; may be empty
+	From, To   string // as written
+	FromTON    byte   // types of number beside them (SMPP 3.4 §5.2.5); 0: not said
+	ToTON      byte
+	Text       string   // empty if it could not be decoded
+	Raw        []byte   // octets as received: of a part, and when the text could not be decoded; else nil
+	Header     []byte   // elements of the user data header beside concatenation; nil: none
+	DataCoding byte     // how Raw is coded
+	Alphabet   string   // what data_coding 0 meant there, as in text.Decode
+	Encoding   Encoding // of Text; binary when there is none
+	Reference  int      // concatenation reference, its kind above bit 15, with Part and Parts; Parts 0 or 1: whole
+	Part       int
+	Parts      int
+	ReceivedAt time.Time
+}
+
+// Whole reports whether it is all of a message.
+func (m InboundMessage) Whole() bool { return m.Parts <= 1 }
+
+// KeywordAction is what a word that an inbound message consists of does.
+type KeywordAction string
+
+// The actions.
+const (
+	KeywordNone  KeywordAction = ""
+	KeywordStop  KeywordAction = "stop"
+	KeywordStart KeywordAction = "start"
+	KeywordHelp  KeywordAction = "help"
+)
+
+// Arrival is an inbound message on its way into the journal with what must be
+// committed with it.
+type Arrival struct {
+	InboundMessage
+	ID        ID
+	AccountID ID      // who owns the number; zero: nobody, it is kept for staff
+	Sender    Address // who wrote it: canonical if From is a number, else as written
+	Number    Address // to whom: canonical if To is a number, else as written
+	Keyword   string  // the word that it is, as the sets list it; empty: none
+	Action    KeywordAction
+	IfStopped bool // the word is one only when the sender had stopped the messages
+	ForHuman  bool // somebody should read it: it may ask for an end of the messages
+	// Act says what the Action does; nil: nothing, as for a number of nobody's.
+	Act *KeywordAct
+}
+
+// KeywordAct is what the action of a keyword changes.
+type KeywordAct struct {
+	OptOut OptOut // of a stop: what is recorded; of a start: its pair, campaign and scope say what is ended
+	// Tell gives the events that the account's webhooks want of it; nil: none.
+	Tell OptOutTell
+	// Reply is the one answer that is owed when something has changed, or to a call
+	// for help; nil: none is given.
+	Reply *AutomaticReply
+}
+
+// Arrived says what the journal made of an Arrival.
+type Arrived struct {
+	// Again: the vendor has sent it before, under the same id; nothing was done.
+	Again bool
+	// Changed: an opt-out was recorded or ended.
+	Changed bool
+	// Reply is the answer that is owed now; nil: none.
+	Reply *AutomaticReply
+}
+
+// AutomaticReply is an answer of the gateway's own to STOP, START or HELP that is not
+// accepted as a message yet.
+type AutomaticReply struct {
+	ID        ID // of the message that it becomes
+	InboundID ID
+	AccountID ID
+	From, To  Address
+	Text      string
+	Action    KeywordAction
+	CreatedAt time.Time
+}
+
+// EdgeAutomatic is the Edge of a message that the gateway made itself.
+const EdgeAutomatic = "automatic"
+
+// InboundRecord is an inbound message as it is kept, for staff.
+type InboundRecord struct {
+	ID         ID
+	AccountID  ID // zero: the number is nobody's
+	VendorID   ID
+	From, To   Address
+	Text       string // empty if it is binary, or a part
+	Encoding   Encoding
+	Part       int // of Parts; 0: whole
+	Parts      int
+	Keyword    string
+	Action     KeywordAction
+	Changed    bool // the keyword recorded or ended an opt-out
+	ForHuman   bool
+	RepeatOf   ID // a message that says the same and came shortly before it; zero: none
+	ReceivedAt time.Time
+}
