@@ -34,6 +34,7 @@ func adminCommand() *cobra.Command {
 	cmd.AddCommand(staffCommand())
 	cmd.AddCommand(optOutCommand())
 	cmd.AddCommand(inboundCommand())
+	cmd.AddCommand(brandCommand())
 	return cmd
 }
 
@@ -153,6 +154,7 @@ func campaignCommand() *cobra.Command {
 		})
 	}}
 	cmd.AddCommand(add, set)
+	cmd.AddCommand(campaignRegistryCommands()...)
 	return cmd
 }
 

@@ -67,6 +67,12 @@ type Config struct {
 	RedisPort     int    `env:"REDIS_PORT" envDefault:"6379"`
 	RedisPassword string `env:"REDIS_PASSWORD"`
 	RedisTLS      bool   `env:"REDIS_TLS"`
+	// RegistryURL is the campaign registry's API with its version, such as
+	// https://registry.example/v2; RegistryKey and RegistrySecret are our account
+	// there. Without them brands and campaigns are described here and filed nowhere.
+	RegistryURL    string        `env:"REGISTRY_URL"`
+	RegistryKey    string        `env:"REGISTRY_KEY"`
+	RegistrySecret secret.String `env:"REGISTRY_SECRET"`
 	// MetricsHost and MetricsPort serve /metrics, /healthz and /readyz. They are
 	// not for the public.
 	MetricsHost string `env:"METRICS_HOST" envDefault:"0.0.0.0"`
@@ -139,6 +145,9 @@ func readConfig() (Config, error) {
 	}
 	if c.Keys == "" && c.KeyFile == "" {
 		errs = append(errs, errors.New("set POSTRIDER_KEYS or POSTRIDER_KEY_FILE: without a key nothing can be stored"))
+	}
+	if err := c.checkRegistry(); err != nil {
+		errs = append(errs, err)
 	}
 	if (c.SMPPTLSCert == "") != (c.SMPPTLSKey == "") {
 		errs = append(errs, errors.New("set both of SMPP_TLS_CERT and SMPP_TLS_KEY, or neither"))

@@ -40,6 +40,8 @@ func TestReadConfigRefuses(t *testing.T) {
 		{"more unbound than in all", map[string]string{"POSTRIDER_KEY_FILE": "f", "SMPP_MAX_CONNECTIONS": "50", "SMPP_MAX_UNBOUND": "51"}, "SMPP_MAX_UNBOUND"},
 		{"inactivity backwards", map[string]string{"POSTRIDER_KEY_FILE": "f", "SMPP_INACTIVITY": "-5m"}, "SMPP_INACTIVITY"},
 		{"port of Redis", map[string]string{"POSTRIDER_KEY_FILE": "f", "REDIS_PORT": "-6379"}, "REDIS_PORT"},
+		{"registry without its key", map[string]string{"POSTRIDER_KEY_FILE": "f", "REGISTRY_URL": "https://registry.example/v2"}, "REGISTRY_KEY"},
+		{"registry in the clear", map[string]string{"POSTRIDER_KEY_FILE": "f", "REGISTRY_URL": "http://registry.example/v2", "REGISTRY_KEY": "k", "REGISTRY_SECRET": "s"}, "https"},
 		{"proxy without a mask", map[string]string{"POSTRIDER_KEY_FILE": "f", "TRUSTED_PROXIES": "10.0.0.1"}, "TrustedProxies"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

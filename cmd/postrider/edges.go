@@ -40,6 +40,7 @@ func (g *Gateway) startREST(ctx context.Context) error {
 		Ingress:  g.ingress,
 		Journal:  g.db,
 		OptOuts:  g.db,
+		Registry: registryEdge{g.registry.registrar, g.db},
 		Snapshot: g.config.Current,
 		Secrets:  g.keys.Hasher(),
 		Log:      g.Log.With("part", "rest"),

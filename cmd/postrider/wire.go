@@ -60,6 +60,7 @@ type Gateway struct {
 	alone    *limit.Limiter // of all edges, without shared
 	refusals *limit.Refusals
 	held     heldCollector
+	registry *registrations
 	ops      *opsServer
 
 	ready  readiness
@@ -130,6 +131,9 @@ func (g *Gateway) open(ctx context.Context) error {
 	g.joinIngress()
 	g.joinSteps()
 	g.joinLimits()
+	if err := g.joinRegistry(); err != nil {
+		return err
+	}
 	if g.Roles["smpp"] {
 		g.joinSMPP()
 	}
@@ -217,6 +221,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	if g.Roles["notify"] {
 		g.keep(ctx, "notify", func() worker.Worker { return workers.Notify(g.temporal, g.steps) })
 	}
+	g.registry.start(ctx, g.Roles)
 	// The starters need a messages worker of the same process to start eagerly;
 	// other processes leave their messages in the outbox for them, tell workflows of
 	// the receipts that came over their links, and know how much is under way.
@@ -255,6 +260,7 @@ func (g *Gateway) shutdown() {
 	g.refusals.Stop()
 	g.ingress.Stop()
 	g.health.stop()
+	g.registry.stop()
 	g.fleet.StopWorkers()
 	for _, k := range g.keepers {
 		k.Stop()

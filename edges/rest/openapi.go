@@ -18,6 +18,8 @@ import (
 const (
 	scopeMessagesWrite = "messages:write"
 	scopeMessagesRead  = "messages:read"
+	scopeRegistryRead  = "registry:read"
+	scopeRegistryWrite = "registry:write"
 )
 
 // Names of the ways to authenticate, in the document.
@@ -43,6 +45,7 @@ func describeAPI(doc *huma.OpenAPI) {
 	doc.Tags = []*huma.Tag{
 		{Name: "Messages", Description: "Send messages and see what became of them."},
 		{Name: "Usage", Description: "What may be sent, what was, and what it cost."},
+		{Name: "10DLC", Description: "Brands and campaigns of US long codes: describe them, ask for their registration, see what carriers say."},
 		{Name: "Access", Description: "Access tokens for API keys."},
 		{Name: "Reference", Description: "What the answers mean."},
 	}
@@ -125,6 +128,7 @@ func (s *Server) register(api huma.API) {
 	}, access{rate: byAddress}), s.listErrors, nil)
 
 	s.registerOptOuts(api)
+	s.registerRegistry(api)
 }
 
 // idempotencyKeyParam describes the header of operations that honour it.

@@ -103,7 +103,7 @@ func (s *Server) decodeOptOut(c *caller, body []byte) (message.OptOut, int, *mes
 	if err := optout.Fill(&o, in.Recipient, in.Scope, in.Sender, in.CampaignID); err != nil {
 		return o, 0, placed("body.", err)
 	}
-	if err := s.ownCampaign(o); err != nil {
+	if err := s.campaignOwned(o); err != nil {
 		return o, 0, placed("body.", err)
 	}
 	return o, 0, nil
@@ -123,9 +123,9 @@ func placed(place string, err error) *message.Error {
 	return &out
 }
 
-// ownCampaign refuses a campaign that is not the account's: a slip of the pen would stop
+// campaignOwned refuses a campaign that is not the account's: a slip of the pen would stop
 // nothing.
-func (s *Server) ownCampaign(o message.OptOut) error {
+func (s *Server) campaignOwned(o message.OptOut) error {
 	if o.Scope != message.OptOutCampaign {
 		return nil
 	}

@@ -47,6 +47,9 @@ type Server struct {
 	AnswerTimeout time.Duration
 	// Audience is the aud claim of access tokens. Empty: the issuer.
 	Audience string
+	// CapUsed tells how much of a brand's daily cap is used up, and when it begins
+	// anew. Nil: used_today and resets_at are null.
+	CapUsed func(ctx context.Context, capKey string) (used int, resets time.Time, err error)
 	// CheckURL says whether a customer may name the URL of a webhook, which is an
 	// absolute URL without user name; what its error says is shown to the
 	// customer. Nil: https on port 443 or 8443, and no address written out that
@@ -97,6 +100,8 @@ type Server struct {
 	ReadHeaderTimeout, ReadTimeout, WriteTimeout time.Duration
 	// Ready looks at what the process needs. Nil: nothing is looked at.
 	Ready func(context.Context) map[string]Check
+	// Registry keeps 10DLC brands and campaigns. Nil: those operations answer 503.
+	Registry Registry
 	// Secrets checks the secrets of API keys.
 	Secrets Secrets
 	// SignOnsPerMinute is how many access tokens an address may ask for in a

@@ -29,6 +29,7 @@ var levels = map[string]int{
 	"internal/fuzztest":     0,
 	"internal/telemetry":    0,
 	"internal/text":         1,
+	"internal/registry":     1,
 	"internal/snapshot":     1,
 	"internal/limit":        1,
 	"internal/pace":         1,

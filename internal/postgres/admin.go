@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/registry"
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
@@ -167,15 +168,12 @@ func (db *DB) CreateBrand(ctx context.Context, by Actor, b snapshot.Brand) error
 	})
 }
 
-const updateCampaignStatus = `
-update campaigns
-set status = $2, updated_at = now()
-where id = $1`
-
-// SetCampaignStatus records what the registry says of a campaign.
+// SetCampaignStatus records what the registry says of a campaign, and tells its
+// account.
 func (db *DB) SetCampaignStatus(ctx context.Context, by Actor, id message.ID, status snapshot.CampaignStatus) error {
 	return db.audited(ctx, by, "campaign.status", id.String(), map[string]any{"status": status}, func(tx pgx.Tx) error {
-		return exactlyOne(tx.Exec(ctx, updateCampaignStatus, id, status))
+		_, err := campaignBecomes(ctx, tx, id, registry.Status(status))
+		return err
 	})
 }
 

@@ -3,6 +3,8 @@ package secret
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"maps"
+	"slices"
 )
 
 // Hasher makes and checks keyed hashes of secrets that we generated ourselves:
@@ -24,6 +26,19 @@ func (k *Keyring) Hasher() *Hasher {
 // help to guess the secret without the ring.
 func (h *Hasher) HashSecret(secret string) []byte {
 	return appendHash(nil, h.current, h.keys[h.current], secret)
+}
+
+// Hashes gives the value under every key of the ring, the current one's first: by
+// them a row is found whose hash was stored before the key was changed. What is
+// guessable (a tax id) is hidden by it only from those who do not have the ring.
+func (h *Hasher) Hashes(secret string) [][]byte {
+	list := [][]byte{h.HashSecret(secret)}
+	for _, id := range slices.Sorted(maps.Keys(h.keys)) {
+		if id != h.current {
+			list = append(list, appendHash(nil, id, h.keys[id], secret))
+		}
+	}
+	return list
 }
 
 // CheckSecret reports whether secret is the one that hash was made of, under

@@ -32,6 +32,7 @@ type Metrics struct {
 	RateExceeded    *prometheus.CounterVec   // type
 	ConfigRefresh   *prometheus.HistogramVec // outcome: ok, failed
 	TenDLC          *prometheus.CounterVec   // customer_id, reason
+	Registry        *prometheus.CounterVec   // operation, result
 	Illegal         prometheus.Counter
 	QueueDepth      *prometheus.GaugeVec // priority
 
@@ -79,6 +80,7 @@ func New() *Metrics {
 	m.RateExceeded = counter("rate_limit_exceeded_total", "Requests or parts held back by a rate.", "type")
 	m.ConfigRefresh = histogram("config_refresh_duration_seconds", "Readings of the configuration after a change, by how they ended: ok, or failed while an older one stays in force.", "outcome")
 	m.TenDLC = counter("sms_10dlc_violations", "Messages refused for want of an active campaign.", "customer_id", "reason")
+	m.Registry = counter("registry_requests_total", "Requests to the campaign registry, by what came of them.", "operation", "result")
 	m.QueueDepth = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "message_queue_depth", Help: "Messages on their way out, of all processes."}, []string{"priority"})
 	m.registry.MustRegister(m.QueueDepth)
 	m.Illegal = prometheus.NewCounter(prometheus.CounterOpts{Name: "illegal_transitions_total", Help: "Changes of status that the record refused."})
