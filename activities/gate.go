@@ -98,10 +98,10 @@ func (g Gate) Pass(ctx context.Context, m *message.Message, asked Asked) (Passag
 func (g Gate) pace(ctx context.Context, limits []pace.Limit, m *message.Message, asked Asked, p *Passage) error {
 	now, old := g.Now(), asked.Slot
 	switch {
+	case asked.CapReached && !slices.ContainsFunc(limits, func(l pace.Limit) bool { return l.Window == pace.PacificDay }):
+		p.tomorrow(now, m)
+		return nil
 	case len(limits) == 0:
-		if asked.CapReached {
-			p.tomorrow(now, m)
-		}
 		return nil
 	case asked.CapReached:
 		if err := g.Pacer.CloseDay(ctx, limits); err != nil {
@@ -113,7 +113,7 @@ func (g Gate) pace(ctx context.Context, limits []pace.Limit, m *message.Message,
 	}
 	slot, err := g.Pacer.Reserve(ctx, pace.Demand{Limits: limits, Parts: m.Segments, NotBefore: now, NotAfter: m.ExpiresAt, Instead: old})
 	if message.ReasonOf(err) == message.ReasonDailyCapReached {
-		p.refuse(policy.RuleDailyCap, message.AsError(err))
+		p.refuse(policy.RuleDailyCap, message.AsError(err), slot.Trail...)
 		return nil
 	}
 	if err != nil {
@@ -135,9 +135,14 @@ func (p *Passage) tomorrow(now time.Time, m *message.Message) {
 	p.Trail = policy.WithEntries(p.Trail, []message.TrailEntry{{Rule: policy.RuleDailyCap, Result: message.Holding, Detail: p.Hold.Detail}})
 }
 
-func (p *Passage) refuse(rule string, why *message.Error) {
+// refuse notes why the message may not go. trail is what the pacer says of it; it
+// knows which of its rules it was. None: it was the named one.
+func (p *Passage) refuse(rule string, why *message.Error, trail ...message.TrailEntry) {
 	p.Error = why
-	p.Trail = policy.WithEntries(p.Trail, []message.TrailEntry{{Rule: rule, Result: message.Refused, Detail: why.Detail}})
+	if len(trail) == 0 {
+		trail = []message.TrailEntry{{Rule: rule, Result: message.Refused, Detail: why.Detail}}
+	}
+	p.Trail = policy.WithEntries(p.Trail, trail)
 }
 
 // take notes the slot, and that the message must wait for it if it is not yet
@@ -147,6 +152,9 @@ func (p *Passage) take(slot pace.Slot, now time.Time) {
 	p.Trail = policy.WithEntries(p.Trail, slot.Trail)
 	if slot.At.After(now) {
 		hold := slot.Hold
+		if hold.Until.IsZero() { // it need not wait by the clock of who asked, who was ahead of this one
+			hold = message.Hold{Rule: policy.RuleRate, Until: slot.At, Detail: "its moment has not come by the clock of this process"}
+		}
 		p.Hold = &hold
 	}
 }

@@ -20,6 +20,7 @@ var now = time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
 type pacer struct {
 	at       time.Time // of the next slot
 	refuse   error
+	trail    []message.TrailEntry // of a refusal
 	demands  []pace.Demand
 	released []pace.Slot
 	closed   int
@@ -28,7 +29,7 @@ type pacer struct {
 func (p *pacer) Reserve(_ context.Context, d pace.Demand) (pace.Slot, error) {
 	p.demands = append(p.demands, d)
 	if p.refuse != nil {
-		return pace.Slot{}, p.refuse
+		return pace.Slot{Trail: p.trail}, p.refuse
 	}
 	s := pace.Slot{ID: message.NewID(), At: p.at, Parts: d.Parts, Limits: d.Limits, Trail: []message.TrailEntry{{Rule: policy.RuleRate, Result: message.Pass}}}
 	if p.at.After(now) {
@@ -172,9 +173,36 @@ func TestGateCapReached(t *testing.T) {
 	if message.ReasonOf(late.Error) != message.ReasonDailyCapReached || late.Trail[len(late.Trail)-1].Rule != policy.RuleRoute {
 		t.Errorf("%+v", late)
 	}
+	w.pacer.trail = []message.TrailEntry{{Rule: policy.RuleRate, Result: message.Refused, Detail: "not before tomorrow"}}
+	rate := w.pass(t, activities.Asked{})
+	if message.ReasonOf(rate.Error) != message.ReasonDailyCapReached || rate.Trail[len(rate.Trail)-2] != w.pacer.trail[0] || slices.ContainsFunc(rate.Trail, func(e message.TrailEntry) bool { return e.Rule == policy.RuleDailyCap }) {
+		t.Errorf("%+v", rate)
+	}
 	w.pacer.refuse = errors.New("the database is away")
 	if _, err := w.Pass(t.Context(), &w.m, activities.Asked{}); err == nil {
 		t.Error("passed without its pacer")
+	}
+}
+
+// A process whose clock is behind the one that was given the moment waits for it, and
+// not for somebody.
+func TestGateClockBehind(t *testing.T) {
+	w := setup(t)
+	p := w.pass(t, activities.Asked{})
+	w.Now = func() time.Time { return now.Add(-300 * time.Millisecond) }
+	again := w.pass(t, activities.Asked{Slot: p.Slot})
+	if again.Hold == nil || again.Hold.Rule != policy.RuleRate || !again.Hold.Until.Equal(p.Slot.At) || again.Hold.Detail == "" {
+		t.Errorf("%+v", again)
+	}
+}
+
+// A campaign that has a rate and no cap of ours does not come back at once.
+func TestGateCapOfTheVendorAndARate(t *testing.T) {
+	w := setup(t)
+	w.campaign.Throughput, w.campaign.DailyCap, w.campaign.Brand = 75, 0, message.ID{}
+	w.m.ExpiresAt = now.Add(24 * time.Hour)
+	if p := w.pass(t, activities.Asked{CapReached: true}); p.Hold == nil || p.Hold.Rule != policy.RuleDailyCap || len(w.pacer.demands) > 0 {
+		t.Errorf("%+v", p)
 	}
 }
 

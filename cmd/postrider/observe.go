@@ -110,6 +110,7 @@ func (g *Gateway) registerGauges() {
 	g.metrics.Counted("journal_unstarted_messages", "Accepted messages whose workflow may not have been started.", g.db.CountUnstarted)
 	g.metrics.Counted("receipts_unmatched", "Receipts that match no part.", g.db.CountUnmatched)
 	g.metrics.Counted("automatic_replies_owed", "Answers to STOP, START and HELP that are not accepted as messages yet.", g.db.CountReplies)
+	g.metrics.CountedBy("campaign_daily_cap_used", "Parts of today's cap in US Pacific time that are given out, by campaign or brand; the 1,000 with the most.", "counter", g.capUse)
 	g.metrics.Collect(linkCollector{g})
 	g.metrics.CountedBy("messages_held", "Admitted messages that wait, by the rule that makes them.", "rule", g.db.Holds)
 	g.metrics.Collect(&g.held)

@@ -181,11 +181,12 @@ func (g *Gateway) joinIngress() {
 		},
 	}
 	g.db.OnLeft(g.ingress.Left)
+	g.joinPace()
 }
 
 func (g *Gateway) joinSteps() {
 	g.fleet = &workers.Fleet{Client: g.temporal, Namespace: g.Config.TemporalNamespace, Kinds: g.vendorKinds(), Log: g.Log.With("part", "vendors")}
-	gate := activities.Gate{Snapshot: g.config.Current, OptOuts: g.optOuts, Reviews: g.db, Now: time.Now, Refused: g.observeRefusal}
+	gate := activities.Gate{Snapshot: g.config.Current, OptOuts: g.optOuts, Pacer: g.db, Reviews: g.db, Now: time.Now, Refused: g.observeRefusal}
 	g.steps = workers.Steps{
 		Admit: &admit.Activities{Journal: g.db, Gate: gate},
 		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: time.Now},

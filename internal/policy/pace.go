@@ -6,42 +6,60 @@ import (
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
-// PaceLimits lists the caps that the message counts against; none: it is not
-// paced. Carriers count what US long codes send to US numbers. Which carrier the
-// recipient has is not known, so the caps of each count everything.
+// PaceLimits are the limits of carriers that the message counts against: only what
+// goes from a US long code to a US number has any. Which carrier serves the recipient
+// is not known, so those of all hold. A message that the campaign rule refuses has
+// none.
 func PaceLimits(s *snapshot.Snapshot, m *message.Message) []pace.Limit {
-	if !m.From.USLongCode() || !m.To.USLongCode() {
+	n := s.Numbers[m.From]
+	if !m.From.USLongCode() || !m.To.USLongCode() || n == nil || n.AccountID != m.AccountID {
 		return nil
 	}
-	n := s.Numbers[m.From]
 	c := s.CampaignOf(n)
 	if c == nil || c.AccountID != m.AccountID {
 		return nil
 	}
 	var limits []pace.Limit
-	name := "campaign " + campaignName(c)
-	if l := throughput(c, n, m.Kind); l.Parts > 0 {
-		l.Name = name
+	if l, ok := CampaignRate(c, m.From, m.Kind); ok {
 		limits = append(limits, l)
 	}
-	if c.DailyCap > 0 {
-		limits = append(limits, pace.Limit{Key: "campaign-day " + c.ID.String(), Parts: c.DailyCap, Window: pace.PacificDay, Name: name})
+	return append(limits, DayLimits(s, c)...)
+}
+
+// CampaignRate is what the campaign may send a minute by messages of the kind: all of
+// it together, or this number of it. False: there is no limit.
+func CampaignRate(c *snapshot.Campaign, number message.Address, kind message.Kind) (pace.Limit, bool) {
+	parts := c.Throughput
+	if kind == message.MMS {
+		parts = c.MMSThroughput
+	} else {
+		kind = message.SMS
 	}
-	if b := s.Brands[c.Brand]; b != nil && b.DailyCap > 0 {
-		limits = append(limits, pace.Limit{Key: "brand-day " + b.CapKey, Parts: b.DailyCap, Window: pace.PacificDay, Name: "brand " + b.Name})
+	if parts <= 0 {
+		return pace.Limit{}, false
+	}
+	l := pace.Limit{Key: pace.CampaignMinute(c.ID, kind), Parts: parts, Window: pace.Minute, Name: "campaign " + campaignName(c)}
+	if c.PerNumber {
+		l.Key, l.Name = pace.NumberMinute(c.ID, number, kind), "each number of "+l.Name
+	}
+	return l, true
+}
+
+// DayLimits are what a campaign may send a day: its own cap, if it has one, and that
+// of its brand, which all brands of the company share. A brand without a cap is
+// counted as well, since a vendor may say that it has reached the carrier's.
+func DayLimits(s *snapshot.Snapshot, c *snapshot.Campaign) []pace.Limit {
+	var limits []pace.Limit
+	if c.DailyCap > 0 {
+		limits = append(limits, pace.Limit{Key: pace.CampaignDay(c.ID), Parts: c.DailyCap, Window: pace.PacificDay, Name: "campaign " + campaignName(c)})
+	}
+	if b := s.Brands[c.Brand]; b != nil {
+		limits = append(limits, BrandLimit(b))
 	}
 	return limits
 }
 
-// throughput is how many parts a minute the campaign may send of the kind, or each
-// of its numbers.
-func throughput(c *snapshot.Campaign, n *snapshot.Number, kind message.Kind) pace.Limit {
-	l := pace.Limit{Key: "campaign-sms " + c.ID.String(), Parts: c.Throughput, Window: pace.Minute}
-	if kind == message.MMS {
-		l.Key, l.Parts = "campaign-mms "+c.ID.String(), c.MMSThroughput
-	}
-	if c.PerNumber {
-		l.Key += " " + string(n.Number)
-	}
-	return l
+// BrandLimit is what a brand may send a day.
+func BrandLimit(b *snapshot.Brand) pace.Limit {
+	return pace.Limit{Key: pace.BrandDay(b.CapKey), Parts: b.DailyCap, Window: pace.PacificDay, Name: "brand " + b.Name}
 }

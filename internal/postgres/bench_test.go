@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/pace"
 	"github.com/postrider/postrider/internal/stack"
 )
 
@@ -108,4 +109,18 @@ func BenchmarkReceipt(b *testing.B) {
 		}
 		return err
 	})
+}
+
+// BenchmarkReserve is a slot of a campaign and a brand that all callers share: with
+// room for everybody, and at the end of a queue.
+func BenchmarkReserve(b *testing.B) {
+	for name, parts := range map[string]int{"room": 1 << 30, "queue of 4500 a minute": 4500} {
+		b.Run(name, func(b *testing.B) {
+			limits, _ := paced(parts, 0, 1<<30)
+			benchmark(b, nil, func(j *bundle, _ int) error {
+				_, err := j.Reserve(j.ctx, pace.Demand{Limits: limits[0], Parts: 1})
+				return err
+			})
+		})
+	}
 }

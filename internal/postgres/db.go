@@ -100,6 +100,7 @@ type DB struct {
 	meter  *acceptor // of those that do: they wait for locks, which others need not
 	lanes  lanes
 	groups *groups
+	pacer  *pacer
 
 	onLeft func(account message.ID)
 
@@ -152,6 +153,7 @@ func Open(ctx context.Context, c Config, sealer Sealer) (*DB, error) {
 		envelopes: newRecent[*message.Message](recentSize), untried: newRecent[untried](recentSize), parts: make(turns, partTurns)}
 	db.accept, db.meter = newAcceptor(db), newAcceptor(db)
 	db.lanes = lanes{plain: db.accept, metered: db.meter, at: make(map[message.ID]*place)}
+	db.pacer = newPacer(pool)
 	return db, nil
 }
 
@@ -183,6 +185,7 @@ func (db *DB) OnLeft(f func(account message.ID)) { db.onLeft = f }
 func (db *DB) Close() {
 	db.accept.close()
 	db.meter.close()
+	db.pacer.close()
 	db.groups.close()
 	db.pool.Close()
 }

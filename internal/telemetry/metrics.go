@@ -33,6 +33,7 @@ type Metrics struct {
 	ConfigRefresh   *prometheus.HistogramVec // outcome: ok, failed
 	TenDLC          *prometheus.CounterVec   // customer_id, reason
 	Registry        *prometheus.CounterVec   // operation, result
+	PaceWaiting     prometheus.Histogram
 	Illegal         prometheus.Counter
 	QueueDepth      *prometheus.GaugeVec // priority
 
@@ -81,6 +82,10 @@ func New() *Metrics {
 	m.ConfigRefresh = histogram("config_refresh_duration_seconds", "Readings of the configuration after a change, by how they ended: ok, or failed while an older one stays in force.", "outcome")
 	m.TenDLC = counter("sms_10dlc_violations", "Messages refused for want of an active campaign.", "customer_id", "reason")
 	m.Registry = counter("registry_requests_total", "Requests to the campaign registry, by what came of them.", "operation", "result")
+	m.PaceWaiting = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pace_waiting_seconds",
+		Help:    "How long messages have to wait for their moment under the caps of carriers.",
+		Buckets: []float64{0, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 72 * 3600}})
+	m.registry.MustRegister(m.PaceWaiting)
 	m.QueueDepth = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "message_queue_depth", Help: "Messages on their way out, of all processes."}, []string{"priority"})
 	m.registry.MustRegister(m.QueueDepth)
 	m.Illegal = prometheus.NewCounter(prometheus.CounterOpts{Name: "illegal_transitions_total", Help: "Changes of status that the record refused."})
