@@ -35,6 +35,7 @@ func adminCommand() *cobra.Command {
 	cmd.AddCommand(optOutCommand())
 	cmd.AddCommand(inboundCommand())
 	cmd.AddCommand(brandCommand())
+	cmd.AddCommand(contentRuleCommand())
 	return cmd
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/postgres"
+	"github.com/postrider/postrider/internal/quiet"
 	"github.com/postrider/postrider/internal/secret"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -39,7 +40,7 @@ func accountCreateCommand() *cobra.Command {
 	var rate int
 	s := accountFlags{
 		ordered: orderedFlag{&postgres.Ordered{}}, hold: snapshot.DefaultConversationHold, backlog: snapshot.DefaultMaxBacklog, held: snapshot.DefaultMaxHeld,
-		mismatch: hexFlag{0x45}, optedOut: hexFlag{0x0B},
+		mismatch: hexFlag{0x45}, optedOut: hexFlag{0x0B}, quiet: string(quiet.PolicyWait),
 	}
 	cmd := &cobra.Command{Use: "create", Short: "Add a customer", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		c, err := s.read(cmd)
@@ -50,7 +51,10 @@ func accountCreateCommand() *cobra.Command {
 			hook := secret.NewWebhookSecret().Reveal()
 			a := snapshot.Account{ID: message.NewID(), CompanyName: name, ExternalID: external, APIRateLimit: rate, WebhookSecret: hook,
 				ConversationHold: c.ConversationHold, MaxBacklog: c.MaxBacklog, MaxHeld: c.MaxHeld,
-				EncodingMismatchStatus: c.EncodingMismatchStatus, OptedOutStatus: c.OptedOutStatus}
+				EncodingMismatchStatus: c.EncodingMismatchStatus, OptedOutStatus: c.OptedOutStatus, QuietHours: c.QuietHours}
+			if c.QuietWindows != nil {
+				a.QuietWindows = c.QuietWindows.Override
+			}
 			if c.OrderedConversations != nil {
 				a.OrderedConversations = c.OrderedConversations.Always
 			}
@@ -102,6 +106,7 @@ type accountFlags struct {
 	hold               time.Duration
 	backlog, held      int
 	mismatch, optedOut hexFlag
+	quiet, windows     string
 }
 
 func (s *accountFlags) add(cmd *cobra.Command) {
@@ -112,6 +117,8 @@ func (s *accountFlags) add(cmd *cobra.Command) {
 	f.IntVar(&s.held, "smpp-max-held", s.held, "deliver_sm that may wait for its ESMEs; beyond it the oldest end as failed")
 	f.Var(&s.mismatch, "smpp-encoding-mismatch", "command_status in hex for what cannot go in its encoding: 45 or 104")
 	f.Var(&s.optedOut, "smpp-opted-out", "command_status in hex for a recipient who has opted out: 0B or 45")
+	f.StringVar(&s.quiet, "quiet-hours", s.quiet, "what is done with bulk messages that would arrive in the recipient's quiet hours: off, wait or refuse")
+	f.StringVar(&s.windows, "quiet-windows", s.windows, `own hours for bulk messages in place of those of the recipient's state, as {"zone": "recipient", "windows": [{"days": "mon-fri", "from": "09:00", "to": "18:00"}]}; zone may be account; none takes them away`)
 }
 
 // read is what the flags change that were given.
@@ -137,6 +144,23 @@ func (s *accountFlags) read(cmd *cobra.Command) (postgres.AccountChange, error) 
 	given("smpp-opted-out", func() (err error) {
 		c.OptedOutStatus, err = readStatus("smpp-opted-out", s.optedOut, 0x0B, 0x45)
 		return err
+	})
+	given("quiet-hours", func() error {
+		c.QuietHours = quiet.Policy(s.quiet)
+		if !c.QuietHours.Valid() {
+			return errors.New("--quiet-hours: want off, wait or refuse")
+		}
+		return nil
+	})
+	given("quiet-windows", func() (err error) {
+		c.QuietWindows = &postgres.Windows{}
+		if s.windows == "none" {
+			return nil
+		}
+		if c.QuietWindows.Override, err = quiet.ParseOverride([]byte(s.windows)); err != nil {
+			return fmt.Errorf("--quiet-windows: %w", err)
+		}
+		return nil
 	})
 	return c, errors.Join(errs...)
 }

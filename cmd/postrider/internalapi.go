@@ -16,14 +16,17 @@ func (g *Gateway) internalAPI() *rest.Admin {
 	a := &rest.Admin{
 		Audit:      g.db,
 		Cancel:     g.ingress.Cancel,
+		Content:    g.db,
 		Customers:  g.db,
 		HashSecret: g.keys.Hasher().HashSecret,
 		LoggedIn: func(by message.Actor, staff message.ID, in bool) {
 			g.note("login", func(ctx context.Context) error { return g.db.StaffTried(ctx, by, staff, in) })
 		},
-		Messages:  g.db,
-		Passwords: secret.Passwords{},
-		Services:  g.db,
+		Messages:   g.db,
+		Passwords:  secret.Passwords{},
+		Reconsider: g.ingress.Reconsider,
+		Reviews:    g.db,
+		Services:   g.db,
 		ServiceUsed: func(id message.ID) {
 			g.note("use of a service credential", func(ctx context.Context) error { return g.db.ServiceCredentialUsed(ctx, id) })
 		},

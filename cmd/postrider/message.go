@@ -15,7 +15,7 @@ import (
 )
 
 func messageCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "message", Short: "Look at messages"}
+	cmd := &cobra.Command{Use: "message", Short: "Look at messages, and review those that are held"}
 	var account idFlag
 	var limit int
 	list := &cobra.Command{Use: "list", Short: "List an account's messages, newest first", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,6 +47,7 @@ func messageCommand() *cobra.Command {
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error { return show(cmd, db, id) })
 	}}
 	cmd.AddCommand(list, show)
+	cmd.AddCommand(messageReviewCommands()...)
 	return cmd
 }
 

@@ -32,6 +32,9 @@ func (g *Gateway) ingressMetrics() ingress.Metrics {
 				g.observeViolation(m, reason)
 			}
 		},
+		Flagged: func(m *message.Message, class string) {
+			g.metrics.TenDLC.WithLabelValues(m.AccountID.String(), "content_"+class).Inc()
+		},
 		Receipt: func(vendor message.ID, state message.ReceiptState) {
 			g.metrics.Receipts.WithLabelValues(vendor.String(), string(state)).Inc()
 		},
@@ -80,7 +83,7 @@ func (g *Gateway) observeRefusal(m *message.Message, status message.Status, reas
 }
 
 func (g *Gateway) observeViolation(m *message.Message, reason message.Reason) {
-	if reason.Class() == message.FixRegistration {
+	if reason.Class() == message.FixRegistration || reason == message.ReasonProhibitedContent {
 		g.metrics.TenDLC.WithLabelValues(m.AccountID.String(), string(reason)).Inc()
 	}
 }

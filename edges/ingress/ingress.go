@@ -138,6 +138,8 @@ type Metrics struct {
 	// Inbound is told of each message, or part of one, from a vendor. account is zero
 	// when the number is nobody's. first is false for parts behind the first.
 	Inbound func(vendor, account message.ID, first bool)
+	// Flagged is told of each class of content rules that flag or hold a message.
+	Flagged func(m *message.Message, class string)
 	// Backlog is told how many messages are on their way out, of all processes.
 	Backlog func(now []message.Backlog)
 }
@@ -306,6 +308,11 @@ func (in *Ingress) tell(m *message.Message, d policy.Decision, waits bool, began
 		in.turns.watch()
 	default:
 		in.starter.offer(startOf(m, d.Candidates[0].Vendor.Name))
+	}
+	if in.Metrics.Flagged != nil {
+		for _, class := range d.Flagged {
+			in.Metrics.Flagged(m, class)
+		}
 	}
 	if in.Metrics.Accepted != nil {
 		in.Metrics.Accepted(m.Edge, in.Now().Sub(began))

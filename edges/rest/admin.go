@@ -32,6 +32,8 @@ type Admin struct {
 	Audit AuditLog
 	// Cancel withdraws a message, as ingress does.
 	Cancel func(ctx context.Context, id message.ID) error
+	// Content keeps the content rules.
+	Content ContentRules
 	// Customers are the accounts.
 	Customers Customers
 	// HashSecret makes the keyed hash of a service's new secret, which Secrets of
@@ -44,6 +46,11 @@ type Admin struct {
 	Messages AllMessages
 	// Passwords makes and checks the hashes of staff's passwords.
 	Passwords Passwords
+	// Reconsider tells the workflow of a message that waits to look again, as ingress
+	// does.
+	Reconsider func(ctx context.Context, id message.ID) error
+	// Reviews are the messages that wait for somebody to look at them.
+	Reviews ReviewTable
 	// Services are the credentials of the platform's own services.
 	Services Services
 	// ServiceUsed is told, at most once a minute for each, that a service's
@@ -137,6 +144,7 @@ func adminConfig() huma.Config {
 	doc.Tags = []*huma.Tag{
 		{Name: "Access", Description: "Access tokens for staff and services."},
 		{Name: "Messages", Description: "The messages of all accounts."},
+		{Name: "Content rules", Description: "What texts are looked at for."},
 		{Name: "Customers", Description: "Accounts."},
 		{Name: "Staff", Description: "Who may log in, and the credentials of services."},
 		{Name: "Audit", Description: "Who did what."},
@@ -151,6 +159,8 @@ func (s *Server) registerAdmin(api huma.API) {
 	s.registerServices(api)
 	s.registerCustomers(api)
 	s.registerAdminMessages(api)
+	s.registerReviews(api)
+	s.registerContent(api)
 	s.registerAudit(api)
 }
 

@@ -51,7 +51,8 @@ type office struct {
 	mu       sync.Mutex
 	config   *snapshot.Snapshot // the newest that was read
 	canceled []message.ID
-	cancel   error // what Cancel gives
+	cancel   error        // what Cancel gives
+	told     []message.ID // whose workflows were told to look again
 	tries    []try
 	tokens   map[snapshot.Role]string
 }
@@ -97,8 +98,8 @@ func open(t *testing.T, change func(*office)) *office {
 		o.bundle = b
 		b.server.Secrets = o.ring.Hasher()
 		b.server.Admin = &Admin{
-			Audit: o.db, Cancel: o.withdraw, Customers: o.db, HashSecret: o.ring.Hasher().HashSecret, Messages: o.db,
-			Passwords: cheap, Services: o.db, Staff: o.db, LoggedIn: o.loggedIn,
+			Audit: o.db, Cancel: o.withdraw, Content: o.db, Customers: o.db, HashSecret: o.ring.Hasher().HashSecret, Messages: o.db,
+			Passwords: cheap, Reconsider: o.tell, Reviews: o.db, Services: o.db, Staff: o.db, LoggedIn: o.loggedIn,
 			WorkflowURL: func(id message.ID) string { return "https://temporal.gw.example/" + id.String() },
 		}
 		b.server.Snapshot = o.snapshot
@@ -160,6 +161,13 @@ func (o *office) withdraw(ctx context.Context, id message.ID) error {
 		return err
 	}
 	return o.cancel
+}
+
+func (o *office) tell(_ context.Context, id message.ID) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.told = append(o.told, id)
+	return nil
 }
 
 func (o *office) loggedIn(by message.Actor, staff message.ID, in bool) {

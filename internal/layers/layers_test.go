@@ -30,6 +30,8 @@ var levels = map[string]int{
 	"internal/telemetry":    0,
 	"internal/text":         1,
 	"internal/registry":     1,
+	"internal/content":      1,
+	"internal/quiet":        1,
 	"internal/snapshot":     1,
 	"internal/limit":        1,
 	"internal/pace":         1,
@@ -49,7 +51,7 @@ var levels = map[string]int{
 	"workers":               7,
 }
 
-var neighbours = map[string]bool{"activities": true, "edges/vendors": true}
+var neighbours = map[string]bool{"internal/content": true, "internal/quiet": true, "activities": true, "edges/vendors": true}
 
 func TestImportsPointDownwards(t *testing.T) {
 	for _, p := range packages(t) {

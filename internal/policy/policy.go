@@ -60,6 +60,7 @@ type Decision struct {
 	Error      *message.Error // nil: allowed
 	Trail      []message.TrailEntry
 	Holds      []message.Hold // what an allowed message must wait for, each of them
+	Flagged    []string       // classes of the content rules that flag or hold it; for counting
 	CampaignID string         // the registry's id of the campaign that covers it; empty: none needed
 	Candidates []Candidate    // vendors that can take it, best first; set when allowed
 }
@@ -102,32 +103,34 @@ var rules = []rule{
 	{RuleDestination, (*evaluation).destination, false},
 	{RuleCampaign, (*evaluation).campaign, true},
 	{RuleOptOut, (*evaluation).optOut, true},
+	{RuleContent, (*evaluation).content, true},
+	{RuleQuietHours, (*evaluation).quietHours, true},
 	{RuleRoute, (*evaluation).route, false},
 }
 
 // Evaluate looks at the rules in order and stops at the first refusal. A rule
 // that makes the message wait does not stop it.
 func Evaluate(s *snapshot.Snapshot, q Question) Decision {
-	return evaluate(s, q, func(rule) bool { return true })
+	return evaluate(s, q, false)
 }
 
 // Gate looks again at the rules that may have changed their mind while an admitted
 // message waited. It is asked right before the message leaves.
 func Gate(s *snapshot.Snapshot, q Question) Decision {
-	return evaluate(s, q, func(r rule) bool { return r.again })
+	return evaluate(s, q, true)
 }
 
-func evaluate(s *snapshot.Snapshot, q Question, asked func(rule) bool) Decision {
-	e := &evaluation{Question: q, s: s, m: q.Message, cred: q.Credential, account: s.Accounts[q.Message.AccountID]}
+func evaluate(s *snapshot.Snapshot, q Question, departing bool) Decision {
+	e := &evaluation{Question: q, departing: departing, s: s, m: q.Message, cred: q.Credential, account: s.Accounts[q.Message.AccountID]}
 	for _, r := range rules {
-		if !asked(r) {
+		if departing && !r.again {
 			continue
 		}
 		v := r.check(e)
 		entry := message.TrailEntry{Rule: r.name, Result: message.Pass, Detail: v.detail}
 		switch {
 		case v.refusal != nil:
-			entry.Result, entry.Detail = message.Refused, v.refusal.Detail
+			entry.Result, entry.Detail = message.Refused, cmp.Or(v.detail, v.refusal.Detail)
 			e.d.Error, e.d.Holds = v.refusal, nil
 		case v.hold != nil:
 			v.hold.Rule = r.name
@@ -144,12 +147,13 @@ func evaluate(s *snapshot.Snapshot, q Question, asked func(rule) bool) Decision 
 
 type evaluation struct {
 	Question
-	s       *snapshot.Snapshot
-	m       *message.Message
-	cred    *snapshot.Credential
-	account *snapshot.Account
-	number  *snapshot.Number // the sender, when the account owns it
-	d       Decision
+	departing bool // it was admitted, and is about to leave
+	s         *snapshot.Snapshot
+	m         *message.Message
+	cred      *snapshot.Credential
+	account   *snapshot.Account
+	number    *snapshot.Number // the sender, when the account owns it
+	d         Decision
 }
 
 // pass is the verdict of a rule that has nothing against the message.

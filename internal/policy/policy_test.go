@@ -64,7 +64,7 @@ func allowed() *message.Message {
 // Every rule with every answer that it can give, and the trail that leads there.
 func TestEvaluate(t *testing.T) {
 	t.Parallel()
-	const all = "account_active sender_owned destination campaign opt_out route"
+	const all = "account_active sender_owned destination campaign opt_out content quiet_hours route"
 	key := func(numbers ...string) *snapshot.Credential { return &snapshot.Credential{AllowedNumbers: numbers} }
 	for _, c := range []struct {
 		name   string
@@ -188,7 +188,7 @@ func TestEvaluateIsPure(t *testing.T) {
 	s, m := world(), allowed()
 	for range 3 {
 		d := Evaluate(s, Question{Message: m})
-		if !d.Allowed() || d.Candidates[0].Rate != 4500 || d.Candidates[0].Route != 1 || d.Candidates[0].Vendor != s.Vendors[north] || len(d.Trail) != 6 {
+		if !d.Allowed() || d.Candidates[0].Rate != 4500 || d.Candidates[0].Route != 1 || d.Candidates[0].Vendor != s.Vendors[north] || len(d.Trail) != 8 {
 			t.Fatalf("%+v", d)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/quiet"
 	"github.com/postrider/postrider/internal/registry"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -18,8 +19,8 @@ const insertAccount = `
 insert into accounts (id, external_id, company_name, default_message_class, delivery, smart_encoding, max_parts, api_rate_limit,
   allowed_source_addresses, force_source_address, webhook_secret, time_zone, content_retention_days, ordered_conversations,
   internal_delivery, default_country, conversation_hold_seconds, max_backlog, smpp_encoding_mismatch_status, smpp_opted_out_status,
-  smpp_max_held, api_burst)
-values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
+  smpp_max_held, api_burst, quiet_hours, quiet_windows)
+values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`
 
 // CreateAccount adds a customer. Zero fields get the defaults of the schema's
 // documentation; WebhookSecret must be given.
@@ -33,6 +34,10 @@ func (db *DB) CreateAccount(ctx context.Context, by Actor, a snapshot.Account) e
 	a.EncodingMismatchStatus = orElse(a.EncodingMismatchStatus, message.ReasonEncodingMismatch.Entry().SMPP)
 	a.OptedOutStatus = orElse(a.OptedOutStatus, message.ReasonOptedOut.Entry().SMPP)
 	hold := wholeSeconds(a.ConversationHold, 0)
+	windows, err := windowsDoc(a.QuietWindows)
+	if err != nil {
+		return err
+	}
 	shown := map[string]any{"company_name": a.CompanyName, "api_rate_limit": a.APIRateLimit, "ordered_conversations": a.OrderedConversations,
 		"conversation_hold_seconds": hold, "max_backlog": a.MaxBacklog, "smpp_max_held": a.MaxHeld,
 		"smpp_encoding_mismatch_status": a.EncodingMismatchStatus, "smpp_opted_out_status": a.OptedOutStatus}
@@ -41,7 +46,8 @@ func (db *DB) CreateAccount(ctx context.Context, by Actor, a snapshot.Account) e
 			orElse(a.Delivery, message.AtMostOnce), a.SmartEncoding, orElse(a.MaxParts, 10), orElse(a.APIRateLimit, 10),
 			a.AllowedSourceAddresses, string(a.ForceSourceAddress), sealed, orElse(a.TimeZone, "UTC"), orElse(a.ContentRetentionDays, 30),
 			a.OrderedConversations, a.InternalDelivery, orElse(a.DefaultCountry, "US"),
-			hold, a.MaxBacklog, a.EncodingMismatchStatus, a.OptedOutStatus, a.MaxHeld, a.APIBurst)
+			hold, a.MaxBacklog, a.EncodingMismatchStatus, a.OptedOutStatus, a.MaxHeld, a.APIBurst,
+			string(orElse(a.QuietHours, quiet.PolicyWait)), windows)
 		return err
 	})
 }
@@ -55,7 +61,13 @@ type AccountChange struct {
 	MaxHeld                int           // 1 to 10,000,000 deliveries
 	EncodingMismatchStatus uint32        // 0x45 or 0x104
 	OptedOutStatus         uint32        // 0x0B or 0x45
+	QuietHours             quiet.Policy
+	QuietWindows           *Windows
 }
+
+// Windows are the account's own windows for bulk messages; nil in it: none, those of
+// the recipient's region hold.
+type Windows struct{ Override *quiet.Override }
 
 // Ordered says which messages leave in the order of their conversation, as
 // snapshot.Account.OrderedConversations: all, none, or (nil) as their edge has it.
@@ -69,6 +81,8 @@ set ordered_conversations = case when $2 then $3 else ordered_conversations end,
     smpp_max_held = coalesce(nullif($6::integer, 0), smpp_max_held),
     smpp_encoding_mismatch_status = coalesce(nullif($7::integer, 0), smpp_encoding_mismatch_status),
     smpp_opted_out_status = coalesce(nullif($8::integer, 0), smpp_opted_out_status),
+    quiet_hours = coalesce(nullif($9::text, ''), quiet_hours),
+    quiet_windows = case when $10 then $11::jsonb else quiet_windows end,
     updated_at = now()
 where id = $1`
 
@@ -87,10 +101,34 @@ func (db *DB) ChangeAccount(ctx context.Context, by Actor, id message.ID, c Acco
 			shown[name] = n
 		}
 	}
+	if c.QuietHours != "" {
+		shown["quiet_hours"] = c.QuietHours
+	}
+	var windows *string
+	if w := c.QuietWindows; w != nil {
+		var err error
+		if windows, err = windowsDoc(w.Override); err != nil {
+			return err
+		}
+		shown["quiet_windows"] = w.Override
+	}
 	return db.audited(ctx, by, "account.update", id.String(), shown, func(tx pgx.Tx) error {
 		return exactlyOne(tx.Exec(ctx, updateAccount, id, c.OrderedConversations != nil, always, hold, c.MaxBacklog, c.MaxHeld,
-			c.EncodingMismatchStatus, c.OptedOutStatus))
+			c.EncodingMismatchStatus, c.OptedOutStatus, string(c.QuietHours), c.QuietWindows != nil, windows))
 	})
+}
+
+// windowsDoc is an override as its column has it, nil for none.
+func windowsDoc(o *quiet.Override) (*string, error) {
+	if o == nil {
+		return nil, nil
+	}
+	doc, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	text := string(doc)
+	return &text, nil
 }
 
 const updateAccountStatus = `

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/quiet"
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
@@ -67,7 +68,8 @@ select id, coalesce(external_id, ''), company_name, status, time_zone, default_m
   force_source_address, api_rate_limit, webhook_secret, conversation_hold_seconds, max_backlog,
   smpp_encoding_mismatch_status, smpp_opted_out_status, smpp_max_held, allowed_destinations, api_burst,
   prepaid, exists (select from usage_limits l where l.account_id = accounts.id),
-  opt_out_scope
+  opt_out_scope,
+  quiet_hours, quiet_windows
 from accounts`
 
 func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
@@ -76,14 +78,22 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 	var hold int
 	return each(ctx, tx, selectAccounts, func(row pgx.CollectableRow) error {
 		a := &snapshot.Account{}
+		var windows []byte
 		err := row.Scan(&a.ID, &a.ExternalID, &a.CompanyName, &a.Status, &a.TimeZone, &a.DefaultClass, &a.Delivery, &a.OrderedConversations,
 			&a.InternalDelivery, &a.SmartEncoding, &a.MaxParts, &a.ContentRetentionDays, &a.DefaultCountry, &a.AllowedSourceAddresses,
 			&a.ForceSourceAddress, &a.APIRateLimit, &sealed, &hold, &a.MaxBacklog,
 			&a.EncodingMismatchStatus, &a.OptedOutStatus, &a.MaxHeld, &a.AllowedDestinations, &a.APIBurst,
 			&a.Prepaid, &a.Limited,
-			&a.OptOutScope)
+			&a.OptOutScope,
+			&a.QuietHours, &windows)
 		if err != nil {
 			return fmt.Errorf("read accounts: %w", err)
+		}
+		if windows != nil {
+			// Without them the hours of the recipient's region hold.
+			if a.QuietWindows, err = quiet.ParseOverride(windows); err != nil {
+				s.Problem("accounts", "quiet_windows of account %s: %v", a.ID, err)
+			}
 		}
 		if a.WebhookSecret, err = db.opened(sealed, a.ID); err != nil {
 			return fmt.Errorf("webhook secret of account %s: %w", a.ID, err)
@@ -167,10 +177,14 @@ func loadNumbers(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 	})
 }
 
+// selectCampaigns knows what a campaign's texts have in them only of those that were
+// filed: then it is what the registry was told.
 const selectCampaigns = `
-select id, account_id, coalesce(campaign_id, ''), brand, use_case, class, status, throughput_limit, mms_throughput, per_number, daily_cap, carriers,
-  stop_reply, help_reply, start_reply
-from campaigns`
+select c.id, c.account_id, coalesce(c.campaign_id, ''), c.brand, c.use_case, c.class, c.status, c.throughput_limit, c.mms_throughput, c.per_number,
+  c.daily_cap, c.carriers, c.stop_reply, c.help_reply, c.start_reply,
+  d.filed_at is not null and not d.embedded_link, d.filed_at is not null and not d.embedded_phone
+from campaigns c
+left join campaign_details d on d.campaign = c.id`
 
 func loadCampaigns(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 	s.Campaigns = map[message.ID]*snapshot.Campaign{}
@@ -178,7 +192,7 @@ func loadCampaigns(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 		c := &snapshot.Campaign{}
 		var brand *message.ID
 		if err := row.Scan(&c.ID, &c.AccountID, &c.CampaignID, &brand, &c.UseCase, &c.Class, &c.Status, &c.Throughput, &c.MMSThroughput, &c.PerNumber,
-			&c.DailyCap, &c.Carriers, &c.StopReply, &c.HelpReply, &c.StartReply); err != nil {
+			&c.DailyCap, &c.Carriers, &c.StopReply, &c.HelpReply, &c.StartReply, &c.NoLinks, &c.NoPhones); err != nil {
 			return fmt.Errorf("read campaigns: %w", err)
 		}
 		c.Brand = orZero(brand)

@@ -29,15 +29,17 @@ type section struct {
 func (db *DB) sections() []section {
 	type s = *snapshot.Snapshot
 	return []section{
-		{"accounts usage_limits", both(db.loadAccounts, loadKeywords), func(to, from s) { to.Accounts = from.Accounts }},
+		{"accounts usage_limits", both(db.loadAccounts, loadKeywords), func(to, from s) { to.Accounts = from.Accounts; to.KeepProblems("accounts", from) }},
 		{"api_credentials", loadCredentials, func(to, from s) { to.Credentials = from.Credentials }},
 		{"smpp_credentials", loadSMPPCredentials, func(to, from s) { to.SMPPCredentials = from.SMPPCredentials }},
 		{"numbers", loadNumbers, func(to, from s) { to.Numbers = from.Numbers }},
 		{"brands", loadBrands, func(to, from s) { to.Brands = from.Brands }},
-		{"campaigns", loadCampaigns, func(to, from s) { to.Campaigns = from.Campaigns }},
+		{"campaigns campaign_details", loadCampaigns, func(to, from s) { to.Campaigns = from.Campaigns }},
 		{"vendors", both(db.loadVendors, loadReplies), func(to, from s) { to.Vendors = from.Vendors }},
 		{"routing_rules", loadRoutes, func(to, from s) { to.Routes = from.Routes }},
 		{"webhook_endpoints", db.loadEndpoints, func(to, from s) { to.Endpoints = from.Endpoints }},
+		// Compiling the rules takes a while, if there are many.
+		{"content_rules", loadContentRules, func(to, from s) { to.Content = from.Content; to.KeepProblems("content_rules", from) }},
 		{"staff", loadStaff, func(to, from s) { to.Staff = from.Staff }},
 		{"service_credentials", loadServiceCredentials, func(to, from s) { to.ServiceCredentials = from.ServiceCredentials }},
 		{"signing_keys", db.loadSigningKeys, func(to, from s) { to.SigningKeys = from.SigningKeys }},

@@ -136,6 +136,8 @@ func (b *bundle) fill() {
 		`insert into backlog (message_id, account_id, priority, from_addr, to_addr, hold_seconds, waits)
 		 select id, account, 3, '+12025550143', '+1310' || lpad((n % 5000)::text, 7, '0'), 10, n % 10 = 0 from ids`,
 		`insert into settlements_due (message_id) select id from ids`,
+		`insert into holds (message_id, account_id, rule, until) select id, account, case when n % 3 = 0 then 'content' else 'rate' end, case when n % 3 > 0 then now() end from ids`,
+		`insert into reviews (message_id, revision, verdict, actor) select id, 0, 'release', 'a' from ids where n % 6 = 0`,
 		`insert into revisions_due (message_id, revision, since) select id, 1, now() - n * interval '1 second' from ids`,
 		`insert into reservations (message_id, account_id, number, kind, parts, prepaid, at, ended_at, adopted_at)
 		 select id, account, '+12025550143', 'sms', 1, n % 2 = 0, now(), case when n % 100 = 0 then now() end, case when n % 200 = 1 then now() - n * interval '1 minute' end from ids`,
@@ -169,6 +171,10 @@ func TestPlans(t *testing.T) {
 		{"Unstarted", fmt.Sprintf(selectUnstarted, 256), []any{time.Second, []message.ID{id}}, "starts"},
 		{"EarlyReceipts", selectEarly, []any{account, []string{"a1"}}, ""},
 		{"Unmatched", selectUnmatched, []any{time.Second, 256}, ""},
+		{"Held for review", selectUnseen, []any{id, 50}, ""},
+		{"Held of an account", selectUnseenOf, []any{id, 50, account}, ""},
+		{"Messages by id", selectMessages, []any{[]message.ID{id}}, ""},
+		{"Reviewed", lockReviewed, []any{id}, ""},
 		{"Doubtful", selectDoubtful, []any{account, "1", "2", time.Now()}, ""},
 		{"LockStranger", lockStranger, []any{account, "a", "DELIVRD"}, ""},
 		{"Deciding", selectDeciding, []any{id}, ""},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,6 +127,21 @@ func (h *Holder) Reload(ctx context.Context) error { return h.read(ctx, nil) }
 // greater version after a change, of a smaller one after the database was restored.
 func (h *Holder) refresh(ctx context.Context) error { return h.read(ctx, h.current.Load()) }
 
+// tellProblems logs what is newly left out.
+func (h *Holder) tellProblems(s *Snapshot) {
+	known := map[string][]string{}
+	if old := h.current.Load(); old != nil {
+		known = old.Problems
+	}
+	for table, list := range s.Problems {
+		for _, p := range list {
+			if !slices.Contains(known[table], p) {
+				h.log.Error("a part of the configuration is left out", "problem", p)
+			}
+		}
+	}
+}
+
 func (h *Holder) read(ctx context.Context, old *Snapshot) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,6 +151,7 @@ func (h *Holder) read(ctx context.Context, old *Snapshot) error {
 	if err != nil || s == old {
 		return err
 	}
+	h.tellProblems(s)
 	h.current.Store(s)
 	for _, f := range h.watch {
 		f(s)

@@ -8,11 +8,13 @@ package snapshot
 
 import (
 	"cmp"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/content"
 	"github.com/postrider/postrider/internal/message"
 )
 
@@ -38,6 +40,11 @@ type Snapshot struct {
 	// Staff by e-mail address, ServiceCredentials by key.
 	Staff              map[string]*Staff
 	ServiceCredentials map[string]*ServiceCredential
+	// Content are the active content rules, compiled; nil: none.
+	Content *content.Rules
+	// Problems are single things that could not be used and were left out, so that
+	// they break nothing else, by their tables. They name rows, and hold no secrets.
+	Problems map[string][]string
 
 	credentialsByID map[message.ID]*Credential
 	smppByID        map[message.ID]*SMPPCredential
@@ -89,6 +96,21 @@ func (s *Snapshot) IndexAfter(old *Snapshot) {
 		}
 	}
 	s.sortRoutes()
+}
+
+// Problem notes something of a table that is left out.
+func (s *Snapshot) Problem(table, format string, args ...any) {
+	if s.Problems == nil {
+		s.Problems = map[string][]string{}
+	}
+	s.Problems[table] = append(s.Problems[table], fmt.Sprintf(format, args...))
+}
+
+// KeepProblems takes over what an older snapshot left out of a table.
+func (s *Snapshot) KeepProblems(table string, from *Snapshot) {
+	for _, p := range from.Problems[table] {
+		s.Problem(table, "%s", p)
+	}
 }
 
 // same reports whether a and b are one map, and not two with the same in them.

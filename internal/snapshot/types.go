@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/quiet"
 )
 
 // AccountStatus says whether an account may do anything.
@@ -50,10 +51,12 @@ type Account struct {
 	// of its numbers; empty: the number.
 	OptOutScope message.OptOutScope
 
-	Keywords   Keywords // that its recipients may write, beside those of everybody
-	StopReply  string   // answers to STOP, START and HELP where a campaign has none; empty: the gateway's
-	StartReply string
-	HelpReply  string
+	Keywords     Keywords // that its recipients may write, beside those of everybody
+	StopReply    string   // answers to STOP, START and HELP where a campaign has none; empty: the gateway's
+	StartReply   string
+	HelpReply    string
+	QuietHours   quiet.Policy    // what is done with bulk messages in quiet hours; empty: quiet.PolicyWait
+	QuietWindows *quiet.Override // its own windows, in place of those of the recipient's region; nil: none
 }
 
 // Metered reports whether the account's messages take of usage limits or of a
@@ -170,6 +173,8 @@ type Campaign struct {
 	StopReply     string    // the answers to STOP, HELP and START; empty: the account's
 	HelpReply     string
 	StartReply    string
+	NoLinks       bool // it was registered without links in its texts; false: with, or it is not known
+	NoPhones      bool // the same of phone numbers
 }
 
 // Carrier is what one carrier says of a campaign.

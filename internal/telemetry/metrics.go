@@ -80,7 +80,7 @@ func New() *Metrics {
 	m.CostPerCustomer = counter("sms_cost_per_customer", "Price of settled messages, in currency units.", "customer_id")
 	m.RateExceeded = counter("rate_limit_exceeded_total", "Requests or parts held back by a rate.", "type")
 	m.ConfigRefresh = histogram("config_refresh_duration_seconds", "Readings of the configuration after a change, by how they ended: ok, or failed while an older one stays in force.", "outcome")
-	m.TenDLC = counter("sms_10dlc_violations", "Messages refused for want of an active campaign.", "customer_id", "reason")
+	m.TenDLC = counter("sms_10dlc_violations", "Messages refused for want of an active campaign or for their content, and those that content rules flag or hold (content_ and the class).", "customer_id", "reason")
 	m.Registry = counter("registry_requests_total", "Requests to the campaign registry, by what came of them.", "operation", "result")
 	m.PaceWaiting = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pace_waiting_seconds",
 		Help:    "How long messages have to wait for their moment under the caps of carriers.",

@@ -1,3 +1,0 @@
--- Placeholder: its content comes with the change that is being merged.
---
--- Locks: none.
