@@ -26,7 +26,8 @@ begin
   end if;
   return new;
 end $$;
-create trigger vendors_replies_changed after update of vendor_replies on vendors for each statement execute function config_changed();
+drop trigger vendors_changed on vendors;
+create trigger vendors_changed after insert or delete or update of instance_name, display_name, provider_type, host, port, username, password, use_tls, tls_ca, tls_server_name, bind_type, system_type, throughput, priority, cost_per_sms, cost_per_mms, supports_alphanumeric, supports_unicode, supports_mms, is_active, "window", max_binds, id_format, long_message, default_alphabet, code_map, enquire_link_seconds, response_timeout_seconds, receipt_grace_seconds, pass_tlvs, vendor_replies on vendors for each statement execute function config_changed();
 
 -- One row for each message from a vendor, or for each part of one. What is sealed is
 -- bound to the row and the column.
