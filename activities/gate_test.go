@@ -48,12 +48,6 @@ func (p *pacer) CloseDay(context.Context, []pace.Limit) error {
 	return nil
 }
 
-type stopped struct{ by message.OptOut }
-
-func (s stopped) Stopped(message.ID, message.Address, message.Address, string) (message.OptOut, bool) {
-	return s.by, true
-}
-
 type world struct {
 	activities.Gate
 	config   *snapshot.Snapshot

@@ -277,6 +277,7 @@ type bundle struct {
 	server  *Server
 	ingress *fakeIngress
 	journal *fakeJournal
+	optOuts *fakeOptOuts
 	secrets *fakeSecrets
 	clock   *clock
 	log     *lockedBuffer
@@ -292,7 +293,9 @@ func setup(t testing.TB, change func(*bundle)) *bundle {
 	b := &bundle{t: t, clock: &clock{at: began}, secrets: &fakeSecrets{}, log: &lockedBuffer{}, config: configuration()}
 	b.ingress = &fakeIngress{answers: map[string]message.Idempotency{}, now: b.clock.now}
 	b.journal = &fakeJournal{ingress: b.ingress, events: map[message.ID][]message.Event{}}
+	b.optOuts = &fakeOptOuts{ingress: b.ingress, now: b.clock.now}
 	b.server = &Server{
+		OptOuts: b.optOuts,
 		Ingress: b.ingress, Journal: b.journal, Secrets: b.secrets, Now: b.clock.now,
 		Snapshot: func() *snapshot.Snapshot { b.mu.Lock(); defer b.mu.Unlock(); return b.config },
 		Log:      slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

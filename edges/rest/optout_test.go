@@ -144,9 +144,7 @@ func (f *fakeOptOuts) ImportOptOuts(_ context.Context, batch []message.OptOut) (
 // withOptOuts starts a server whose keys may read and write opt-outs, keyRO reads alone.
 func withOptOuts(t testing.TB) (*bundle, *fakeOptOuts) {
 	t.Helper()
-	f := &fakeOptOuts{}
 	b := setup(t, func(b *bundle) {
-		f.ingress, f.now, b.server.OptOuts = b.ingress, b.clock.now, f
 		for key, c := range b.config.Credentials {
 			c.Scopes = append(c.Scopes, scopeOptOutsRead)
 			if key != "keyRO" {
@@ -163,7 +161,7 @@ func withOptOuts(t testing.TB) (*bundle, *fakeOptOuts) {
 			{ID: message.NewID(), AccountID: accountA, URL: "https://shop.example/other", EventTypes: []string{"message.delivered"}}}}
 		b.config.Index()
 	})
-	return b, f
+	return b, b.optOuts
 }
 
 const stopOne = `{"recipient":"+1 (310) 555-0117","sender":"+12025550143","keyword":"STOP","reason":"asked by phone"}`

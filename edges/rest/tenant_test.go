@@ -36,11 +36,16 @@ var things = map[string]func(b *bundle) string{
 		b.journal.events[uuidOf(b.t, id)] = []message.Event{{Sequence: 1, At: began, Type: "accepted"}}
 		return id
 	},
+	"/v1/opt-outs/": func(b *bundle) string {
+		return b.do("POST", "/v1/opt-outs", stopOne, as("keyA")).json(b.t)["id"].(string)
+	},
 }
 
 // bodies are what operations with a name in their path are sent: one that would do.
 // By operationId; without a row: nothing, or {} where there must be a body.
-var bodies = map[string]string{}
+var bodies = map[string]string{
+	"endOptOut": `{"reason":"opted in again"}`,
+}
 
 // What another account has is not there: no operation that names a thing reads or
 // changes it, or tells that it exists.

@@ -327,3 +327,19 @@ func TestSetWords(t *testing.T) {
 		}
 	}
 }
+
+// An opt-out that this process has just recorded stays when the end of the one before it
+// is read later: nothing may leave in between.
+func TestSetKeepsTheLaterRow(t *testing.T) {
+	t.Parallel()
+	s := New(&table{}, slog.New(slog.DiscardHandler))
+	first := message.OptOut{ID: message.NewID(), AccountID: accounts[0], Recipient: recipients[0], Scope: message.OptOutAccount, Source: message.OptOutByAPI, At: time.Unix(100, 0), Version: 2}
+	second := first
+	second.ID, second.Version = message.NewID(), 3
+	s.Add([]message.OptOut{second})
+	first.Ended.At = time.Unix(200, 0)
+	s.take([]message.OptOut{first}, mark{2, last})
+	if o, ok := s.Stopped(accounts[0], senders[0], recipients[0], ""); !ok || o.ID != second.ID {
+		t.Errorf("%v %+v", ok, o)
+	}
+}

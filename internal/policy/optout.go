@@ -16,7 +16,7 @@ func (e *evaluation) optOut() verdict {
 	case e.OptOuts == nil:
 		return verdict{}
 	}
-	o, stopped := e.OptOuts.Stopped(e.m.AccountID, e.m.From, e.m.To, e.d.CampaignID)
+	o, stopped := e.OptOuts.Stopped(e.m.AccountID, e.m.From, e.m.To, CampaignOf(e.s, e.m.AccountID, e.m.From))
 	if !stopped {
 		return verdict{}
 	}
@@ -50,31 +50,13 @@ func byWhat(o message.OptOut) string {
 	return "as entered over the API"
 }
 
-// KeywordOptOut is the opt-out of a recipient who writes STOP to a number of an account: of the
-// number, its campaign or the whole account, as the account has it. A number without a
-// campaign is stopped alone.
-func KeywordOptOut(s *snapshot.Snapshot, account message.ID, number, recipient message.Address, keyword string, about message.ID) message.OptOut {
-	o := message.OptOut{ID: message.NewID(), AccountID: account, Recipient: recipient, Scope: message.OptOutNumber, Sender: number,
-		Keyword: keyword, Source: message.OptOutByKeyword, MessageID: about}
-	a := s.Accounts[account]
-	if a == nil {
-		return o
-	}
-	campaign := CampaignOf(s, account, number)
-	switch {
-	case a.OptOutScope == message.OptOutAccount:
-		o.Scope, o.Sender = message.OptOutAccount, ""
-	case a.OptOutScope == message.OptOutCampaign && campaign != "":
-		o.Scope, o.Sender, o.CampaignID = message.OptOutCampaign, "", campaign
-	}
-	return o
-}
-
-// CampaignOf is the registry's id of the campaign that covers a sender of the account,
-// empty when none does: what campaign opt-outs are looked up by.
+// CampaignOf is the registry's id of the campaign that a sender of the account is in,
+// empty for none: what campaign opt-outs are looked up by. Whether a message needs a
+// campaign does not matter: to a recipient abroad, or from a toll-free number, what was
+// stopped with STOP (see ActOn) stays stopped.
 func CampaignOf(s *snapshot.Snapshot, account message.ID, sender message.Address) string {
 	n := s.Numbers[sender]
-	if n == nil || n.AccountID != account || !sender.USLongCode() {
+	if n == nil || n.AccountID != account {
 		return ""
 	}
 	c := s.CampaignOf(n)

@@ -78,41 +78,40 @@ func TestOptOutRule(t *testing.T) {
 	}
 }
 
-// What a STOP stops is the account's choice; a number without a campaign is stopped
-// alone.
-func TestKeywordOptOut(t *testing.T) {
+// What a STOP stops is stopped, whatever the account's scope, the kind of number and
+// where the recipient is: the campaign of the number counts also where a message needs
+// none.
+func TestWhatKeywordsStopIsStopped(t *testing.T) {
 	t.Parallel()
-	about := message.NewID()
-	for _, c := range []struct {
-		scope  message.OptOutScope
-		number message.Address
-		want   message.OptOut
-	}{
-		{"", own, message.OptOut{Scope: message.OptOutNumber, Sender: own}},
-		{message.OptOutNumber, own, message.OptOut{Scope: message.OptOutNumber, Sender: own}},
-		{message.OptOutCampaign, own, message.OptOut{Scope: message.OptOutCampaign, CampaignID: "C8X2KQ1"}},
-		{message.OptOutCampaign, short, message.OptOut{Scope: message.OptOutNumber, Sender: short}},
-		{message.OptOutCampaign, "+12025550147", message.OptOut{Scope: message.OptOutNumber, Sender: "+12025550147"}}, // another account's
-		{message.OptOutAccount, own, message.OptOut{Scope: message.OptOutAccount}},
-	} {
-		s := world()
-		s.Accounts[account].OptOutScope = c.scope
-		got := KeywordOptOut(s, account, c.number, to, "STOP", about)
-		if got.ID == (message.ID{}) || !got.Active() || got.AccountID != account || got.Recipient != to || got.Keyword != "STOP" ||
-			got.Source != message.OptOutByKeyword || got.MessageID != about {
-			t.Errorf("%+v", got)
+	const abroad message.Address = "+447700900123"
+	for _, scope := range []message.OptOutScope{"", message.OptOutNumber, message.OptOutCampaign, message.OptOutAccount} {
+		for _, number := range []message.Address{own, tollFree, short, london} {
+			for _, recipient := range []message.Address{to, abroad} {
+				for _, status := range []snapshot.CampaignStatus{snapshot.CampaignActive, snapshot.CampaignSuspended} {
+					s := world()
+					s.Accounts[account].OptOutScope = scope
+					s.Numbers[tollFree].Campaign = s.Numbers[own].Campaign
+					s.CampaignOf(s.Numbers[own]).Status = status
+					m := allowed()
+					m.From, m.To = number, recipient
+					if d := Evaluate(s, Question{Message: m, OptOuts: stopped{}}); !d.Allowed() {
+						continue // refused for something else
+					}
+					act := ActOn(s, s.Numbers[number], north, recipient, Keyword{Action: message.KeywordStop, Word: "STOP"})
+					if act == nil {
+						t.Fatalf("STOP from %s to %s does nothing", recipient, number)
+					}
+					o := act.OptOut
+					if o.Scope != message.OptOutNumber {
+						o.Sender = ""
+					}
+					for ask, decide := range map[string]func(*snapshot.Snapshot, Question) Decision{"at first": Evaluate, "again": Gate} {
+						if d := decide(s, Question{Message: m, OptOuts: stopped{o}}); d.Allowed() || d.Error.Reason != message.ReasonOptedOut {
+							t.Errorf("scope %q, from %s to %s, campaign %s, %s: %v", scope, number, recipient, status, ask, d.Error)
+						}
+					}
+				}
+			}
 		}
-		if got.Scope != c.want.Scope || got.Sender != c.want.Sender || got.CampaignID != c.want.CampaignID {
-			t.Errorf("scope %q, number %s: %+v", c.scope, c.number, got)
-		}
-		// It stops what was written to, as the rule asks.
-		m := allowed()
-		m.From = c.number
-		if d := Evaluate(s, Question{Message: m, OptOuts: stopped{got}}); c.number != "+12025550147" && (d.Allowed() || d.Error.Reason != message.ReasonOptedOut) {
-			t.Errorf("scope %q, number %s: %v", c.scope, c.number, d.Error)
-		}
-	}
-	if got := KeywordOptOut(world(), message.NewID(), own, to, "STOP", about); got.Scope != message.OptOutNumber || got.Sender != own {
-		t.Errorf("an account that is not known: %+v", got)
 	}
 }

@@ -204,50 +204,6 @@ func endThem(ctx context.Context, tx pgx.Tx, ids []message.ID, by message.OptOut
 	return ended, tellAccount(ctx, tx, ended, tell)
 }
 
-// liftOptOuts ends what keeps the sender from the recipient, in the transaction of
-// the caller, who calls optedOut with what came back after the commit: it is what
-// START does. campaign is the registry's id of the sender's campaign.
-func liftOptOuts(ctx context.Context, tx pgx.Tx, lift OptOutLift) ([]message.OptOut, error) {
-	if _, err := tx.Exec(ctx, lockOptOuts); err != nil {
-		return nil, err
-	}
-	list, err := activeOptOuts(ctx, tx, lift.AccountID, lift.Recipient)
-	if err != nil {
-		return nil, err
-	}
-	var ids []message.ID
-	for _, o := range list {
-		if o.Stops(lift.Sender, lift.CampaignID) {
-			ids = append(ids, o.ID)
-		}
-	}
-	return endThem(ctx, tx, ids, lift.By, lift.Tell)
-}
-
-// OptOutLift says which opt-outs are to end: those that keep Sender from Recipient.
-type OptOutLift struct {
-	AccountID  message.ID
-	Sender     message.Address
-	Recipient  message.Address
-	CampaignID string // the registry's id of the sender's campaign; empty: none
-	By         message.OptOutEnd
-	Tell       message.OptOutTell // nil: nobody is told
-}
-
-// LiftOptOuts ends what keeps a sender from a recipient, whatever its scope, and
-// gives what it ended.
-func (db *DB) LiftOptOuts(ctx context.Context, lift OptOutLift) ([]message.OptOut, error) {
-	var ended []message.OptOut
-	err := db.optOutTx(ctx, func(tx pgx.Tx) (_ []message.OptOut, err error) {
-		ended, err = liftOptOuts(ctx, tx, lift)
-		return ended, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("lift opt-outs of account %s: %w", lift.AccountID, err)
-	}
-	return ended, nil
-}
-
 const selectOptOut = `
 select` + optOutColumns + `
 from opt_outs

@@ -114,46 +114,6 @@ func TestEndOptOut(t *testing.T) {
 	}
 }
 
-// START lifts whatever keeps this sender from its recipient, and nothing else.
-func TestLiftOptOuts(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	add := func(change func(*message.OptOut)) message.ID {
-		o := b.optOut("+13105550117")
-		change(&o)
-		return b.recorded(o, nil).OptOut.ID
-	}
-	lifted := []message.ID{
-		add(func(*message.OptOut) {}),
-		add(func(o *message.OptOut) { o.Scope, o.Sender = message.OptOutAccount, "" }),
-		add(func(o *message.OptOut) { o.Scope, o.Sender, o.CampaignID = message.OptOutCampaign, "", "C8X2KQ1" }),
-	}
-	add(func(o *message.OptOut) { o.Sender = "12345" })
-	add(func(o *message.OptOut) { o.Recipient = "+13105550118" })
-	add(func(o *message.OptOut) { o.AccountID = message.NewID() })
-	add(func(o *message.OptOut) { o.Scope, o.Sender, o.CampaignID = message.OptOutCampaign, "", "COTHER" })
-	about := message.NewID()
-	lift := OptOutLift{AccountID: b.owner, Sender: "+12025550143", Recipient: "+13105550117", CampaignID: "C8X2KQ1", By: message.OptOutEnd{Reason: "START", MessageID: about}, Tell: telling}
-	ended, err := b.LiftOptOuts(b.ctx, lift)
-	if err != nil || len(ended) != 3 {
-		t.Fatalf("%+v, %v", ended, err)
-	}
-	for _, o := range ended {
-		if !slices.Contains(lifted, o.ID) || o.Active() || o.Ended.MessageID != about || o.Ended.Reason != "START" {
-			t.Errorf("%+v", o)
-		}
-	}
-	if n := b.count("select count(*) from opt_outs where active"); n != 4 {
-		t.Errorf("%d are in force", n)
-	}
-	if n := b.count("select count(*) from webhook_deliveries where type = 'opt_out.removed'"); n != 3 {
-		t.Errorf("%d events", n)
-	}
-	if ended, err := b.LiftOptOuts(b.ctx, lift); err != nil || len(ended) != 0 {
-		t.Errorf("again: %+v, %v", ended, err)
-	}
-}
-
 func TestStoppedBy(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -441,7 +401,8 @@ func TestOptOutVersionsInOrder(t *testing.T) {
 	if list, err = b.OptOutsSince(b.ctx, slow.Version, slow.ID, 10); err != nil || len(list) != 1 || list[0].ID != fast.ID {
 		t.Errorf("%+v, %v", list, err)
 	}
-	// A START that was begun before a STOP was committed, and waited, sees it.
+	// Who has taken the turn sees what those before him have written, however early he
+	// began.
 	tx, err = b.pool.Begin(b.ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -449,22 +410,25 @@ func TestOptOutVersionsInOrder(t *testing.T) {
 	if _, _, err := b.recordOptOut(b.ctx, tx, b.optOut("+13105550003"), nil); err != nil {
 		t.Fatal(err)
 	}
-	lifted := make(chan int, 1)
+	seen := make(chan int, 1)
 	go func() {
-		ended, err := b.LiftOptOuts(b.ctx, OptOutLift{AccountID: b.owner, Sender: "+12025550143", Recipient: "+13105550003"})
+		err := pgx.BeginFunc(b.ctx, b.pool, func(tx pgx.Tx) error {
+			list, err := inForce(b.ctx, tx, b.optOut("+13105550003"))
+			seen <- len(list)
+			return err
+		})
 		if err != nil {
 			t.Error(err)
 		}
-		lifted <- len(ended)
 	}()
-	b.until("the START waits", func() bool {
+	b.until("it waits", func() bool {
 		return b.count("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()") == 1
 	})
 	if err := tx.Commit(b.ctx); err != nil {
 		t.Fatal(err)
 	}
-	if n := <-lifted; n != 1 {
-		t.Errorf("%d lifted", n)
+	if n := <-seen; n != 1 {
+		t.Errorf("%d in force", n)
 	}
 }
 
