@@ -70,6 +70,9 @@ func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 		switch r.Outcome {
 		case submit.Refused:
 			v.refused, last = true, r
+			if r.Reason == message.ReasonOptedOut { // what one vendor knows holds for all
+				refuseAll(vendors)
+			}
 		case submit.Busy:
 			last, stay = r, v.busy(r, workflow.Now(ctx))
 		case submit.Revised:
@@ -144,6 +147,12 @@ func (v *asked) busy(r submit.Result, now time.Time) (stay bool) {
 // doubling is 1, 2, 4 … seconds, up to maxPause.
 func doubling(n int) time.Duration {
 	return min(time.Second<<min(n, 20), maxPause)
+}
+
+func refuseAll(vendors []asked) {
+	for i := range vendors {
+		vendors[i].refused = true
+	}
 }
 
 // left counts the candidates that have not refused.

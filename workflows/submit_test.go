@@ -363,3 +363,11 @@ func TestEveryMessageEnds(t *testing.T) {
 		}
 	})
 }
+
+// A recipient who has stopped the sender is not tried over the next vendor.
+func TestOptedOutAtOneVendor(t *testing.T) {
+	b := setup(t).second()
+	b.vendor = answers(submit.Result{Outcome: submit.Refused, Reason: message.ReasonOptedOut})
+	b.run(message.StatusFailed, message.ReasonOptedOut)
+	b.offered("acme")
+}
