@@ -128,12 +128,12 @@ func credentialCommand() *cobra.Command {
 
 func campaignCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "campaign", Short: "10DLC campaigns"}
-	var account idFlag
+	var account, brand idFlag
 	c := snapshot.Campaign{}
 	var status string
 	add := &cobra.Command{Use: "add", Short: "Add a campaign as the registry knows it", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
-			c.ID, c.AccountID, c.Status = message.NewID(), account.id, snapshot.CampaignStatus(status)
+			c.ID, c.AccountID, c.Brand, c.Status = message.NewID(), account.id, brand.id, snapshot.CampaignStatus(status)
 			if err := db.CreateCampaign(cmd.Context(), shellActor(), c, ""); err != nil {
 				return err
 			}
@@ -142,6 +142,7 @@ func campaignCommand() *cobra.Command {
 	}}
 	add.Flags().Var(&account, "account", "whose campaign it is")
 	add.Flags().StringVar(&c.CampaignID, "campaign-id", "", "the registry's id")
+	add.Flags().Var(&brand, "brand", "row id of its brand")
 	add.Flags().StringVar(&c.UseCase, "use-case", "", "such as 2FA or MARKETING")
 	add.Flags().StringVar(&status, "status", "pending", "draft, pending, active, suspended, rejected or expired")
 	_ = add.MarkFlagRequired("account")
@@ -154,7 +155,7 @@ func campaignCommand() *cobra.Command {
 			return db.SetCampaignStatus(cmd.Context(), shellActor(), id, snapshot.CampaignStatus(args[1]))
 		})
 	}}
-	cmd.AddCommand(add, set)
+	cmd.AddCommand(add, set, campaignPaceCommand())
 	cmd.AddCommand(campaignRegistryCommands()...)
 	return cmd
 }
@@ -180,7 +181,7 @@ func numberCommand() *cobra.Command {
 	add.Flags().Var(&campaign, "campaign", "row id of its 10DLC campaign")
 	add.Flags().StringVar(&verification, "verification", "unverified", "of a toll-free number: unverified, pending, approved or rejected")
 	_ = add.MarkFlagRequired("account")
-	cmd.AddCommand(add, numberRateCommand())
+	cmd.AddCommand(add, numberSetCommand(), numberRateCommand())
 	return cmd
 }
 

@@ -20,7 +20,7 @@ func accountCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "account", Short: "Customers"}
 	cmd.AddCommand(accountCreateCommand(), accountSetCommand(), accountRateCommand(), accountRefusalsCommand())
 	cmd.AddCommand(accountLimitCommand(), accountPrepaidCommand(), accountCreditCommand(), accountBalanceCommand())
-	cmd.AddCommand(accountAnswersCommand())
+	cmd.AddCommand(accountAnswersCommand(), accountDestinationsCommand())
 	for word, status := range map[string]snapshot.AccountStatus{"suspend": snapshot.AccountSuspended, "resume": snapshot.AccountActive, "close": snapshot.AccountClosed} {
 		cmd.AddCommand(&cobra.Command{Use: word + " ACCOUNT", Short: "Make the account " + string(status), Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := message.ParseID(args[0])

@@ -77,6 +77,8 @@ const listMost = 1000
 func brandCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "brand", Short: "10DLC brands"}
 	cmd.AddCommand(
+		brandAddCommand(),
+		brandCapCommand(),
 		registryCommand("show BRAND", "Show a brand; its tax id by its end", registry.KindBrand, nil),
 		registryCommand("submit BRAND", "File it with the campaign registry, which costs its fee", registry.KindBrand, func(ctx context.Context, r *registry.Registrar, id message.ID) error {
 			return r.SubmitBrand(ctx, shellActor(), id)
