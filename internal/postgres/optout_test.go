@@ -412,14 +412,16 @@ func TestOptOutVersionsInOrder(t *testing.T) {
 	}
 	seen := make(chan int, 1)
 	go func() {
+		n := 0
 		err := pgx.BeginFunc(b.ctx, b.pool, func(tx pgx.Tx) error {
 			list, err := inForce(b.ctx, tx, b.optOut("+13105550003"))
-			seen <- len(list)
+			n = len(list)
 			return err
 		})
 		if err != nil {
 			t.Error(err)
 		}
+		seen <- n
 	}()
 	b.until("it waits", func() bool {
 		return b.count("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()") == 1
