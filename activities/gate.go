@@ -107,7 +107,7 @@ func (g Gate) pace(ctx context.Context, limits []pace.Limit, m *message.Message,
 		if err := g.Pacer.CloseDay(ctx, limits); err != nil {
 			return err
 		}
-	case old != nil && old.Parts == m.Segments && slices.Equal(old.Limits, limits) && now.Before(old.At.Add(pace.Grace)):
+	case old != nil && old.Parts == m.Segments && covers(old.Limits, limits) && now.Before(old.At.Add(pace.Grace)):
 		p.take(*old, now)
 		return nil
 	}
@@ -121,6 +121,17 @@ func (g Gate) pace(ctx context.Context, limits []pace.Limit, m *message.Message,
 	}
 	p.take(slot, now)
 	return nil
+}
+
+// covers reports whether a moment that was found under some limits is good under
+// those of now: each of them was among the old ones, and was no higher. By what name
+// it goes does not matter: who lost his place for that would go behind all others.
+func covers(old, now []pace.Limit) bool {
+	return !slices.ContainsFunc(now, func(l pace.Limit) bool {
+		return !slices.ContainsFunc(old, func(o pace.Limit) bool {
+			return o.Key == l.Key && o.Window == l.Window && (l.Parts <= 0 || o.Parts > 0 && o.Parts <= l.Parts)
+		})
+	})
 }
 
 // tomorrow lets a message whose brand has no cap that we know of wait for the day

@@ -123,6 +123,33 @@ func TestGateHoldsForAMoment(t *testing.T) {
 	}
 }
 
+// One that waits keeps its place when a company is renamed or may send more: behind
+// it the line is long. When it may send less, it has none any more.
+func TestGateSlotUnderOtherLimits(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(w *world, b *snapshot.Brand)
+		kept   bool
+	}{
+		{"another name", func(_ *world, b *snapshot.Brand) { b.Name = "Acme & Sons" }, true},
+		{"more a minute", func(w *world, _ *snapshot.Brand) { w.campaign.Throughput = 600 }, true},
+		{"no limit a minute", func(w *world, _ *snapshot.Brand) { w.campaign.Throughput = 0 }, true},
+		{"more a day", func(_ *world, b *snapshot.Brand) { b.DailyCap = 10_000 }, true},
+		{"no cap", func(_ *world, b *snapshot.Brand) { b.DailyCap = 0 }, true},
+		{"less a minute", func(w *world, _ *snapshot.Brand) { w.campaign.Throughput = 75 }, false},
+		{"less a day", func(_ *world, b *snapshot.Brand) { b.DailyCap = 1000 }, false},
+		{"one cap more", func(w *world, _ *snapshot.Brand) { w.campaign.DailyCap = 5000 }, false},
+		{"of another company", func(_ *world, b *snapshot.Brand) { b.CapKey = "other" }, false},
+	} {
+		w := setup(t)
+		p := w.pass(t, activities.Asked{})
+		c.change(w, w.config.Brands[w.campaign.Brand])
+		if w.pass(t, activities.Asked{Slot: p.Slot}); (len(w.pacer.demands) == 1) != c.kept {
+			t.Errorf("%s: %d demands", c.name, len(w.pacer.demands))
+		}
+	}
+}
+
 // A message that has grown, or moved to another campaign, needs another moment.
 func TestGateSlotOfAnother(t *testing.T) {
 	w := setup(t)

@@ -32,8 +32,8 @@ func (o *outbound) wait(ctx workflow.Context) (bool, error) {
 	if o.hold == nil {
 		return false, nil
 	}
-	for o.hold != nil {
-		if err := o.sitOut(ctx, *o.hold); err != nil || o.canceled {
+	for least := time.Duration(0); o.hold != nil; least = lookAgain {
+		if err := o.sitOut(ctx, *o.hold, least); err != nil || o.canceled {
 			return true, o.unlessCanceled(err)
 		}
 		r, err := o.decide(ctx, admit.Input{Held: o.hold}, "look again")
@@ -58,16 +58,19 @@ func (o *outbound) wait(ctx workflow.Context) (bool, error) {
 	return false, nil
 }
 
+// lookAgain is the least time between two looks at a message that waits: the clock of
+// the process that looks may be behind the one by which the workflow has waited.
+const lookAgain = 250 * time.Millisecond
+
 // sitOut waits until the hold is over, the validity ends, or somebody says that it
-// is time to look again.
-func (o *outbound) sitOut(ctx workflow.Context, h message.Hold) error {
+// is time to look again; when there is nothing left to wait for, for the least time.
+func (o *outbound) sitOut(ctx workflow.Context, h message.Hold, least time.Duration) error {
 	until := o.in.ExpiresAt
 	if !h.Until.IsZero() && h.Until.Before(until) {
 		until = h.Until
 	}
 	o.enter(ctx, "held", fmt.Sprintf("%s (%s)", h.Rule, h.Detail), until)
-	d := until.Sub(workflow.Now(ctx))
-	if d > 0 {
+	if d := max(until.Sub(workflow.Now(ctx)), least); d > 0 {
 		_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: d,
 			TimerOptions: workflow.TimerOptions{Summary: h.Rule + ": wait until " + until.UTC().Format(time.RFC3339)}},
 			func() bool { return o.canceled || o.reconsider })

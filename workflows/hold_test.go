@@ -159,6 +159,67 @@ func TestCapReached(t *testing.T) {
 	}
 }
 
+// What left in its moment is not given back, however the rest of the message ends; and
+// a moment that the submit took is the one that the next try has.
+func TestMomentOfWhatLeft(t *testing.T) {
+	for _, left := range []bool{false, true} {
+		b := setup(t)
+		b.admission.Slot = slotAt(start)
+		other := slotAt(start)
+		other.Turn = 1
+		b.vendor = answers(submit.Result{Outcome: submit.Busy, Reason: message.ReasonVendorThrottled, Throttled: true, RetryAfter: time.Hour, Left: left, Slot: other})
+		b.run(expired, message.ReasonVendorThrottled)
+		if (len(b.released) == 0) != left {
+			t.Errorf("left %v: gave back %v", left, b.released)
+		}
+		if s := b.submits[1].Slot; s == nil || s.Turn != 1 {
+			t.Errorf("tried again with %+v", s)
+		}
+	}
+}
+
+// A try inside the task that found its link gone may have taken another moment, and
+// one of which nothing is known may have noted that the message waits.
+func TestMomentOfTheFirstTry(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		b := setup(t)
+		b.candidates[0].Here = true
+		b.admission.Slot = slotAt(start)
+		other := slotAt(start)
+		other.Turn = 1
+		b.vendor = func(_ string, n int) (submit.Result, error) {
+			switch {
+			case n > 1:
+				return submit.Result{Outcome: submit.Sent}, nil
+			case lost:
+				return submit.Result{}, errAway
+			}
+			return submit.Result{Outcome: submit.Busy, Reason: message.ReasonVendorUnreachable, Slot: other}, nil
+		}
+		b.receipt(time.Minute, delivered)
+		b.run(delivered, "")
+		in := b.submits[1]
+		if in.Held != lost || !lost && (in.Slot == nil || in.Slot.Turn != 1) {
+			t.Errorf("lost %v: tried again with %+v", lost, in)
+		}
+	}
+}
+
+// A process whose clock is behind finds that what is over is not over yet: it is not
+// asked as fast as it answers.
+func TestHeldByAClockBehind(t *testing.T) {
+	b := setup(t)
+	at := start.Add(time.Minute)
+	for range 4 {
+		b.admissions = append(b.admissions, heldUntil(at))
+	}
+	b.receipt(time.Hour, delivered)
+	b.run(delivered, "")
+	if late := b.offeredAt[0].Sub(at); late != 3*250*time.Millisecond || len(b.admits) != 5 {
+		t.Errorf("%d looks, left after %s", len(b.admits), late)
+	}
+}
+
 // The paths on which a message waits, for the stored histories.
 func holdPaths() []path {
 	soon := func(w *journey) {

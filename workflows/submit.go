@@ -93,11 +93,12 @@ func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 }
 
 // takeSlot notes the moment that the message has after a submit that did not take
-// it out.
+// it out, and whether some of it left all the same.
 func (o *outbound) takeSlot(r submit.Result) {
 	if r.Slot != nil {
 		o.slot = r.Slot
 	}
+	o.departed = o.departed || r.Left
 }
 
 // capped reports whether the vendor has refused for the day's cap: that is a cap
@@ -222,6 +223,8 @@ func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (sub
 		if done || err != nil {
 			return r, err
 		}
+		o.takeSlot(r)
+		in.Slot, in.Held = o.slot, o.held
 	}
 	wait := o.in.ExpiresAt.Sub(workflow.Now(ctx))
 	if wait <= 0 {
@@ -267,7 +270,8 @@ func (o *outbound) submitHere(ctx workflow.Context, in submit.Input) (submit.Res
 	case temporal.IsCanceledError(err):
 		return r, true, err
 	case err != nil:
-		return r, false, nil
+		o.held = true // it may have noted that the message waits
+		return submit.Result{Left: true}, false, nil
 	}
 	return r, r.Outcome != submit.Busy || r.Reason != message.ReasonVendorUnreachable, nil
 }
@@ -296,12 +300,13 @@ func (o *outbound) submitThere(ctx workflow.Context, in submit.Input, v *asked, 
 		return submit.Result{Outcome: submit.Refused, Reason: reason, Detail: "the message cannot be submitted as it is"}, nil
 	}
 	workflow.GetLogger(ctx).Error("the submit failed", "vendor", v.Name, "error", err)
-	return submit.Result{Outcome: submit.Busy, Reason: message.ReasonInternal, Detail: "the submit failed"}, nil
+	o.held = true // for all that is known
+	return submit.Result{Outcome: submit.Busy, Reason: message.ReasonInternal, Detail: "the submit failed", Left: true}, nil
 }
 
 // submitted goes on from an answer that ends the search for a vendor.
 func (o *outbound) submitted(ctx workflow.Context, c route.Candidate, r submit.Result) (bool, error) {
-	o.grace, o.departed = c.Grace, r.Outcome != submit.Ended
+	o.grace, o.departed = c.Grace, o.departed || r.Outcome != submit.Ended
 	switch r.Outcome {
 	case submit.Ended:
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)

@@ -114,12 +114,18 @@ func (a *Activities) Admit(ctx context.Context, in Input) (Result, error) {
 	return a.hold(ctx, m, in, r)
 }
 
-// hold records what a queued message waits for now, if that is something else.
+// hold records what a queued message waits for now, if that is something else, or
+// that it waits no more: between here and its vendor may lie hours, in which nobody
+// is to review it or to wake it.
 func (a *Activities) hold(ctx context.Context, m *message.Message, in Input, r Result) (Result, error) {
-	if in.Held == nil || r.Hold == nil || *in.Held == *r.Hold {
+	if in.Held == nil || r.Hold != nil && *in.Held == *r.Hold {
 		return r, nil
 	}
-	_, err := a.Journal.Advance(ctx, activities.Held(m.ID, *r.Hold))
+	c := message.Change{MessageID: m.ID, Unheld: true}
+	if r.Hold != nil {
+		c = activities.Held(m.ID, *r.Hold)
+	}
+	_, err := a.Journal.Advance(ctx, c)
 	return r, activities.Fail(err)
 }
 

@@ -126,3 +126,19 @@ func TestErrors(t *testing.T) {
 		t.Errorf("an absent database: %v", err)
 	}
 }
+
+// When what it has waited for is over, the record says so at once: until it leaves
+// nobody is to review it, or to wake it.
+func TestWaitsNoMore(t *testing.T) {
+	b := setup(t)
+	hold := message.Hold{Rule: "content"}
+	b.m.Status, b.m.Hold = message.StatusQueued, &hold
+	b.journal.Put(b.m)
+	r, err := b.steps.Admit(t.Context(), admit.Input{MessageID: b.m.ID, Held: &hold})
+	if err != nil || !r.Allowed || r.Hold != nil {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if m, err := b.journal.Message(t.Context(), b.m.ID); err != nil || m.Hold != nil || m.Status != message.StatusQueued {
+		t.Errorf("the record shows %+v, %v", m, err)
+	}
+}

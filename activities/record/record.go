@@ -169,7 +169,7 @@ func (a *Activities) leaveQueue(ctx context.Context, m *message.Message) error {
 	if m.Status != message.StatusQueued {
 		return nil
 	}
-	_, err := a.Journal.Advance(ctx, message.Change{MessageID: m.ID, To: message.StatusSending,
+	_, err := a.Journal.Advance(ctx, message.Change{MessageID: m.ID, To: message.StatusSending, Unheld: true, // it may have waited with what is left of it
 		Events: []message.Event{{Type: message.StatusEvent(message.StatusSending), Detail: map[string]any{"decided": true}}}})
 	return err
 }

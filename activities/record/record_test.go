@@ -366,3 +366,19 @@ func retryable(err error) bool {
 	var app *temporal.ApplicationError
 	return errors.As(err, &app) && !app.NonRetryable()
 }
+
+// What waited with the rest of its parts when receipts decided it waits no more.
+func TestDecidedWhileHeld(t *testing.T) {
+	b := setup(t, 1, message.StatusQueued)
+	hold := message.Hold{Rule: "daily_cap"}
+	if _, err := b.journal.Advance(t.Context(), message.Change{MessageID: b.m.ID, Hold: &hold}); err != nil {
+		t.Fatal(err)
+	}
+	b.receipt(t, 1, "DELIVRD", "")
+	if r := b.record(t, record.Input{}); r.Status != message.StatusDelivered {
+		t.Fatalf("%+v", r)
+	}
+	if m, err := b.journal.Message(t.Context(), b.m.ID); err != nil || m.Hold != nil {
+		t.Errorf("the record shows %+v, %v", m, err)
+	}
+}

@@ -7,6 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/postrider/postrider/activities/journaltest"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/pace"
@@ -150,5 +154,70 @@ func TestItsMomentPassesInTheConnector(t *testing.T) {
 	r, err := b.steps.Submit(t.Context(), b.in)
 	if err != nil || r.Outcome != submit.Held || !r.Hold.Until.Equal(now.Add(2*time.Minute)) || len(b.vendor.tries) > 0 {
 		t.Fatalf("%+v, %v", r, err)
+	}
+}
+
+// The moment that took the place of one that had passed is what the message has from
+// then on: the next try would have it counted once more.
+func TestItsNewMomentIsKept(t *testing.T) {
+	for name, make := range map[string]func(testing.TB, int, message.Delivery) *bundle{"queued": setup, "first": first} {
+		for _, answer := range []*message.SubmitError{
+			{Reason: message.ReasonVendorThrottled, Written: true, Answered: true, Again: true},
+			{Reason: message.ReasonVendorRejected, Written: true, Answered: true},
+			{Reason: message.ReasonVendorUnreachable, Again: true},
+		} {
+			t.Run(name+" "+string(answer.Reason), func(t *testing.T) {
+				b := make(t, 1, message.AtMostOnce)
+				b.in.Slot = &pace.Slot{ID: message.ID{15: 2}, At: now.Add(-time.Minute), Parts: 1}
+				b.paced(now)
+				b.vendor.answer = func(message.Submission, int) (message.SubmitResult, error) { return message.SubmitResult{}, answer }
+				r, err := b.steps.Submit(t.Context(), b.in)
+				if err != nil || r.Slot == nil || r.Slot.ID != (message.ID{15: 1}) || r.Left {
+					t.Errorf("%+v, %v", r, err)
+				}
+			})
+		}
+	}
+}
+
+// Whoever gives moments back must know that some of the message has left in its.
+func TestLeftInPart(t *testing.T) {
+	b := setup(t, 2, message.AtMostOnce)
+	b.vendor.answer = func(s message.Submission, _ int) (message.SubmitResult, error) {
+		if s.Part == 2 {
+			return message.SubmitResult{}, &message.SubmitError{Reason: message.ReasonVendorThrottled, Answered: true, Written: true, Again: true}
+		}
+		return message.SubmitResult{VendorMessageID: "A", NormalizedID: "a"}, nil
+	}
+	if r, err := b.steps.Submit(t.Context(), b.in); err != nil || r.Outcome != submit.Busy || !r.Left {
+		t.Fatalf("%+v, %v", r, err)
+	}
+}
+
+// A run whose answer was lost may have noted that the message waits: the next one,
+// which finds that it may go, takes that away again.
+func TestHeldByALostRun(t *testing.T) {
+	b := setup(t, 1, message.AtMostOnce)
+	b.paced(now.Add(time.Minute))
+	b.journal.Step = func(op string, done bool) error {
+		if op != "advance" || !done {
+			return nil
+		}
+		b.journal.Step = nil
+		b.paced(now)
+		return journaltest.ErrDead
+	}
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestWorkflowEnvironment()
+	env.RegisterActivity(b.steps)
+	env.ExecuteWorkflow(func(ctx workflow.Context, in submit.Input) (r submit.Result, err error) {
+		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute})
+		return r, workflow.ExecuteActivity(ctx, b.steps.Submit, in).Get(ctx, &r)
+	}, b.in)
+	if err := env.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := b.journal.Message(t.Context(), b.m.ID); err != nil || m.Hold != nil || m.Status != message.StatusSent {
+		t.Errorf("the record shows %+v, %v", m, err)
 	}
 }

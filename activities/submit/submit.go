@@ -97,8 +97,11 @@ type Result struct {
 	Throttled  bool           `json:"throttled,omitempty"`   // when busy: for rate, not for trouble
 	Decided    bool           `json:"decided,omitempty"`     // receipts have decided the message already
 	Notify     []message.ID   `json:"notify,omitempty"`
+	// Left: some of it has left, or may have, when refused or busy.
+	Left bool `json:"left,omitempty"`
 	// Hold is what it must wait for, when held. Slot is the moment that it has now,
-	// if that is another than before.
+	// of one that has not left: another may have been taken in the stead of the one
+	// that it came with.
 	Hold *message.Hold `json:"hold,omitempty"`
 	Slot *pace.Slot    `json:"slot,omitempty"`
 }
@@ -112,8 +115,9 @@ type Result struct {
 // A message that nobody has submitted before (Queued) is queued and journalled
 // in one write, which needs nothing read: no run of a submit precedes it.
 func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
+	in.Held = in.Held || repeated(ctx)
 	if in.Queued != nil {
-		r, err := a.first(ctx, in)
+		r, err := a.first(ctx, &in)
 		if r != nil || err != nil {
 			return orZero(r), activities.Fail(err)
 		}
@@ -153,7 +157,9 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 			if err != nil {
 				return Result{}, activities.Fail(err)
 			}
-			return a.ended(ctx, m.ID)
+			r, err := a.ended(ctx, m.ID)
+			r.Slot = w.in.Slot
+			return r, err
 		}
 		w.send(ctx, connector)
 	}
@@ -161,15 +167,22 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 	return r, activities.Fail(err)
 }
 
+// repeated reports whether an earlier run came to no answer. It may have noted that
+// the message waits.
+func repeated(ctx context.Context) bool {
+	return activity.IsActivity(ctx) && activity.GetInfo(ctx).Attempt > 1
+}
+
 // first submits a message that was not submitted before. Nil without an error:
-// it was, or cannot be sent now, and the long way says what becomes of it.
-func (a *Activities) first(ctx context.Context, in Input) (*Result, error) {
+// it was, or cannot be sent now, and the long way says what becomes of it, with the
+// moment that the message has then.
+func (a *Activities) first(ctx context.Context, in *Input) (*Result, error) {
 	m, current, err := activities.Revision(ctx, a.Journal, in.MessageID, in.Revision)
 	if err != nil || !current {
 		return nil, err
 	}
 	connector := a.Connector(in.Vendor.ID)
-	w := &work{a: a, m: m, in: in, expired: !a.Gate.Now().Before(m.ExpiresAt)}
+	w := &work{a: a, m: m, in: *in, expired: !a.Gate.Now().Before(m.ExpiresAt)}
 	if connector == nil || w.expired {
 		return nil, nil
 	}
@@ -185,7 +198,7 @@ func (a *Activities) first(ctx context.Context, in Input) (*Result, error) {
 	}
 	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued, Revision: &in.Revision}, in.Queued.Trail, in.Queued.Candidates, nil)
 	adv, err := a.Journal.Advance(ctx, w.sending(c))
-	if err != nil || !adv.Changed {
+	if in.Slot = w.in.Slot; err != nil || !adv.Changed {
 		return nil, err
 	}
 	w.send(ctx, connector)

@@ -198,7 +198,7 @@ func TestOutcomes(t *testing.T) {
 			status: message.StatusInDoubt, states: []message.PartState{message.PartSubmitted}, told: true},
 		{name: "one part refused", parts: 2, answer: only(2, answeredNo), want: submit.Result{Outcome: submit.Partial, Reason: message.ReasonVendorRejected, VendorCode: "45", Detail: "no"},
 			status: message.StatusSending, states: []message.PartState{message.PartSubmitted}},
-		{name: "one part busy", parts: 2, answer: only(2, troubled), want: submit.Result{Outcome: submit.Busy, Reason: message.ReasonVendorRejected},
+		{name: "one part busy", parts: 2, answer: only(2, troubled), want: submit.Result{Outcome: submit.Busy, Reason: message.ReasonVendorRejected, Left: true},
 			status: message.StatusQueued, states: []message.PartState{message.PartSubmitted}},
 		{name: "a foreign error counts as written", parts: 1,
 			answer: func(message.Submission, int) (message.SubmitResult, error) {

@@ -194,7 +194,7 @@ func (w *work) takeBack(ctx context.Context) (Result, error) {
 	if end, err := w.gate(ctx); end != nil || err != nil {
 		return orZero(end), err
 	}
-	r.Slot = w.in.Slot
+	r.Slot = w.in.Slot // gate may have taken another
 	return r, nil
 }
 
@@ -442,7 +442,7 @@ func (w *work) refused(ctx context.Context, outcome Outcome, no *message.SubmitE
 	}
 	decided, err := w.letIn(ctx)
 	return Result{Outcome: outcome, Reason: no.Reason, Detail: no.Detail, VendorCode: no.VendorCode,
-		RetryAfter: no.RetryAfter(), Throttled: no.Reason == message.ReasonVendorThrottled, Decided: decided}, err
+		RetryAfter: no.RetryAfter(), Throttled: no.Reason == message.ReasonVendorThrottled, Decided: decided, Left: w.underWay(), Slot: w.in.Slot}, err
 }
 
 func (w *work) partial(ctx context.Context) (Result, error) {

@@ -2,6 +2,8 @@ package ingress
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
@@ -20,6 +22,11 @@ const (
 	holdsEvery = 30 * time.Second
 	// askAgain is when a workflow that was told to look again is told once more.
 	askAgain = 30 * time.Second
+	// holdsFor is how long one sweep tells the workflows of a campaign that was
+	// suspended, and reconsiderers how many at once: other sweeps wait as long, and
+	// what is told wants to be worked on.
+	holdsFor      = 2 * time.Second
+	reconsiderers = 8
 )
 
 // Reconsider has a message that waits looked at again: what it waits for has
@@ -41,17 +48,38 @@ func (s *sweeper) holds(ctx context.Context) error {
 	if version == s.holdsAt && now.Sub(s.holdsSince) < holdsEvery {
 		return nil
 	}
-	ids, err := s.in.Journal.StaleHolds(ctx, askAgain, startBatch)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		if err := s.in.Reconsider(ctx, id); err != nil {
+	for until := now.Add(holdsFor); s.in.Now().Before(until); { // then the next sweep goes on
+		ids, err := s.in.Journal.StaleHolds(ctx, askAgain, startBatch)
+		if err == nil {
+			err = s.reconsider(ctx, ids)
+		}
+		if err != nil {
 			return err
 		}
-	}
-	if len(ids) < startBatch { // else the next sweep goes on
-		s.holdsAt, s.holdsSince = version, now
+		if len(ids) < startBatch {
+			s.holdsAt, s.holdsSince = version, now
+			return nil
+		}
 	}
 	return nil
+}
+
+// reconsider has messages looked at again, a few at a time. The first error ends it:
+// those who were not told are told by a later look.
+func (s *sweeper) reconsider(ctx context.Context, ids []message.ID) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(reconsiderers, len(ids)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(ids)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				if err := s.in.Reconsider(ctx, ids[i]); err != nil {
+					stop(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
 }

@@ -16,6 +16,7 @@ func (e *evaluation) optOut() verdict {
 	case e.OptOuts == nil:
 		return verdict{}
 	}
+	// Not e.d.CampaignID: a campaign that does not bind the message is stopped all the same.
 	o, stopped := e.OptOuts.Stopped(e.m.AccountID, e.m.From, e.m.To, CampaignOf(e.s, e.m.AccountID, e.m.From))
 	if !stopped {
 		return verdict{}

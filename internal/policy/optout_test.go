@@ -21,6 +21,26 @@ func (list stopped) Stopped(account message.ID, sender, recipient message.Addres
 	return message.OptOut{}, false
 }
 
+// Recipients abroad are not bound by 10DLC, so the campaign's status says nothing of
+// them; that they have stopped it does.
+func TestOptOutOfAnInactiveCampaign(t *testing.T) {
+	t.Parallel()
+	s, m := world(), allowed()
+	m.To = "+14165550117" // Toronto
+	for _, c := range s.Campaigns {
+		c.Status = snapshot.CampaignSuspended
+	}
+	outs := stopped{{AccountID: account, Recipient: m.To, Scope: message.OptOutCampaign, CampaignID: "C8X2KQ1", Source: message.OptOutByKeyword}}
+	for ask, decide := range map[string]func(*snapshot.Snapshot, Question) Decision{"at first": Evaluate, "again": Gate} {
+		if d := decide(s, Question{Message: m}); !d.Allowed() {
+			t.Errorf("%s: %v", ask, d.Error)
+		}
+		if d := decide(s, Question{Message: m, OptOuts: outs}); message.ReasonOf(refusalOf(d)) != message.ReasonOptedOut {
+			t.Errorf("%s: %+v", ask, d.Trail)
+		}
+	}
+}
+
 func TestOptOutRule(t *testing.T) {
 	t.Parallel()
 	since := time.Date(2026, 11, 20, 8, 30, 0, 0, time.UTC)

@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"encoding/binary"
+	"hash/fnv"
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
@@ -40,7 +40,7 @@ func (e *evaluation) quietHours() verdict {
 	case a.Opens.IsZero() || !a.Opens.Before(e.m.ExpiresAt):
 		return refuse(message.ReasonQuietHours, "%s, and the validity ends at %s", a, e.m.ExpiresAt.UTC().Format(time.RFC3339))
 	}
-	until := a.Opens.Add(spread(e.m.ID))
+	until := a.Opens.Add(spread(e.m))
 	q.At = until
 	if !until.Before(e.m.ExpiresAt) || !quiet.Ask(q).Open {
 		until = a.Opens
@@ -48,8 +48,13 @@ func (e *evaluation) quietHours() verdict {
 	return verdict{hold: &message.Hold{Until: until.UTC(), Detail: a.String()}}
 }
 
-// spread is a part of openingSpread, in whole milliseconds, that is always the same
-// for one message.
-func spread(id message.ID) time.Duration {
-	return time.Duration(mix(binary.BigEndian.Uint64(id[8:]))%uint64(openingSpread/time.Millisecond)) * time.Millisecond
+// spread is a part of openingSpread, in whole milliseconds, that is the same for all
+// messages of a conversation, so that it does not turn them round.
+func spread(m *message.Message) time.Duration {
+	h := fnv.New64a()
+	h.Write(m.AccountID[:])
+	h.Write([]byte(m.From))
+	h.Write([]byte{0})
+	h.Write([]byte(m.To))
+	return time.Duration(mix(h.Sum64())%uint64(openingSpread/time.Millisecond)) * time.Millisecond
 }

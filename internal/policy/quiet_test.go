@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -89,11 +90,17 @@ func TestOpeningsAreSpread(t *testing.T) {
 	now := time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
 	opens := time.Date(2026, 11, 22, 16, 0, 0, 0, time.UTC)
 	minutes := map[int]int{}
-	for range 1000 {
+	for i := range 1000 {
 		m := allowed()
+		m.To = message.Address(fmt.Sprintf("+1310555%04d", i))
 		m.Class, m.ExpiresAt = message.ClassBulk, now.Add(24*time.Hour)
 		d := Evaluate(s, Question{Message: m, Now: now})
 		until := d.Hold().Until
+		later := *m
+		later.ID = message.NewID()
+		if next := Evaluate(s, Question{Message: &later, Now: now}).Hold().Until; !next.Equal(until) {
+			t.Fatalf("%s, and the next of its conversation %s", until, next)
+		}
 		if again := Evaluate(s, Question{Message: m, Now: now.Add(time.Hour)}).Hold().Until; !again.Equal(until) {
 			t.Fatalf("%s, and an hour later %s", until, again)
 		}

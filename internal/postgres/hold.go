@@ -94,14 +94,16 @@ with stale as (
   for update of h skip locked
 )
 update holds h
-set asked_at = now()
+set asked_at = case when h.asked_at is null then now() else now() + least(now() - h.since, interval '1 hour') end
 from stale s
 where h.message_id = s.message_id
 returning h.message_id`
 
 // StaleHolds gives messages that wait in vain, at most limit: their workflows are
 // to look again. One that was given is not given again before every has passed,
-// to whichever process.
+// to whichever process, and from the second time on not before it has waited about
+// twice as long, or an hour: who has been told twice and still waits may do so, and
+// each look makes its history longer.
 func (db *DB) StaleHolds(ctx context.Context, every time.Duration, limit int) ([]message.ID, error) {
 	rows, err := db.pool.Query(ctx, takeStale, limit, every.Seconds())
 	if err != nil {

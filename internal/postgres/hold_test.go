@@ -49,6 +49,12 @@ func TestHold(t *testing.T) {
 	if n := b.count("select count(*) from holds"); n != 0 || b.holdOf(m) != nil {
 		t.Errorf("%d holds of a message that goes", n)
 	}
+	m = b.heldUntil(until)
+	b.must(message.Change{MessageID: m.ID, Unheld: true})
+	if n := b.count("select count(*) from holds"); n != 0 {
+		t.Errorf("%d holds of a message that waits no more", n)
+	}
+	b.must(message.Change{MessageID: m.ID, To: message.StatusSending, Events: line(message.StatusSending)})
 	// A step that comes late does not make it wait again.
 	adv, err := b.Advance(b.ctx, message.Change{MessageID: m.ID, Hold: &message.Hold{Rule: "content"}})
 	if err != nil || adv.Changed || b.count("select count(*) from holds") != 0 {
@@ -118,8 +124,17 @@ func TestStaleHolds(t *testing.T) {
 	if ids := stale(); len(ids) != 0 {
 		t.Errorf("told again at once: %v", ids)
 	}
-	b.exec("update holds set asked_at = now() - interval '2 minutes'")
+	b.exec("update holds set asked_at = now() - interval '2 minutes', since = now() - interval '10 minutes'")
 	if ids := stale(); len(ids) != 3 {
 		t.Errorf("told again later: %v", ids)
+	}
+	// Who has been told twice and still waits is told less and less often.
+	b.exec("update holds set asked_at = asked_at - interval '8 minutes'")
+	if ids := stale(); len(ids) != 0 {
+		t.Errorf("told a third time: %v", ids)
+	}
+	b.exec("update holds set asked_at = asked_at - interval '4 minutes'")
+	if ids := stale(); len(ids) != 3 {
+		t.Errorf("told a third time, later: %v", ids)
 	}
 }
