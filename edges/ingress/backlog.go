@@ -22,19 +22,30 @@ const (
 // enough to refuse more: exactly for one process, and within a second of what
 // the others have taken in and sent. The zero count of an account is right until
 // the first count. Safe for concurrent use.
+//
+// A message finds room while those of its class and of more urgent ones are fewer
+// than the cap: what waits in bulk for the morning, or for its campaign's turn, does
+// not keep a one-time password out. So an account may have up to three times its cap
+// under way, once for each class.
 type backlog struct {
 	in     *Ingress
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
 	mu    sync.Mutex
-	now   map[message.ID]int
-	moved map[message.ID]int // since the count that is being made began; nil: none is
+	now   map[line]int
+	moved map[line]int // since the count that is being made began; nil: none is
+}
+
+// line is what is counted together.
+type line struct {
+	account  message.ID
+	priority int // of the class
 }
 
 func (b *backlog) make(in *Ingress) {
 	b.in = in
-	b.now = make(map[message.ID]int)
+	b.now = make(map[line]int)
 }
 
 func (b *backlog) start(ctx context.Context) {
@@ -49,52 +60,60 @@ func (b *backlog) stop() {
 	b.wg.Wait()
 }
 
-// enter counts a message in, or refuses it because the account has too many
+// enter counts a message of the account in, or refuses it because there are too many
 // under way.
-func (b *backlog) enter(a *snapshot.Account) error {
+func (b *backlog) enter(a *snapshot.Account, m *message.Message) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.fullLocked(a); err != nil {
+	if err := b.fullLocked(a, m); err != nil {
 		return err
 	}
-	b.moveLocked(a.ID, 1)
+	b.moveLocked(lineOf(m), 1)
 	return nil
 }
 
-// full says why nothing more of the account may come in; nil: it may.
-func (b *backlog) full(a *snapshot.Account) error {
+// full says why such a message of the account may not come in; nil: it may.
+func (b *backlog) full(a *snapshot.Account, m *message.Message) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.fullLocked(a)
+	return b.fullLocked(a, m)
 }
 
-func (b *backlog) fullLocked(a *snapshot.Account) error {
-	if n, most := b.now[a.ID], cmp.Or(a.MaxBacklog, snapshot.DefaultMaxBacklog); n >= most {
-		return message.Refuse(message.ReasonQueueFull, "%d messages of the account are under way, %d may be; wait until some have left", n, most)
+func (b *backlog) fullLocked(a *snapshot.Account, m *message.Message) error {
+	n, most := 0, cmp.Or(a.MaxBacklog, snapshot.DefaultMaxBacklog)
+	for _, c := range message.Classes() {
+		if p := c.Priority(); p <= m.Class.Priority() {
+			n += b.now[line{a.ID, p}]
+		}
+	}
+	if n >= most {
+		return message.Refuse(message.ReasonQueueFull, "%d messages of the account of this class or a more urgent one are under way, %d may be; wait until some have left", n, most)
 	}
 	return nil
 }
 
+func lineOf(m *message.Message) line { return line{m.AccountID, m.Class.Priority()} }
+
 // joined counts in a message of which every part was let in before.
-func (b *backlog) joined(account message.ID) {
+func (b *backlog) joined(m *message.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.moveLocked(account, 1)
+	b.moveLocked(lineOf(m), 1)
 }
 
 // left counts a message out.
-func (b *backlog) left(account message.ID) {
+func (b *backlog) left(l line) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.moveLocked(account, -1)
+	b.moveLocked(l, -1)
 }
 
-func (b *backlog) moveLocked(account message.ID, n int) {
-	if b.now[account] += n; b.now[account] <= 0 { // it was another process that counted it in
-		delete(b.now, account)
+func (b *backlog) moveLocked(l line, n int) {
+	if b.now[l] += n; b.now[l] <= 0 { // it was another process that counted it in
+		delete(b.now, l)
 	}
 	if b.moved != nil {
-		b.moved[account] += n
+		b.moved[l] += n
 	}
 }
 
@@ -113,19 +132,19 @@ func (b *backlog) run(ctx context.Context) {
 // account is for a second thought to have a few more or fewer than it has.
 func (b *backlog) count(ctx context.Context) error {
 	b.mu.Lock()
-	b.moved = make(map[message.ID]int)
+	b.moved = make(map[line]int)
 	b.mu.Unlock()
 	rows, err := b.in.Journal.Backlog(ctx)
 	b.mu.Lock()
 	moved := b.moved
 	b.moved = nil
 	if err == nil {
-		b.now = make(map[message.ID]int, len(rows))
+		b.now = make(map[line]int, len(rows))
 		for _, r := range rows {
-			b.now[r.AccountID] += r.Messages
+			b.now[line{r.AccountID, r.Priority}] += r.Messages
 		}
-		for account, n := range moved {
-			b.moveLocked(account, n)
+		for l, n := range moved {
+			b.moveLocked(l, n)
 		}
 	}
 	b.mu.Unlock()

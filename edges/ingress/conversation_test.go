@@ -54,7 +54,7 @@ func TestTurns(t *testing.T) {
 		}
 		b.turn(1)
 		before := time.Now()
-		b.Left(b.account.ID)
+		b.Left(b.account.ID, message.ClassConversation.Priority())
 		for len(b.started()) == 0 {
 			pass(time.Millisecond)
 			synctest.Wait()
@@ -193,12 +193,12 @@ func TestBacklogIsFull(t *testing.T) {
 		if _, err := b.Part(t.Context(), part); message.ReasonOf(err) != message.ReasonQueueFull {
 			t.Errorf("a part: %v", err)
 		}
-		b.Left(b.account.ID)
+		b.Left(b.account.ID, message.ClassConversation.Priority())
 		if r := accept(); r != "" {
 			t.Errorf("after one left: %s", r)
 		}
 		// What is refused, is a repetition or cannot be stored takes no room.
-		b.Left(b.account.ID)
+		b.Left(b.account.ID, message.ClassConversation.Priority())
 		r := b.request()
 		r.From = "+12025550199"
 		_, _ = b.Accept(t.Context(), r)
@@ -228,6 +228,38 @@ func TestBacklogIsFull(t *testing.T) {
 		b.Stop()
 		if len(told) != 2 {
 			t.Errorf("told %v", told)
+		}
+	})
+}
+
+// What waits in bulk, for the morning or for its campaign's turn, does not keep out
+// what is more urgent.
+func TestBacklogOfOneClassLeavesRoomForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		b.account.MaxBacklog = 3
+		fill := func(c message.Class) int {
+			t.Helper()
+			for n := 0; ; n++ {
+				r := b.request()
+				r.Class = c
+				if _, err := b.Accept(t.Context(), r); message.ReasonOf(err) == message.ReasonQueueFull {
+					return n
+				} else if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		bulk, conversation, otp := fill(message.ClassBulk), fill(message.ClassConversation), fill(message.ClassOTP)
+		if bulk != 3 || conversation != 3 || otp != 3 {
+			t.Errorf("room for %d in bulk, %d in conversation, %d passwords", bulk, conversation, otp)
+		}
+		b.Left(b.account.ID, message.ClassOTP.Priority())
+		if n := fill(message.ClassBulk) + fill(message.ClassConversation); n != 0 {
+			t.Errorf("%d less urgent ones took the room of a password", n)
+		}
+		if n := fill(message.ClassOTP); n != 1 {
+			t.Errorf("room for %d passwords after one left", n)
 		}
 	})
 }

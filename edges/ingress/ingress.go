@@ -190,11 +190,11 @@ func (in *Ingress) Stop() {
 	in.starter.stop()
 }
 
-// Left says that a message of the account is out of the backlog. It does not
-// block.
-func (in *Ingress) Left(account message.ID) {
+// Left says that a message of the account, of a class of that priority, is out of the
+// backlog. It does not block.
+func (in *Ingress) Left(account message.ID, priority int) {
 	in.ready()
-	in.backlog.left(account)
+	in.backlog.left(line{account, priority})
 	in.turns.poke()
 }
 
@@ -237,7 +237,7 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 		}
 	}
 	if d.Error == nil {
-		if err := in.backlog.enter(account); err != nil {
+		if err := in.backlog.enter(account, m); err != nil {
 			return in.refuse(r, err)
 		}
 	}
@@ -249,13 +249,13 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 		switch {
 		case err != nil || accepted.Replay != nil:
 			if d.Error == nil {
-				in.backlog.left(m.AccountID)
+				in.backlog.left(lineOf(m))
 			}
 			return Outcome{Replay: accepted.Replay}, err
 		}
 		out.Trail = accepted.Fit.In(out.Trail)
 		if unfit(m, &d, accepted.Fit) {
-			in.backlog.left(m.AccountID)
+			in.backlog.left(lineOf(m))
 		}
 		in.tell(m, d, accepted.Waits, began)
 		return out, refusal(d)

@@ -83,7 +83,7 @@ func (in *Ingress) Part(ctx context.Context, p Part) (PartOutcome, error) {
 	}
 	err = refusal(policy.Evaluate(s, in.question(m, r.Credential)))
 	if err == nil {
-		err = in.backlog.full(s.Accounts[r.AccountID])
+		err = in.backlog.full(s.Accounts[r.AccountID], m)
 	}
 	if err != nil {
 		first, err := in.repeated(ctx, r, err)
@@ -159,7 +159,7 @@ func (in *Ingress) join(ctx context.Context, set message.SMPPPartSet) error {
 	}
 	if !accepted.Repeated {
 		if !unfit(m, &d, accepted.Fit) && d.Error == nil {
-			in.backlog.joined(m.AccountID)
+			in.backlog.joined(m)
 		}
 		in.tell(m, d, accepted.Waits, began)
 	}

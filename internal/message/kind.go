@@ -31,6 +31,9 @@ const (
 	ClassBulk         Class = "bulk"
 )
 
+// Classes lists the classes, the most urgent first.
+func Classes() []Class { return []Class{ClassOTP, ClassConversation, ClassBulk} }
+
 // Valid reports whether c is one of the constants.
 func (c Class) Valid() bool { return c == ClassOTP || c == ClassConversation || c == ClassBulk }
 

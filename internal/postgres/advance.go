@@ -45,9 +45,9 @@ func advanceStatement(c message.Change) (string, []any) {
 	w.holds(c)
 	w.backlog(c)
 	w.ended(c)
-	account := "null::uuid"
+	left := "null::uuid, null::smallint"
 	if leaves(c.To) {
-		account = "(select account_id from left_backlog)"
+		left = "(select account_id from left_backlog), (select priority from left_backlog)"
 	}
 	owes := "false"
 	if w.owes {
@@ -57,7 +57,7 @@ func advanceStatement(c message.Change) (string, []any) {
 	if c.OptOut != nil {
 		stopped = "(select version from opt_out)"
 	}
-	w.sql.WriteString("\nselect event_seq, " + account + ", " + owes + ", " + stopped + "\nfrom moved")
+	w.sql.WriteString("\nselect event_seq, " + left + ", " + owes + ", " + stopped + "\nfrom moved")
 	return w.sql.String(), w.args
 }
 
@@ -280,6 +280,7 @@ where id = $1`
 func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanced, error) {
 	var out message.Advanced
 	var left *message.ID
+	var priority *int
 	sql, args := advanceStatement(c)
 	var stopped *int64
 	owes := false
@@ -287,7 +288,7 @@ func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanc
 		out, left = message.Advanced{}, nil
 		for rows.Next() {
 			out.Changed = true
-			if err := rows.Scan(&out.Sequence, &left, &owes, &stopped); err != nil {
+			if err := rows.Scan(&out.Sequence, &left, &priority, &owes, &stopped); err != nil {
 				return err
 			}
 		}
@@ -308,7 +309,7 @@ func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanc
 		db.optedOut([]message.OptOut{o})
 	}
 	if db.onLeft != nil && left != nil {
-		db.onLeft(*left)
+		db.onLeft(*left, orZero(priority))
 	}
 	return out, nil
 }

@@ -56,7 +56,7 @@ func leaves(s message.Status) bool {
 func (w *writer) backlog(c message.Change) {
 	switch {
 	case leaves(c.To):
-		w.clause("left_backlog", "delete from backlog\n  where message_id = $1 and exists (select from moved)\n  returning account_id")
+		w.clause("left_backlog", "delete from backlog\n  where message_id = $1 and exists (select from moved)\n  returning account_id, priority")
 	case c.Started:
 		w.clause("begun", "update backlog\n  set began_at = now(), waits = false\n  where message_id = $1 and hold_seconds is not null and began_at is null and exists (select from moved)")
 	}

@@ -369,7 +369,7 @@ func TestBacklogIsCounted(t *testing.T) {
 	b := setup(t)
 	var left []message.ID
 	var mu sync.Mutex
-	b.OnLeft(func(account message.ID) {
+	b.OnLeft(func(account message.ID, _ int) {
 		mu.Lock()
 		defer mu.Unlock()
 		left = append(left, account)

@@ -102,7 +102,7 @@ type DB struct {
 	groups *groups
 	pacer  *pacer
 
-	onLeft func(account message.ID)
+	onLeft func(account message.ID, priority int)
 
 	envelopes *recent[*message.Message]
 	untried   *recent[untried] // notifications of which no try was made
@@ -177,9 +177,10 @@ func Migrate(ctx context.Context, c Config) ([]string, error) {
 	return names, err
 }
 
-// OnLeft sets what is called after a commit by which a message of the account
-// has left the backlog: f must not block. Call it before anything is written.
-func (db *DB) OnLeft(f func(account message.ID)) { db.onLeft = f }
+// OnLeft sets what is called after a commit by which a message of the account, of
+// a class of that priority, has left the backlog: f must not block. Call it before
+// anything is written.
+func (db *DB) OnLeft(f func(account message.ID, priority int)) { db.onLeft = f }
 
 // Close lets what is being written finish, then disconnects.
 func (db *DB) Close() {
