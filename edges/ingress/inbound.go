@@ -37,6 +37,9 @@ const (
 	// replyTimeout bounds the acceptance of one; it is shorter than replyAge, so that
 	// nobody else takes it on meanwhile.
 	replyTimeout = 8 * time.Second
+	// replyWorth is how long after the word an answer is worth sending: 47 CFR
+	// 64.1200(a)(12) gives a confirmation five minutes.
+	replyWorth = 5 * time.Minute
 	// forgetPairs is how many counts one sweep forgets.
 	forgetPairs = 1000
 )
@@ -184,10 +187,15 @@ func (r *replier) run(ctx context.Context) {
 // reply makes the message of an answer and then forgets that it is owed. It may be
 // done twice, also at once and by two processes: the message has one id, and the
 // first to store it wins. What the policy refuses is on record as a message like
-// any refused one. A nil error: nothing is owed any more.
+// any refused one; what would come too late is none. A nil error: nothing is owed any
+// more.
 func (in *Ingress) reply(ctx context.Context, r message.AutomaticReply) error {
 	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
+	if late := in.Now().Sub(r.CreatedAt); !r.CreatedAt.IsZero() && late > replyWorth {
+		in.Log.Info("answer dropped, it would come too late", "message_id", r.ID, "account", r.AccountID, "late", late.Round(time.Second))
+		return in.Journal.DropReply(ctx, r.ID)
+	}
 	out, err := in.Accept(ctx, replyRequest(r))
 	switch reason := message.ReasonOf(err); {
 	case err == nil:

@@ -216,4 +216,26 @@ func TestAnswersThatCannotGo(t *testing.T) {
 	}
 }
 
+// After an outage nobody is written to because of a word that he has long forgotten.
+func TestAnswersThatComeTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		reply := func(age time.Duration) message.ID {
+			r := message.AutomaticReply{ID: message.NewID(), AccountID: b.account.ID, From: number, To: "+13105550117", Text: "Acme: call us", CreatedAt: time.Now().Add(-age)}
+			b.journal.inbounds.owed = append(b.journal.inbounds.owed, r)
+			return r.ID
+		}
+		reply(6 * time.Minute)
+		kept := reply(4 * time.Minute)
+		b.Start(t.Context())
+		defer b.Stop()
+		for b.owed() > 0 {
+			pass(time.Second)
+		}
+		if all := b.journal.all(); len(all) != 1 || all[0].Message.ID != kept {
+			t.Errorf("%+v", all)
+		}
+	})
+}
+
 var _ ingress.Inbounds = (*journal)(nil)
