@@ -48,18 +48,16 @@ func (s *Server) expectMessage(x *exchange, now time.Time) error {
 
 // takeMessage counts a new message that could be read, at its sender's rate as well,
 // and gives what its trail shows of that. A dry run is counted as a request, and told
-// what its sender's rate would say.
+// what the rates would say.
 func (s *Server) takeMessage(x *exchange, r *ingress.Request) error {
 	number, ok := ingress.NumberRate(s.Snapshot(), x.caller.account, r.From)
-	if r.DryRun {
-		if ok {
-			r.Rate = rateEntry(limit.PeekRates(s.Limiter, []limit.Rate{number}, s.now()))
-		}
-		return nil
-	}
 	rates := messageRates(&x.caller)
 	if ok {
 		rates = append(rates, number)
+	}
+	if r.DryRun {
+		r.Rate = rateEntry(limit.PeekRates(s.Limiter, rates, s.now()))
+		return nil
 	}
 	x.count = nil
 	v := limit.TakeRates(s.Limiter, rates, s.now())

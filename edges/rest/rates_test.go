@@ -178,8 +178,8 @@ func TestBurstIsMadeUpFor(t *testing.T) {
 	}
 }
 
-// What was counted goes to ingress for the trail; a dry run hears what the number's
-// rate would say.
+// What was counted goes to ingress for the trail; a dry run hears what the rates
+// would say.
 func TestRateIsInTheTrail(t *testing.T) {
 	b := setup(t, nil)
 	b.rated(9, 0, 4, 0, 1)
@@ -193,7 +193,8 @@ func TestRateIsInTheTrail(t *testing.T) {
 		body string
 		want message.TrailEntry
 	}{
-		{dry, message.TrailEntry{Rule: "rate", Result: message.Pass, Detail: "0 of 1 messages in a second from +12025550143"}},
+		{dry, message.TrailEntry{Rule: "rate", Result: message.Pass,
+			Detail: "0 of 4 messages in a second with this API key, 0 of 9 messages in a second of this account, 0 of 1 messages in a second from +12025550143"}},
 		{parcelFrom(shop), message.TrailEntry{Rule: "rate", Result: message.Pass,
 			Detail: "2 of 4 messages in a second with this API key, 2 of 9 messages in a second of this account, 1 of 1 messages in a second from +12025550143"}},
 		{dry, message.TrailEntry{Rule: "rate", Result: message.Refused, Detail: "more than 1 messages in a second from +12025550143"}},

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/postrider/postrider/internal/content"
@@ -16,7 +17,7 @@ func (e *evaluation) content() verdict {
 		return refuse(message.ReasonProhibitedContent, "refused after review: %s", e.Review.Reason)
 	}
 	if e.departing {
-		return verdict{}
+		return pass("looked at before")
 	}
 	text, ok := e.m.Text()
 	if !ok {
@@ -42,7 +43,7 @@ func (e *evaluation) content() verdict {
 	case content.ActionFlag:
 		e.d.Flagged = o.Classes()
 	}
-	return pass("%s", o)
+	return pass("%s", cmp.Or(o.String(), "nothing found"))
 }
 
 // Try shows what content rules find in a text, and where, as the content rule would.

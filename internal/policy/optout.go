@@ -14,12 +14,12 @@ func (e *evaluation) optOut() verdict {
 	case e.m.Automatic:
 		return pass("an automatic answer goes to who has stopped the sender too")
 	case e.OptOuts == nil:
-		return verdict{}
+		return pass("not stopped")
 	}
 	// Not e.d.CampaignID: a campaign that does not bind the message is stopped all the same.
 	o, stopped := e.OptOuts.Stopped(e.m.AccountID, e.m.From, e.m.To, CampaignOf(e.s, e.m.AccountID, e.m.From))
 	if !stopped {
-		return verdict{}
+		return pass("not stopped")
 	}
 	return refuse(message.ReasonOptedOut, "%s has stopped %s: %s, since %s; only the recipient's consent lifts it", e.m.To, stoppedWhat(o), byWhat(o),
 		o.At.UTC().Format(time.RFC3339))
