@@ -64,6 +64,9 @@ type Asked struct {
 	// Slot is the one that the message has; nil: none. It is kept while it is good,
 	// and another taken in its stead when it is not.
 	Slot *pace.Slot
+	// Departed: some of it has left, and the rest goes on whatever the policy says by
+	// now. Only the pacer is asked.
+	Departed bool
 	// CapReached: a vendor has just said that the day's cap is reached.
 	CapReached bool
 }
@@ -72,26 +75,35 @@ type Asked struct {
 // slot of the first time wastes it, which is never too much sent. A slot that is
 // not used in the end is to be released by whoever has it then.
 func (g Gate) Pass(ctx context.Context, m *message.Message, asked Asked) (Passage, error) {
-	now := g.Now()
-	q := policy.Question{Message: m, Now: now, OptOuts: g.OptOuts}
-	if asked.Reviewed && g.Reviews != nil {
-		var err error
-		if q.Review, err = g.Reviews.ReviewOf(ctx, m.ID); err != nil {
+	s, p := g.Snapshot(), Passage{Slot: asked.Slot}
+	if !asked.Departed {
+		if err := g.ask(ctx, s, m, asked, &p); err != nil {
 			return Passage{}, err
 		}
 	}
-	s := g.Snapshot()
-	ask := policy.Evaluate
-	if asked.Again {
-		ask = policy.Gate
-	}
-	d := ask(s, q)
-	p := Passage{Error: d.Error, Trail: d.Trail, Hold: d.Hold(), Slot: asked.Slot}
 	if p.Error != nil || p.Hold != nil || g.Pacer == nil {
 		return p, nil
 	}
 	err := g.pace(ctx, policy.PaceLimits(s, m), m, asked, &p)
 	return p, err
+}
+
+// ask notes what the policy says.
+func (g Gate) ask(ctx context.Context, s *snapshot.Snapshot, m *message.Message, asked Asked, p *Passage) error {
+	q := policy.Question{Message: m, Now: g.Now(), OptOuts: g.OptOuts}
+	if asked.Reviewed && g.Reviews != nil {
+		var err error
+		if q.Review, err = g.Reviews.ReviewOf(ctx, m.ID); err != nil {
+			return err
+		}
+	}
+	ask := policy.Evaluate
+	if asked.Again {
+		ask = policy.Gate
+	}
+	d := ask(s, q)
+	p.Error, p.Trail, p.Hold = d.Error, d.Trail, d.Hold()
+	return nil
 }
 
 // pace finds the moment at which an admitted message may leave.

@@ -181,6 +181,17 @@ func TestGateRefuses(t *testing.T) {
 	}
 }
 
+// What has left in part is not refused any more; the pacer gives the rest its moment.
+func TestGateDeparted(t *testing.T) {
+	w := setup(t)
+	w.config.Accounts[w.m.AccountID].Status = snapshot.AccountSuspended
+	w.pacer.at = now.Add(time.Hour)
+	p := w.pass(t, activities.Asked{Departed: true, CapReached: true})
+	if p.Error != nil || p.Hold == nil || p.Slot == nil || w.pacer.closed != 1 {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestGateCapReached(t *testing.T) {
 	w := setup(t)
 	p := w.pass(t, activities.Asked{})

@@ -85,7 +85,7 @@ func (o *outbound) sitOut(ctx workflow.Context, h message.Hold, least time.Durat
 // decide asks the policy.
 func (o *outbound) decide(ctx workflow.Context, in admit.Input, summary string) (admit.Result, error) {
 	in.MessageID, in.Times, in.Slot = o.in.MessageID, o.times(), o.slot
-	in.Fresh, in.CapReached = o.again, o.capReached
+	in.Fresh, in.CapReached, in.Departed = o.again, o.capReached, o.departed
 	var r admit.Result
 	if err := workflow.ExecuteLocalActivity(recordOptions(ctx, summary), admitting.Admit, in).Get(ctx, &r); err != nil {
 		return r, err

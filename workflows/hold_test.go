@@ -220,6 +220,18 @@ func TestHeldByAClockBehind(t *testing.T) {
 	}
 }
 
+// What has left in part is asked about as such.
+func TestCapReachedHalfWay(t *testing.T) {
+	b := setup(t)
+	b.admissions = []admit.Result{b.admission, heldUntil(start.Add(time.Hour))}
+	b.vendor = answers(submit.Result{Outcome: submit.Busy, Reason: message.ReasonDailyCapReached, Left: true}, submit.Result{Outcome: submit.Sent})
+	b.receipt(2*time.Hour, delivered)
+	b.run(delivered, "")
+	if len(b.admits) != 3 || b.admits[0].Departed || !b.admits[1].Departed || !b.admits[2].Departed {
+		t.Errorf("%+v", b.admits)
+	}
+}
+
 // The paths on which a message waits, for the stored histories.
 func holdPaths() []path {
 	soon := func(w *journey) {

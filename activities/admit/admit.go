@@ -37,6 +37,9 @@ type Input struct {
 	Slot *pace.Slot `json:"slot,omitempty"`
 	// CapReached: a vendor has just said that the day's cap is reached.
 	CapReached bool `json:"cap_reached,omitempty"`
+	// Departed: some of it has left, or may have. The rest is not refused any more
+	// here; the submit asks once more if nothing has left after all.
+	Departed bool `json:"departed,omitempty"`
 }
 
 // Result says whether the message may go.
@@ -98,7 +101,7 @@ func (a *Activities) Admit(ctx context.Context, in Input) (Result, error) {
 	if !now.Before(m.ExpiresAt) {
 		return a.refuse(ctx, m, message.StatusExpired, tooLate(in.Held), nil, in.Slot)
 	}
-	p, err := a.Gate.Pass(ctx, m, activities.Asked{Reviewed: in.Held != nil, Slot: in.Slot, CapReached: in.CapReached})
+	p, err := a.Gate.Pass(ctx, m, activities.Asked{Reviewed: in.Held != nil, Slot: in.Slot, CapReached: in.CapReached, Departed: in.Departed})
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}

@@ -92,6 +92,8 @@ type Link struct {
 	lastErr  string
 	alarmed  bool // wrong credentials were logged
 
+	unused      int // tokens of the rate whose parts were kept from the wire
+	unusedUntil time.Time
 	pausedUntil time.Time
 	pauses      int // consecutive; picks the length of the next
 	answerMilli float64

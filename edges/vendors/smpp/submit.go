@@ -41,6 +41,7 @@ func (l *Link) Submit(ctx context.Context, s message.Submission) (message.Submit
 		// The pause may have begun and the bind may have gone while we waited.
 		if l.usable(b) {
 			if err := s.Allowed(); err != nil {
+				l.giveBack()
 				l.release(b)
 				return message.SubmitResult{}, err
 			}
@@ -136,7 +137,7 @@ func (l *Link) releaseLocked(b *bind) {
 
 // pace takes a token of the vendor's rate.
 func (l *Link) pace(ctx context.Context) error {
-	if l.limiter == nil {
+	if l.limiter == nil || l.takeUnused() {
 		return nil
 	}
 	if err := l.limiter.Wait(ctx); err != nil {
@@ -146,6 +147,35 @@ func (l *Link) pace(ctx context.Context) error {
 		return &message.SubmitError{Reason: message.ReasonVendorThrottled, Detail: "the vendor's rate leaves no room in time", Again: true, After: pacedDelay, Err: err}
 	}
 	return nil
+}
+
+// giveBack lets the next who asks have the token of a part that was kept from the
+// wire. Parts that wait for theirs too long to leave would use up the whole rate
+// otherwise, and nothing would leave any more.
+func (l *Link) giveBack() {
+	if l.limiter == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now, most := time.Now(), l.limiter.Burst()
+	if now.After(l.unusedUntil) {
+		l.unused = 0
+	}
+	l.unused = min(l.unused+1, most)
+	// By then the next tokens come: kept for longer, these would be more than the rate.
+	l.unusedUntil = now.Add(time.Duration(float64(most) / float64(l.limiter.Limit()) * float64(time.Second)))
+}
+
+// takeUnused takes a token that was given back.
+func (l *Link) takeUnused() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.unused == 0 || time.Now().After(l.unusedUntil) {
+		return false
+	}
+	l.unused--
+	return true
 }
 
 // send writes the part and waits for its answer. The place in the window is

@@ -330,6 +330,42 @@ func TestRateIsNeverExceeded(t *testing.T) {
 	}
 }
 
+// Parts that may leave for a moment only, and more of them than the rate has room for:
+// those that are too late give their turn to others.
+func TestRateOfPartsThatAreTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const perSecond, seconds = 10, 60
+		st := playInMemory(t, vendortest.Config{}, func(c *Config) { c.Vendor.Throughput, c.Vendor.Window = perSecond, 50 })
+		st.ready()
+		end := time.Now().Add(seconds * time.Second)
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				for time.Now().Before(end) {
+					p, began := part("text"), time.Now()
+					p.Still = func() error {
+						if time.Since(began) < 3*time.Second {
+							return nil
+						}
+						return &message.SubmitError{Reason: message.ReasonVendorThrottled, Again: true}
+					}
+					_, _ = st.submitPart(context.Background(), p)
+				}
+			})
+		}
+		wg.Wait()
+		got := st.smsc.Submits()
+		if len(got) < perSecond*seconds/2 {
+			t.Errorf("%d left in %d s", len(got), seconds)
+		}
+		for i := range got {
+			if j := i + perSecond + 2; j < len(got) && got[j].At.Sub(got[i].At) < time.Second {
+				t.Fatalf("%d submits within %v", perSecond+3, got[j].At.Sub(got[i].At))
+			}
+		}
+	})
+}
+
 func TestRateThatOutlastsTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := playInMemory(t, vendortest.Config{}, func(c *Config) { c.Vendor.Throughput = 1 })
