@@ -8,12 +8,14 @@ import (
 	"math"
 	"os/user"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/notification"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/secret"
 	"github.com/postrider/postrider/internal/smpp"
@@ -295,6 +297,11 @@ func endpointCommand() *cobra.Command {
 	var account idFlag
 	e := snapshot.Endpoint{}
 	add := &cobra.Command{Use: "add URL", Short: "Send an account's events to a URL; the secret is shown once", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		for _, kind := range e.EventTypes {
+			if !slices.Contains(notification.Types(), kind) {
+				return fmt.Errorf("--types: there are no events of type %q; there are %s", kind, strings.Join(notification.Types(), ", "))
+			}
+		}
 		e.ID, e.AccountID, e.URL, e.Secret = message.NewID(), account.id, args[0], secret.NewWebhookSecret().Reveal()
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
 			if err := db.CreateEndpoint(cmd.Context(), shellActor(), e); err != nil {
@@ -304,7 +311,7 @@ func endpointCommand() *cobra.Command {
 		})
 	}}
 	add.Flags().Var(&account, "account", "whose events")
-	add.Flags().StringSliceVar(&e.EventTypes, "types", nil, "event types; empty for all")
+	add.Flags().StringSliceVar(&e.EventTypes, "types", nil, "event types, of "+strings.Join(notification.Types(), ", ")+"; empty for all")
 	add.Flags().StringVar(&e.Format, "format", "event", "event or flat")
 	_ = add.MarkFlagRequired("account")
 	cmd.AddCommand(add)

@@ -43,16 +43,19 @@ func withOptOuts(ctx context.Context, account message.ID, f func(db *postgres.DB
 
 // ownCampaign refuses a campaign that is not the account's.
 func ownCampaign(s *snapshot.Snapshot) func(message.OptOut) error {
+	type owned struct {
+		account  message.ID
+		campaign string
+	}
+	known := map[owned]bool{} // asked for each row of a file
+	for _, c := range s.Campaigns {
+		known[owned{c.AccountID, c.CampaignID}] = true
+	}
 	return func(o message.OptOut) error {
-		if o.Scope != message.OptOutCampaign {
-			return nil
+		if o.Scope == message.OptOutCampaign && !known[owned{o.AccountID, o.CampaignID}] {
+			return fmt.Errorf("campaign_id: the account has no campaign %s", o.CampaignID)
 		}
-		for _, c := range s.Campaigns {
-			if c.AccountID == o.AccountID && c.CampaignID == o.CampaignID {
-				return nil
-			}
-		}
-		return fmt.Errorf("campaign_id: the account has no campaign %s", o.CampaignID)
+		return nil
 	}
 }
 

@@ -47,6 +47,7 @@ func TestAdminFlags(t *testing.T) {
 		{create[:3], "--account acme", []string{"--account"}},
 		{create[:2], "sixteen-letters- --account " + id, []string{"SYSTEM_ID", "15"}},
 		{create[:2], "ac\x00me --account " + id, []string{"SYSTEM_ID"}},
+		{[]string{"endpoint", "add", "https://shop.example/hooks", "--account", id}, "--types campaign.cap_reached,message.send", []string{"--types", "message.send", "campaign.cap_warning"}},
 		{create, "--long-mo pigeon", []string{"--long-mo", "payload"}},
 		{create, "--alphabet ebcdic", []string{"--alphabet", "latin1"}},
 		{create, "--max-binds 0", []string{"--max-binds", "1 to 1000"}},

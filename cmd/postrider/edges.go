@@ -33,9 +33,22 @@ func (g *Gateway) startREST(ctx context.Context) error {
 	if err := g.ensureSigningKey(ctx); err != nil {
 		return err
 	}
+	server := g.restServer()
+	l, err := listen(g.Config.APIHost, g.Config.APIPort)
+	if err != nil {
+		return err
+	}
+	g.rest = server
+	g.serve("customer API", func() error { return server.Serve(l) })
+	return nil
+}
+
+// restServer is the REST edge with what it works with.
+func (g *Gateway) restServer() *rest.Server {
 	policy := g.webhookPolicy()
-	server := &rest.Server{
+	return &rest.Server{
 		Admin:    g.internalAPI(),
+		CapUsed:  g.capUsed,
 		Limiter:  g.limiter(),
 		Ingress:  g.ingress,
 		Journal:  g.db,
@@ -64,13 +77,6 @@ func (g *Gateway) startREST(ctx context.Context) error {
 
 		TrustedProxies: g.Config.TrustedProxies,
 	}
-	l, err := listen(g.Config.APIHost, g.Config.APIPort)
-	if err != nil {
-		return err
-	}
-	g.rest = server
-	g.serve("customer API", func() error { return server.Serve(l) })
-	return nil
 }
 
 // ensureSigningKey makes the first key for access tokens. Two processes that

@@ -57,3 +57,12 @@ func (g *Gateway) capUse(ctx context.Context) (map[string]int, error) {
 	}
 	return out, nil
 }
+
+// capUsed reads how much of a daily cap is used up, by its key, and when the day ends.
+func (g *Gateway) capUsed(ctx context.Context, key string) (int, time.Time, error) {
+	use, err := g.db.PaceUse(ctx, []pace.Limit{{Key: key, Window: pace.PacificDay}})
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	return use[0].Used, use[0].ResetsAt, nil
+}

@@ -85,8 +85,13 @@ func arrival(s *snapshot.Snapshot, m message.InboundMessage, now time.Time) mess
 			}
 		}
 	}
-	if from, err := message.ParseSender(message.Dialable(m.FromTON, m.From, country)); err == nil {
-		a.Sender = from
+	// A national number is one of the country in which the receiving number is, not of
+	// the customer's: a STOP must be kept under the number that messages go to.
+	for _, c := range []string{a.Number.Country(), country} {
+		if from, err := message.ParseSender(message.Dialable(m.FromTON, m.From, c)); c != "" && err == nil {
+			a.Sender = from
+			break
+		}
 	}
 	if m.Whole() && m.Encoding != message.EncodingBinary {
 		apply(s, n, &a, policy.MatchKeyword(m.Text, words, now), now)

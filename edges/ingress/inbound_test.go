@@ -82,6 +82,38 @@ func TestInboundFindsTheOwner(t *testing.T) {
 	}
 }
 
+// A recipient's national number is read as where the number is that he writes to, wherever
+// the customer sits: else his STOP would be another's.
+func TestInboundReadsSendersAsTheNumberDoes(t *testing.T) {
+	b := setup(t)
+	short, london := message.Address("24365"), message.Address("+442071838750")
+	for _, n := range []message.Address{short, london} {
+		b.config.Numbers[n] = &snapshot.Number{Number: n, AccountID: b.account.ID, SMSEnabled: true}
+	}
+	b.config.Index()
+	for _, tt := range []struct {
+		country  string // the account's
+		to, from string
+		ton      byte
+		want     message.Address
+	}{
+		{"GB", "12025550143", "3105550117", 0, "+13105550117"},
+		{"GB", "12025550143", "3105550117", 2, "+13105550117"},
+		{"US", "442071838750", "02079460018", 0, "+442079460018"},
+		{"US", "442071838750", "2079460018", 2, "+442079460018"},
+		{"GB", "24365", "02079460018", 0, "+442079460018"}, // a short code is the customer's country's
+		{"GB", "12025550143", "02079460018", 0, "+442079460018"},
+		{"GB", "12025550143", "442079460018", 1, "+442079460018"},
+	} {
+		b.account.DefaultCountry = tt.country
+		m := b.mo("STOP")
+		m.To, m.From, m.FromTON = tt.to, tt.from, tt.ton
+		if a := b.came(t, m); a.Sender != tt.want || a.Act == nil || a.Act.OptOut.Recipient != tt.want {
+			t.Errorf("%s (%d) to %s of an account in %s: %q", tt.from, tt.ton, tt.to, tt.country, a.Sender)
+		}
+	}
+}
+
 func TestInboundKeywords(t *testing.T) {
 	b := setup(t)
 	b.account.CompanyName, b.account.Keywords = "Acme", snapshot.Keywords{Stop: []string{"leave"}}

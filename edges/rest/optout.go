@@ -126,14 +126,27 @@ func placed(place string, err error) *message.Error {
 // campaignOwned refuses a campaign that is not the account's: a slip of the pen would stop
 // nothing.
 func (s *Server) campaignOwned(o message.OptOut) error {
-	if o.Scope != message.OptOutCampaign {
-		return nil
-	}
+	return s.campaignsOwned(o.AccountID)(o)
+}
+
+// campaignsOwned is campaignOwned for many opt-outs of one account: a file may have a
+// million rows, and the configuration many campaigns.
+func (s *Server) campaignsOwned(account message.ID) func(message.OptOut) error {
+	own := map[string]bool{}
 	for _, c := range s.Snapshot().Campaigns {
-		if c.CampaignID == o.CampaignID && c.AccountID == o.AccountID {
-			return nil
+		if c.AccountID == account {
+			own[c.CampaignID] = true
 		}
 	}
+	return func(o message.OptOut) error {
+		if o.Scope == message.OptOutCampaign && !own[o.CampaignID] {
+			return noCampaign(o)
+		}
+		return nil
+	}
+}
+
+func noCampaign(o message.OptOut) error {
 	e := message.Refuse(message.ReasonInvalidRequest, "campaign_id: there is no campaign %s", o.CampaignID)
 	e.Fields = []message.FieldError{{Location: "campaign_id", Message: "is no campaign of this account"}}
 	return e

@@ -51,7 +51,7 @@ func (s *Server) importOptOuts(ctx context.Context, _ *struct{}) (*output[optOut
 	_ = control.SetWriteDeadline(deadline.Add(DefaultWrite))
 	ctx, cancel := context.WithTimeout(ctx, fileTime)
 	defer cancel()
-	in := optout.Import{Account: x.caller.account.ID, Actor: x.caller.credential.Key, Now: s.now(), Check: s.campaignOwned}
+	in := optout.Import{Account: x.caller.account.ID, Actor: x.caller.credential.Key, Now: s.now(), Check: s.campaignsOwned(x.caller.account.ID)}
 	r, err := in.Read(ctx, http.MaxBytesReader(x.ResponseWriter, x.request.Body, maxImport), s.OptOuts)
 	var large *http.MaxBytesError
 	var refused *message.Error

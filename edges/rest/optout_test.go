@@ -425,6 +425,26 @@ func TestImportOptOuts(t *testing.T) {
 	wantProblem(t, b.do("POST", "/v1/opt-outs/import", file, as("keyA"), asCSV), http.StatusInternalServerError, message.ReasonInternal)
 }
 
+// The campaigns of an account are looked up once for a file, not gone through for each of
+// its rows, of which there may be a million.
+func TestImportLooksUpCampaignsOnce(t *testing.T) {
+	t.Parallel()
+	b, f := withOptOuts(t)
+	check := b.server.campaignsOwned(accountA)
+	b.reconfigure(func(s *snapshot.Snapshot) { s.Campaigns = nil })
+	o := message.OptOut{AccountID: accountA, Scope: message.OptOutCampaign, CampaignID: "C8X2KQ1"}
+	if err := check(o); err != nil {
+		t.Errorf("the configuration is read for each row: %v", err)
+	}
+	o.CampaignID = "CFOREIGN"
+	if err := check(o); message.ReasonOf(err) != message.ReasonInvalidRequest {
+		t.Errorf("another account's campaign: %v", err)
+	}
+	if len(f.list) != 0 {
+		t.Error("something is recorded")
+	}
+}
+
 func TestExportOptOuts(t *testing.T) {
 	t.Parallel()
 	b, f := withOptOuts(t)

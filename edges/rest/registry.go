@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/pace"
 	"github.com/postrider/postrider/internal/registry"
 )
 
@@ -260,18 +261,19 @@ func (s *Server) getBrand(ctx context.Context, in *idInput) (*entity[brandResour
 		return nil, s.problem(x, err, 0)
 	}
 	out := &entity[brandResource]{ETag: etag(b.Revision), Body: brandOf(b)}
-	if out.Body.UsedToday, out.Body.ResetsAt, err = s.capUsed(ctx, b); err != nil {
+	if out.Body.UsedToday, out.Body.ResetsAt, err = s.capUsed(ctx, b.DailyCap, pace.BrandDay(b.CapKey)); err != nil {
 		return nil, s.problem(x, err, 0)
 	}
 	return out, nil
 }
 
-// capUsed is how much of a brand's cap is used; nil where nobody counts.
-func (s *Server) capUsed(ctx context.Context, b *registry.Brand) (*int, *string, error) {
-	if s.CapUsed == nil || b.DailyCap == 0 {
+// capUsed is how much of a daily cap is used; nil where there is none, or nobody
+// counts.
+func (s *Server) capUsed(ctx context.Context, most int, key string) (*int, *string, error) {
+	if s.CapUsed == nil || most <= 0 {
 		return nil, nil, nil
 	}
-	used, resets, err := s.CapUsed(ctx, b.CapKey)
+	used, resets, err := s.CapUsed(ctx, key)
 	return &used, optionalTime(resets), err
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/pace"
 	"github.com/postrider/postrider/internal/registry"
 )
 
@@ -64,16 +65,19 @@ func (s *Server) getCampaignStatus(ctx context.Context, in *idInput) (*output[ca
 		return nil, s.problem(x, err, 0)
 	}
 	out := &output[campaignStatusResource]{Body: campaignStatusOf(c)}
-	if c.Brand == (message.ID{}) {
-		return out, nil
+	most, key := c.DailyCap, pace.CampaignDay(c.ID)
+	if c.Brand != (message.ID{}) {
+		b, err := s.Registry.Brand(ctx, x.caller.account.ID, c.Brand)
+		if err != nil {
+			return nil, s.problem(x, err, 0)
+		}
+		out.Body.BrandStatus = optional(string(b.Status))
+		out.Body.DailyCap = capOf(b.DailyCap, c.DailyCap)
+		if b.DailyCap > 0 && (most <= 0 || b.DailyCap <= most) {
+			most, key = b.DailyCap, pace.BrandDay(b.CapKey)
+		}
 	}
-	b, err := s.Registry.Brand(ctx, x.caller.account.ID, c.Brand)
-	if err != nil {
-		return nil, s.problem(x, err, 0)
-	}
-	out.Body.BrandStatus = optional(string(b.Status))
-	out.Body.DailyCap = capOf(b.DailyCap, c.DailyCap)
-	if out.Body.UsedToday, out.Body.ResetsAt, err = s.capUsed(ctx, b); err != nil {
+	if out.Body.UsedToday, out.Body.ResetsAt, err = s.capUsed(ctx, most, key); err != nil {
 		return nil, s.problem(x, err, 0)
 	}
 	return out, nil

@@ -189,7 +189,7 @@ type campaignStatusResource struct {
 	Carriers        []carrierResource `json:"carriers" nullable:"false"`
 	ThroughputLimit *int              `json:"throughput_limit"`
 	DailyCap        *int              `json:"daily_cap" doc:"Parts a day: the least of the brand's and the campaign's"`
-	UsedToday       *int              `json:"used_today" doc:"Of the brand's cap, as far as it is counted here"`
+	UsedToday       *int              `json:"used_today" doc:"Of daily_cap, as far as it is counted here"`
 	ResetsAt        *string           `json:"resets_at" format:"date-time"`
 	Failure         *string           `json:"failure"`
 }

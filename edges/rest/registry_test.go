@@ -159,10 +159,11 @@ func (s *shelf) AssignNumbers(ctx context.Context, _ registry.Actor, account, ca
 	return nil
 }
 
-func (s *shelf) ReleaseNumber(_ context.Context, _ registry.Actor, _, campaign message.ID, number message.Address) error {
+func (s *shelf) ReleaseNumber(ctx context.Context, _ registry.Actor, account, campaign message.ID, number message.Address) error {
+	_, err := s.RegistryCampaign(ctx, account, campaign)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.owners[number] != campaign {
+	if err != nil || s.owners[number] != campaign {
 		return message.Refuse(message.ReasonNotFound, "the campaign has no number %s", number)
 	}
 	delete(s.owners, number)
@@ -175,16 +176,25 @@ type fakeRegistry struct {
 	*shelf
 }
 
+// keptBy has an edge keep its registrations on the shelf.
+func (s *shelf) keptBy(b *bundle) {
+	s.answers = b.ingress
+	b.server.Registry = fakeRegistry{&registry.Registrar{Store: s, Now: b.clock.now}, s}
+}
+
 // registrations starts an edge whose keys may do everything with registrations, but
 // for keyRO, which only reads.
 func registrations(t *testing.T) (*bundle, *shelf) {
 	t.Helper()
 	s := &shelf{owners: map[message.Address]message.ID{}}
 	b := setup(t, func(b *bundle) {
-		s.answers = b.ingress
-		b.server.Registry = fakeRegistry{&registry.Registrar{Store: s, Now: b.clock.now}, s}
-		b.server.CapUsed = func(_ context.Context, capKey string) (int, time.Time, error) {
-			return 120, time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC), nil
+		s.keptBy(b)
+		b.server.CapUsed = func(_ context.Context, key string) (int, time.Time, error) {
+			used := 120
+			if strings.HasPrefix(key, "campaign:") {
+				used = 7
+			}
+			return used, time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC), nil
 		}
 	})
 	b.reconfigure(func(c *snapshot.Snapshot) {
@@ -298,6 +308,15 @@ func TestCampaignsOverREST(t *testing.T) {
 	r := status.json(t)
 	if r["used_today"] != 120.0 || r["daily_cap"] != 2000.0 || r["brand_status"] != "approved" || r["throughput_limit"] != 240.0 || !strings.Contains(r["detail"].(string), "not to every carrier") || len(r["carriers"].([]any)) != 3 {
 		t.Errorf("%s", status.body)
+	}
+	// What is shown as used is of the cap that is shown.
+	c.DailyCap = 500
+	if r := b.do("GET", path+"/status", "", as("keyRO")).json(t); r["used_today"] != 7.0 || r["daily_cap"] != 500.0 || r["resets_at"] != "2026-11-22T08:00:00.000Z" {
+		t.Errorf("a smaller cap of the campaign: %v", r)
+	}
+	c.DailyCap = 5000
+	if r := b.do("GET", path+"/status", "", as("keyRO")).json(t); r["used_today"] != 120.0 || r["daily_cap"] != 2000.0 {
+		t.Errorf("a larger cap of the campaign: %v", r)
 	}
 	doc.check("get", "/v1/campaigns/{id}", b.do("GET", path, "", as("keyA")))
 	wantProblem(t, b.do("PATCH", path, `{"description":"`+strings.Repeat("x", 50)+`"}`, as("keyA")), 409, message.ReasonConflict)

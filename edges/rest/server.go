@@ -47,9 +47,10 @@ type Server struct {
 	AnswerTimeout time.Duration
 	// Audience is the aud claim of access tokens. Empty: the issuer.
 	Audience string
-	// CapUsed tells how much of a brand's daily cap is used up, and when it begins
-	// anew. Nil: used_today and resets_at are null.
-	CapUsed func(ctx context.Context, capKey string) (used int, resets time.Time, err error)
+	// CapUsed tells how much of a daily cap is used up, and when it begins anew. The
+	// key is one of package pace, of a brand or campaign that the caller may see. Nil:
+	// used_today and resets_at are null.
+	CapUsed func(ctx context.Context, key string) (used int, resets time.Time, err error)
 	// CheckURL says whether a customer may name the URL of a webhook, which is an
 	// absolute URL without user name; what its error says is shown to the
 	// customer. Nil: https on port 443 or 8443, and no address written out that

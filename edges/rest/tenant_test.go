@@ -36,15 +36,29 @@ var things = map[string]func(b *bundle) string{
 		b.journal.events[uuidOf(b.t, id)] = []message.Event{{Sequence: 1, At: began, Type: "accepted"}}
 		return id
 	},
+	"/v1/brands/": func(b *bundle) string {
+		return b.do("POST", "/v1/brands", `{"name":"Acme"}`, as("keyA")).json(b.t)["id"].(string)
+	},
+	"/v1/campaigns/": func(b *bundle) string {
+		id := b.do("POST", "/v1/campaigns", `{"use_case":"2FA"}`, as("keyA")).json(b.t)["id"].(string)
+		b.do("PUT", "/v1/campaigns/"+id+"/numbers", `{"numbers":["+`+belongings["{number}"]+`"]}`, as("keyA"))
+		return id
+	},
 	"/v1/opt-outs/": func(b *bundle) string {
 		return b.do("POST", "/v1/opt-outs", stopOne, as("keyA")).json(b.t)["id"].(string)
 	},
 }
 
+// belongings are the names of what belongs to a thing, as they follow its own in a path.
+var belongings = map[string]string{"{number}": "12025550143"}
+
 // bodies are what operations with a name in their path are sent: one that would do.
 // By operationId; without a row: nothing, or {} where there must be a body.
 var bodies = map[string]string{
-	"endOptOut": `{"reason":"opted in again"}`,
+	"assignNumbers":  `{"numbers":["+12025550143"]}`,
+	"changeBrand":    `{"name":"Other"}`,
+	"changeCampaign": `{"use_case":"MIXED"}`,
+	"endOptOut":      `{"reason":"opted in again"}`,
 }
 
 // What another account has is not there: no operation that names a thing reads or
@@ -62,7 +76,7 @@ func TestEveryNamedThingIsItsTenants(t *testing.T) {
 			t.Errorf("%s %s: add a row to things, so that it is tried with another account's", op.Method, op.Path)
 			continue
 		}
-		b := setup(t, nil)
+		b := setup(t, (&shelf{owners: map[message.Address]message.ID{}}).keptBy)
 		for name, c := range b.config.Credentials { // of every scope: the account alone must decide
 			if name != "keyRO" {
 				c.Scopes = everyScope()
@@ -73,7 +87,14 @@ func TestEveryNamedThingIsItsTenants(t *testing.T) {
 			body = "{}"
 		}
 		id := make(b)
-		path := func(id string) string { return pathParameter.ReplaceAllLiteralString(op.Path, id) }
+		path := func(id string) string {
+			return pathParameter.ReplaceAllStringFunc(op.Path, func(name string) string {
+				if known, ok := belongings[name]; ok {
+					return known
+				}
+				return id
+			})
+		}
 		other := wantProblem(t, b.do(op.Method, path(id), body, as("keyB")), 404, message.ReasonNotFound)
 		unknown := wantProblem(t, b.do(op.Method, path(message.NewID().String()), body, as("keyB")), 404, message.ReasonNotFound)
 		for _, p := range []map[string]any{other, unknown} {

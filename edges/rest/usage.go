@@ -99,6 +99,11 @@ func (s *Server) listLimits(ctx context.Context, in *limitsInput) (*output[list[
 	if !ok {
 		return nil, s.problem(x, badCursor(), 0)
 	}
+	var faults faults
+	number := queryAddress(&faults, "query.number", in.Number)
+	if refusal := faults.refusal(); refusal != nil {
+		return nil, s.problem(x, refusal, 0)
+	}
 	limits, err := s.Journal.Limits(ctx, x.caller.account.ID, s.now())
 	if err != nil {
 		return nil, s.problem(x, err, 0)
@@ -106,7 +111,7 @@ func (s *Server) listLimits(ctx context.Context, in *limitsInput) (*output[list[
 	out := &output[list[limitResource]]{Body: list[limitResource]{Data: []limitResource{}}}
 	n := int64(0) // of those that are asked for
 	for _, u := range limits {
-		if in.Number != "" && string(u.Number) != in.Number || in.Type != "" && string(u.Kind) != in.Type {
+		if number != "" && u.Number != number || in.Type != "" && string(u.Kind) != in.Type {
 			continue
 		}
 		if n++; n <= from {

@@ -80,7 +80,8 @@ func TestLimits(t *testing.T) {
 		}
 		return strings.Join(got, " ")
 	}
-	for query, want := range map[string]string{"": "day month minute", "&type=sms": "month minute", "&number=%2B12025550143": "minute", "&number=other": ""} {
+	for query, want := range map[string]string{"": "day month minute", "&type=sms": "month minute", "&number=%2B12025550143": "minute", "&number=12025550143": "minute",
+		"&number=+12025550143": "minute", "&number=%2B12025550144": ""} {
 		if got := periods(query); got != want {
 			t.Errorf("%s: %s, want %s", query, got, want)
 		}
@@ -90,6 +91,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("cursor %s: %d", bad, r.StatusCode)
 		}
 	}
+	wantProblem(t, b.do("GET", "/v1/limits?number=%24", "", as("keyA")), 422, message.ReasonInvalidRequest)
 	for _, path := range []string{"/v1/limits", "/v1/balance", "/v1/balance/entries"} {
 		if r := b.do("GET", path, "", as("keyRO")); r.StatusCode != 403 || !strings.Contains(string(r.body), scopeUsageRead) {
 			t.Errorf("%s without the scope: %d %s", path, r.StatusCode, r.body)

@@ -203,6 +203,26 @@ var tollFree = map[string]bool{
 	"880": true, "881": true, "882": true, "883": true, "884": true, "885": true, "886": true, "887": true, "889": true,
 }
 
+// Country is the ISO 3166 code of a country in which numbers are dialled as this one
+// is; empty for what is no E.164 number, or of no country. For all of North America it
+// is US.
+func (a Address) Country() string {
+	if a.Kind() != E164 {
+		return ""
+	}
+	if a.nanp() {
+		return "US"
+	}
+	n, err := phonenumbers.Parse(string(a), "")
+	if err != nil {
+		return ""
+	}
+	if c := phonenumbers.GetRegionCodeForCountryCode(int(n.GetCountryCode())); len(c) == 2 && c != "ZZ" {
+		return c
+	}
+	return "" // 001: of no country
+}
+
 // TollFree reports whether a is a NANP toll-free number.
 func (a Address) TollFree() bool {
 	return a.nanp() && tollFree[string(a[2:5])]

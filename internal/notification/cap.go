@@ -73,13 +73,18 @@ func OfCap(s *snapshot.Snapshot, m pace.Mark, at time.Time) ([]message.Notificat
 	return out, nil
 }
 
+// brandApproved is the status of a brand whose company the registry has verified.
+const brandApproved = "approved"
+
 // owner is an account and what it calls the thing that a cap is of.
 type owner struct {
 	account, row    message.ID
 	campaign, brand *string
 }
 
-// owners are the accounts whose campaign or brand a mark is of, each once.
+// owners are the accounts whose campaign or brand a mark is of, each once. A brand
+// counts when the registry has approved it: anybody may write the tax id of another
+// company into a draft, and is not to hear what that company sends.
 func owners(s *snapshot.Snapshot, m pace.Mark) []owner {
 	var all []owner
 	for _, c := range s.Campaigns {
@@ -88,7 +93,7 @@ func owners(s *snapshot.Snapshot, m pace.Mark) []owner {
 		}
 	}
 	for _, b := range s.Brands {
-		if pace.BrandDay(b.CapKey) == m.Key {
+		if b.Status == brandApproved && pace.BrandDay(b.CapKey) == m.Key {
 			all = append(all, owner{account: b.AccountID, row: b.ID, brand: &b.BrandID})
 		}
 	}

@@ -23,8 +23,12 @@ func TestOfCap(t *testing.T) {
 	s.Brands = map[message.ID]*snapshot.Brand{}
 	for i, of := range []message.ID{account, account, other, other} {
 		id := message.NewID()
-		s.Brands[id] = &snapshot.Brand{ID: id, AccountID: of, BrandID: []string{"B1", "B2", "B3", "B4"}[i], CapKey: []string{"x", "x", "x", "y"}[i]}
+		s.Brands[id] = &snapshot.Brand{ID: id, AccountID: of, BrandID: []string{"B1", "B2", "B3", "B4"}[i], CapKey: []string{"x", "x", "x", "y"}[i], Status: "approved"}
 	}
+	// A draft with the tax id of the company: nobody has checked whose that is.
+	drafter, draft := message.NewID(), message.NewID()
+	s.Endpoints[drafter] = []snapshot.Endpoint{{ID: message.NewID(), AccountID: drafter, URL: "https://drafter.example"}}
+	s.Brands[draft] = &snapshot.Brand{ID: draft, AccountID: drafter, CapKey: "x", Status: "unregistered"}
 	resets := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		name string

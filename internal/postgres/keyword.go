@@ -97,11 +97,24 @@ func (db *DB) stop(ctx context.Context, tx pgx.Tx, a message.Arrival) (written [
 	if err != nil {
 		return nil, false, err
 	}
-	is, fresh, err := db.recordOptOut(ctx, tx, ofScope(o, message.NewID(), a.ID), a.Act.Tell)
-	if err != nil || !fresh {
-		return nil, false, err
+	scopes := []message.OptOutScope{o.Scope}
+	if o.Scope == message.OptOutCampaign {
+		// The customer may put the number into another campaign, and one that ends is
+		// followed by another: the number that the recipient wrote to stays stopped.
+		scopes = append(scopes, message.OptOutNumber)
 	}
-	return []message.OptOut{is}, !stops(list, o), nil
+	for _, scope := range scopes {
+		of := o
+		of.Scope = scope
+		is, fresh, err := db.recordOptOut(ctx, tx, ofScope(of, message.NewID(), a.ID), a.Act.Tell)
+		if err != nil {
+			return nil, false, err
+		}
+		if fresh {
+			written = append(written, is)
+		}
+	}
+	return written, len(written) > 0 && !stops(list, o), nil
 }
 
 // ofScope is the opt-out with the fields that its scope has.

@@ -146,6 +146,37 @@ func TestScopes(t *testing.T) {
 
 // Machines that answer each other come to an end; a person is answered again the
 // next day, and others are not concerned.
+// A number that is put into another campaign is not written from again to who had
+// stopped it, until he starts again.
+func TestStopOfACampaignHoldsWhenTheNumberMoves(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	in := func(action message.KeywordAction, campaign string) message.Arrived {
+		a := b.keyword(action)
+		a.Act.OptOut.Scope, a.Act.OptOut.CampaignID, a.VendorRef = message.OptOutCampaign, campaign, a.ID.String()
+		return b.came(a)
+	}
+	stopped := func(campaign string) bool {
+		_, is, err := b.StoppedBy(b.ctx, b.owner, ours, handset, campaign)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	if out := in(message.KeywordStop, "C8X2KQ1"); !out.Changed || out.Reply == nil || !stopped("C8X2KQ1") {
+		t.Errorf("%+v", out)
+	}
+	if !stopped("C9NEXT1") || !stopped("") {
+		t.Error("in another campaign the number writes to who has stopped it")
+	}
+	if out := in(message.KeywordStop, "C8X2KQ1"); out.Changed || out.Reply != nil {
+		t.Errorf("once more: %+v", out)
+	}
+	if out := in(message.KeywordStart, "C8X2KQ1"); !out.Changed || out.Reply == nil || stopped("C8X2KQ1") || stopped("C9NEXT1") {
+		t.Errorf("start: %+v", out)
+	}
+}
+
 func TestAnswersHaveAnEnd(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -163,6 +163,10 @@ func (r *Registrar) registerBrand(ctx context.Context, f Filing) (string, error)
 	if err != nil {
 		return "", unsettled(err)
 	}
+	// The customer could change the draft until the filing was journalled.
+	if err := b.Check(); err != nil {
+		return "", err
+	}
 	return r.Client.RegisterBrand(ctx, b, f.Reference)
 }
 
@@ -170,6 +174,9 @@ func (r *Registrar) submitCampaign(ctx context.Context, f Filing) (string, error
 	c, err := r.Store.RegistryCampaign(ctx, message.ID{}, f.Target)
 	if err != nil {
 		return "", unsettled(err)
+	}
+	if err := c.Check(); err != nil { // as of a brand
+		return "", err
 	}
 	b, err := r.approvedBrand(ctx, c)
 	if err != nil {

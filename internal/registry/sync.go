@@ -30,21 +30,13 @@ func (r *Registrar) Work(ctx context.Context) (int, error) {
 	if r.Client == nil {
 		return 0, nil
 	}
-	filings, err := r.Store.OpenFilings(ctx, batch)
+	filed, err := r.completeFilings(ctx)
 	if err != nil {
-		return 0, err
-	}
-	for _, f := range filings {
-		if ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		if err := r.file(ctx, f); err != nil && ctx.Err() == nil {
-			r.log().Debug("filing not completed", "kind", f.Kind, "target", f.Target, "reason", message.ReasonOf(err))
-		}
+		return filed, err
 	}
 	due, err := r.Store.DueSyncs(ctx, batch, syncLease)
 	if err != nil {
-		return len(filings), err
+		return filed, err
 	}
 	for _, s := range due {
 		if ctx.Err() != nil {
@@ -54,7 +46,28 @@ func (r *Registrar) Work(ctx context.Context) (int, error) {
 			r.log().Warn("campaign registry not read", "kind", s.Kind, "target", s.Target, "reason", message.ReasonOf(err), "error", err)
 		}
 	}
-	return len(filings) + len(due), nil
+	return filed + len(due), nil
+}
+
+// completeFilings works on at most a batch of open filings and reports how many. Each
+// is claimed when its turn comes: the lease is for one, and with a registry that does
+// not answer those at the end of a batch would be sent by another process as well.
+func (r *Registrar) completeFilings(ctx context.Context) (int, error) {
+	for n := range batch {
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		filings, err := r.Store.OpenFilings(ctx, 1)
+		if err != nil || len(filings) == 0 {
+			return n, err
+		}
+		for _, f := range filings {
+			if err := r.file(ctx, f); err != nil && ctx.Err() == nil {
+				r.log().Debug("filing not completed", "kind", f.Kind, "target", f.Target, "reason", message.ReasonOf(err))
+			}
+		}
+	}
+	return batch, nil
 }
 
 // SyncBrand compares a brand with the registry now, and by schedule from then on.
