@@ -64,7 +64,7 @@ create function opt_outs_kept() returns trigger language plpgsql as $$
 begin
   raise exception 'opt-outs are ended, never deleted';
 end $$;
-create trigger opt_outs_kept before delete on opt_outs for each statement execute function opt_outs_kept();
+create trigger opt_outs_kept before delete or truncate on opt_outs for each statement execute function opt_outs_kept();
 
 -- What a recipient stops who writes STOP: the number that he wrote to, its campaign
 -- if it has one, or all of the account.

@@ -23,6 +23,9 @@ const (
 	// fileTime is how long a file may take to come in and be recorded, and how long
 	// each thousand rows of one that goes out may take.
 	fileTime = 2 * time.Minute
+	// importsPerMinute is how many files an account may send in: each may hold several
+	// hundred thousand rows, which every process keeps in memory.
+	importsPerMinute = 6
 )
 
 // optOutImport is what became of a file.
@@ -45,6 +48,9 @@ type optOutBadRow struct {
 // was recorded before it broke off stays, and the file may be sent again.
 func (s *Server) importOptOuts(ctx context.Context, _ *struct{}) (*output[optOutImport], error) {
 	x := exchangeOf(ctx)
+	if r := s.Limiter.Take("opt-out import "+x.caller.account.ID.String(), importsPerMinute, time.Minute, s.now()); !r.OK {
+		return nil, s.problem(x, &limited{message.Refuse(message.ReasonRateLimitExceeded, "more than %d imports in a minute", importsPerMinute), r.Reset}, 0)
+	}
 	control := http.NewResponseController(x)
 	deadline := time.Now().Add(fileTime)
 	_ = control.SetReadDeadline(deadline) // where it cannot be set there is none

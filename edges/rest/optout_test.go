@@ -502,3 +502,19 @@ func TestOptOutDecoderAndDocumentAgree(t *testing.T) {
 		t.Errorf("the document has %d fields, the decoder %d", len(props), len(known))
 	}
 }
+
+// Each file may hold some hundred thousand rows that every process keeps.
+func TestImportsAreFew(t *testing.T) {
+	b, _ := withOptOuts(t)
+	file := "recipient,sender\n+13105550117,+12025550143\n"
+	for range importsPerMinute {
+		if r := b.do("POST", "/v1/opt-outs/import", file, as("keyA"), asCSV); r.StatusCode != http.StatusOK {
+			t.Fatalf("%d %s", r.StatusCode, r.body)
+		}
+	}
+	wantProblem(t, b.do("POST", "/v1/opt-outs/import", file, as("keyA"), asCSV), http.StatusTooManyRequests, message.ReasonRateLimitExceeded)
+	b.clock.advance(time.Minute)
+	if r := b.do("POST", "/v1/opt-outs/import", file, as("keyA"), asCSV); r.StatusCode != http.StatusOK {
+		t.Errorf("a minute later: %d %s", r.StatusCode, r.body)
+	}
+}

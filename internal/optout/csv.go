@@ -338,7 +338,7 @@ func Export(ctx context.Context, r Reader, account message.ID, f message.OptOutF
 			return err
 		}
 		for _, o := range page {
-			if err := out.Write([]string{string(o.Recipient), string(o.Scope), string(o.Sender), o.CampaignID, o.Keyword, string(o.Source), oneLine(o.Reason),
+			if err := out.Write([]string{string(o.Recipient), string(o.Scope), string(o.Sender), o.CampaignID, oneLine(o.Keyword), string(o.Source), oneLine(o.Reason),
 				stamp(o.At), stamp(o.Ended.At), oneLine(o.Ended.Reason)}); err != nil {
 				return err
 			}
@@ -350,14 +350,19 @@ func Export(ctx context.Context, r Reader, account message.ID, f message.OptOutF
 	}
 }
 
-// oneLine keeps a row on its line.
+// oneLine keeps a row on its line, and free text from being a formula to whoever opens
+// the file in a spreadsheet: such a text begins with an apostrophe.
 func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
+	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
 	}, s)
+	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
+		return "'" + s
+	}
+	return s
 }
 
 func stamp(t time.Time) string {

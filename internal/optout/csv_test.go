@@ -198,3 +198,11 @@ func FuzzImport(f *testing.F) {
 		}
 	})
 }
+
+func TestFreeTextIsNoFormula(t *testing.T) {
+	for s, want := range map[string]string{"": "", "lost": "lost", "=HYPERLINK(1)": "'=HYPERLINK(1)", "+1": "'+1", "-1": "'-1", "@x": "'@x", "a\nb": "a b", "é=": "é="} {
+		if got := oneLine(s); got != want {
+			t.Errorf("%q became %q", s, got)
+		}
+	}
+}

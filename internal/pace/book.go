@@ -192,6 +192,9 @@ func (l *Line) take(limit, parts int, t int64, now int64) {
 		}
 		open = next
 	}
+	if limit > l.Cap && l.Open > now {
+		return // it says where those begin whose line is the longer one
+	}
 	// A line that is not full need not be told where it begins.
 	if open > now && open != l.Open || limit != l.Cap {
 		l.Open, l.Cap, l.opened = open, limit, true
@@ -363,10 +366,10 @@ func (b *Book) Place(d Demand) (Slot, error) {
 	if slot.ID = message.NewID(); d.Instead != nil {
 		slot.ID, slot.Turn = d.Instead.ID, d.Instead.Turn+1
 	}
-	for _, lim := range p.limits {
+	for i, lim := range p.limits {
 		l := b.Line(lim.Key)
 		if lim.Window == Minute {
-			l.take(lim.Parts, slot.Parts, slot.Second, b.now.Unix())
+			l.take(p.room[i], slot.Parts, slot.Second, b.now.Unix())
 			continue
 		}
 		day, more := l.day(p.day), slot.Parts-d.Instead.counted(lim.Key, p.day)

@@ -12,6 +12,7 @@ import (
 // plan is where a demand would go.
 type plan struct {
 	limits  []Limit
+	room    []int // of each limit, for this demand
 	slot    Slot
 	day     string // of its second
 	passed  []full // days that had no room
@@ -32,6 +33,7 @@ func (b *Book) plan(d Demand) (plan, error) {
 		return p, nil
 	}
 	for _, lim := range p.limits {
+		p.room = append(p.room, d.Room(lim))
 		if lim.Window == PacificDay && p.slot.Parts > lim.Parts {
 			p.refuse(RuleDailyCap, message.Refuse(message.ReasonDailyCapReached, "the message has %s parts, more than %s may send in a whole day (%s)",
 				number(p.slot.Parts), lim.Name, number(lim.Parts)))
@@ -105,11 +107,11 @@ func (b *Book) search(p *plan, t int64, before *Slot) (second int64, decides int
 		for i, lim := range p.limits {
 			l, next := b.Line(lim.Key), t
 			if lim.Window == Minute {
-				if next, err = l.inMinute(lim.Parts, p.slot.Parts, t); err != nil {
+				if next, err = l.inMinute(p.room[i], p.slot.Parts, t); err != nil {
 					return 0, 0, err
 				}
 			} else {
-				next = l.inDay(lim.Parts, p.slot.Parts, t, before, func(day string) { p.passed = append(p.passed, full{lim, day}) })
+				next = l.inDay(max(p.room[i], p.slot.Parts), p.slot.Parts, t, before, func(day string) { p.passed = append(p.passed, full{lim, day}) })
 			}
 			if next > t {
 				moved[i] += next - t

@@ -44,7 +44,7 @@ func (s *shelf) load(now time.Time, demands []Demand) *Book {
 	for _, d := range demands {
 		for _, lim := range d.Limits {
 			if highest[lim.Key] += 0; lim.Window == Minute {
-				highest[lim.Key] = max(highest[lim.Key], lim.Parts)
+				highest[lim.Key] = max(highest[lim.Key], d.Room(lim))
 			}
 		}
 	}
@@ -133,7 +133,7 @@ func allowed(d Demand, t int64, all []granted) bool {
 			}
 		}
 		if lim.Window == PacificDay {
-			if !ok || used+d.Parts > lim.Parts {
+			if !ok || used+d.Parts > max(d.Room(lim), d.Parts) {
 				return false
 			}
 			continue
@@ -145,7 +145,7 @@ func allowed(d Demand, t int64, all []granted) bool {
 					sum += parts
 				}
 			}
-			if sum > max(lim.Parts-d.Parts, 0) {
+			if sum > max(d.Room(lim)-d.Parts, 0) {
 				return false
 			}
 		}
@@ -192,6 +192,11 @@ func TestPlacesAreExactAndEarliest(t *testing.T) {
 				// A replica that has not heard of a lowered cap, or of a raised one.
 				if d.Limits[0].Window == Minute && rapid.IntRange(0, 9).Draw(t, "stale") == 0 {
 					d.Limits[0].Parts = max(1, d.Limits[0].Parts-rapid.IntRange(0, 3).Draw(t, "less"))
+				}
+				if rapid.Bool().Draw(t, "bulk") {
+					for i := range d.Limits {
+						d.Limits[i].Spare = rapid.IntRange(1, 3).Draw(t, "spare")
+					}
 				}
 				if rapid.Bool().Draw(t, "ends") {
 					d.NotAfter = d.NotBefore.Add(time.Duration(rapid.IntRange(0, 400).Draw(t, "for")) * time.Second)
@@ -330,5 +335,52 @@ func TestOpenSavesLooking(t *testing.T) {
 	}
 	if n := len(s.seconds["m"]); n != 500 {
 		t.Errorf("%d seconds", n)
+	}
+}
+
+// However long the line of bulk is, what is more urgent finds room within the minute,
+// the line still knows where it ends, and who has missed its moment need not go there.
+func TestUrgentOnesFindRoom(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 16, 0, 0, 0, time.UTC)
+	s := newShelf(1 << 20)
+	bulk, urgent := Demand{Limits: []Limit{minute(75)}, Parts: 1}, Demand{Limits: []Limit{minute(75)}, Parts: 1, NotAfter: now.Add(10 * time.Minute)}
+	bulk.Limits[0].Spare = 7
+	place := func(d Demand) Slot {
+		t.Helper()
+		b := s.load(now, []Demand{d})
+		slot, err := s.place(b, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.store(b)
+		return slot
+	}
+	var last Slot
+	for range 2000 {
+		last = place(bulk)
+	}
+	if wait := last.At.Sub(now); wait < 25*time.Minute {
+		t.Fatalf("the line is %s long: the test is blind", wait)
+	}
+	for i := range 7 {
+		if wait := place(urgent).At.Sub(now); wait > 0 {
+			t.Errorf("urgent message %d waits %s", i, wait)
+		}
+	}
+	if wait := place(urgent).At.Sub(now); wait <= 0 || wait > 2*time.Minute {
+		t.Errorf("the one after those waits %s", wait)
+	}
+	if n := len(s.load(now, []Demand{bulk}).Line("m").Seconds); n > 4 {
+		t.Errorf("the next of the line looks at %d seconds", n)
+	}
+	if at := place(bulk).At; at.Before(last.At) {
+		t.Errorf("the next of the line leaves at %s, before the last of it at %s", at, last.At)
+	}
+	now = last.At.Add(-20 * time.Minute)
+	missed := bulk
+	missed.Instead = &Slot{ID: last.ID, At: now.Add(-time.Minute), Second: now.Unix() - 60, Parts: 1, Limits: bulk.Limits}
+	if wait := place(missed).At.Sub(now); wait > 2*time.Minute {
+		t.Errorf("one that missed its moment waits %s more", wait)
 	}
 }

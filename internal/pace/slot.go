@@ -23,7 +23,11 @@ type Limit struct {
 	// number is counted all the same, since a vendor may close it.
 	Parts  int    `json:"parts"`
 	Window Window `json:"window"`
-	Name   string `json:"name"` // for people, such as "campaign C8X2KQ1"; no phone number
+	// Spare are those of the Parts that the demand leaves to more urgent ones: as long
+	// as a line of bulk may be, they find room. One that has missed its moment takes of
+	// them too, or it would go to the end of that line.
+	Spare int    `json:"spare,omitempty"`
+	Name  string `json:"name"` // for people, such as "campaign C8X2KQ1"; no phone number
 }
 
 // Demand asks for the moment at which so many parts may leave.
@@ -36,6 +40,14 @@ type Demand struct {
 	// Instead is the slot that the message has and could not use; nil: none. What it
 	// was counted on its day stands for the new one if that is on the same day.
 	Instead *Slot
+}
+
+// Room is how many parts the demand may fill of a limit of its.
+func (d Demand) Room(l Limit) int {
+	if d.Instead != nil || l.Parts <= 0 {
+		return l.Parts
+	}
+	return max(l.Parts-max(l.Spare, 0), 1)
 }
 
 // Slot is that moment. The parts are counted as if they left in it. It is carried in

@@ -23,7 +23,31 @@ func PaceLimits(s *snapshot.Snapshot, m *message.Message) []pace.Limit {
 	if l, ok := CampaignRate(c, m.From, m.Kind); ok {
 		limits = append(limits, l)
 	}
-	return append(limits, DayLimits(s, c)...)
+	limits = append(limits, DayLimits(s, c)...)
+	if m.Class == message.ClassBulk {
+		for i := range limits {
+			limits[i].Spare = spare(limits[i])
+		}
+	}
+	return limits
+}
+
+// Bulk fills a limit but for a share of it, in percent, and one part at least: behind
+// thousands in line a one-time password, or the answer to a STOP, would come too late.
+const (
+	minuteSpare = 10
+	daySpare    = 5
+)
+
+func spare(l pace.Limit) int {
+	share := minuteSpare
+	if l.Window == pace.PacificDay {
+		share = daySpare
+	}
+	if l.Parts <= 1 {
+		return 0
+	}
+	return max(l.Parts*share/100, 1)
 }
 
 // CampaignRate is what the campaign may send a minute by messages of the kind: all of

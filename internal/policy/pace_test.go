@@ -78,3 +78,28 @@ func TestPaceLimits(t *testing.T) {
 		})
 	}
 }
+
+// Bulk leaves room in each limit for what is more urgent.
+func TestBulkLeavesRoom(t *testing.T) {
+	t.Parallel()
+	s, m := world(), allowed()
+	c := s.CampaignOf(s.Numbers[own])
+	brand := &snapshot.Brand{ID: message.NewID(), Name: "Acme", DailyCap: 2000, CapKey: "acme"}
+	s.Brands = map[message.ID]*snapshot.Brand{brand.ID: brand}
+	c.Brand, c.Throughput, c.DailyCap = brand.ID, 75, 1
+	for class, want := range map[message.Class][]int{message.ClassBulk: {7, 0, 100}, message.ClassConversation: {0, 0, 0}, message.ClassOTP: {0, 0, 0}} {
+		m.Class = class
+		var got []int
+		for _, l := range PaceLimits(s, m) {
+			got = append(got, l.Spare)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s leaves %v, want %v", class, got, want)
+		}
+	}
+	c.Throughput = 5
+	m.Class = message.ClassBulk
+	if l := PaceLimits(s, m)[0]; l.Spare != 1 {
+		t.Errorf("of 5 it leaves %d", l.Spare)
+	}
+}

@@ -50,6 +50,8 @@ func (db *DB) act(ctx context.Context, tx pgx.Tx, a message.Arrival, repeat bool
 	case message.KeywordStart:
 		if !repeat {
 			written, answer, err = start(ctx, tx, &a)
+		} else {
+			a.ForHuman = true // should it be none, somebody can see what was not done
 		}
 		if a.IfStopped && len(written) == 0 {
 			a.Keyword, a.Action = "", message.KeywordNone // the answer to a question

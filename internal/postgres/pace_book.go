@@ -242,7 +242,7 @@ func readBook(ctx context.Context, tx pgx.Tx, group []*pacing, b *pgx.Batch, pac
 	for _, i := range group {
 		for _, lim := range i.demand.Limits {
 			if at, found := slices.BinarySearch(keys, lim.Key); found && lim.Window == pace.Minute {
-				highest[at] = max(highest[at], int32(lim.Parts))
+				highest[at] = max(highest[at], int32(i.demand.Room(lim)))
 			}
 		}
 	}
