@@ -9,13 +9,13 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/postrider/postrider/internal/message"
-	"github.com/postrider/postrider/internal/notification"
 	"github.com/postrider/postrider/internal/registry"
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
-// campaignEvent is the name of the event that a campaign's status has changed.
-const campaignEvent = notification.CampaignStatusChanged
+// campaignEvent is notification.CampaignStatusChanged, a package of the same floor; a
+// test holds them together.
+const campaignEvent = "campaign.status_changed"
 
 // campaignChanged is what the event says, and its whole body in format flat.
 type campaignChanged struct {
