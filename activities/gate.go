@@ -88,6 +88,17 @@ func (g Gate) Pass(ctx context.Context, m *message.Message, asked Asked) (Passag
 	return p, err
 }
 
+// CapReached notes that a vendor has said of a message, after it had taken it, that
+// the day's cap is reached: others of the brand need not go the same way. What is
+// said of a message of yesterday says nothing of today.
+func (g Gate) CapReached(ctx context.Context, m *message.Message) error {
+	limits := policy.PaceLimits(g.Snapshot(), m)
+	if g.Pacer == nil || len(limits) == 0 || pace.DayOf(m.SubmittedAt) != pace.DayOf(g.Now()) {
+		return nil
+	}
+	return g.Pacer.CloseDay(ctx, limits)
+}
+
 // ask notes what the policy says.
 func (g Gate) ask(ctx context.Context, s *snapshot.Snapshot, m *message.Message, asked Asked, p *Passage) error {
 	q := policy.Question{Message: m, Now: g.Now(), OptOuts: g.OptOuts}

@@ -253,3 +253,19 @@ func TestGateCapOfTheVendorAlone(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// A cap that a vendor reports after it had taken the message closes the day for the
+// others, unless it was yesterday's.
+func TestGateCapReachedByReceipt(t *testing.T) {
+	w := setup(t)
+	for at, closed := range map[time.Time]int{now.Add(-time.Hour): 1, now.Add(-24 * time.Hour): 0, {}: 0} {
+		w.pacer.closed, w.m.SubmittedAt = 0, at
+		if err := w.Gate.CapReached(t.Context(), &w.m); err != nil || w.pacer.closed != closed {
+			t.Errorf("submitted at %s: closed %d times, %v", at, w.pacer.closed, err)
+		}
+	}
+	w.m.SubmittedAt, w.m.To, w.pacer.closed = now, "+447700900123", 0
+	if err := w.Gate.CapReached(t.Context(), &w.m); err != nil || w.pacer.closed != 0 {
+		t.Errorf("abroad: closed %d times, %v", w.pacer.closed, err)
+	}
+}

@@ -26,6 +26,9 @@ type Activities struct {
 	// Await waits a moment for receipts to decide the message, and reports whether
 	// they have; nil: nothing is waited for.
 	Await func(ctx context.Context, id message.ID) bool
+	// CapReached is told of each message whose receipt says that the carrier's cap of
+	// the day is reached; its error has the recording tried again. Nil: nobody is.
+	CapReached func(ctx context.Context, m *message.Message) error
 	// Recorded is told of each final status written; nil: nobody is.
 	Recorded func(m *message.Message, status message.Status, reason message.Reason)
 }
@@ -158,6 +161,11 @@ func (a *Activities) byReceipts(ctx context.Context, m *message.Message, c *mess
 			reason = message.ReasonVendorRejected
 		}
 		c.Error = message.Refuse(reason, "the vendor reported %s, code %s", summary.Stat, orNone(summary.Err))
+	}
+	if reason == message.ReasonDailyCapReached && a.CapReached != nil {
+		if err := a.CapReached(ctx, m); err != nil {
+			return true, err
+		}
 	}
 	return false, a.leaveQueue(ctx, m)
 }

@@ -382,3 +382,27 @@ func TestDecidedWhileHeld(t *testing.T) {
 		t.Errorf("the record shows %+v, %v", m, err)
 	}
 }
+
+// A receipt that tells of the carrier's cap is passed on, until somebody has heard it.
+func TestCapReachedByReceipt(t *testing.T) {
+	b := setup(t, 1, message.StatusSent)
+	told, away := 0, errors.New("the database is away")
+	b.steps.CapReached = func(_ context.Context, m *message.Message) error {
+		told++
+		if m.ID != b.m.ID {
+			t.Errorf("told of %s", m.ID)
+		}
+		err := away
+		away = nil
+		return err
+	}
+	if _, err := b.journal.Receipt(t.Context(), message.Receipt{ID: message.NewID(), VendorID: vendor.ID, VendorMessageID: id(1), State: "UNDELIV", Err: "64", Reason: message.ReasonDailyCapReached}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.steps.RecordOutcome(t.Context(), record.Input{MessageID: b.m.ID}); err == nil {
+		t.Fatal("recorded though nobody heard")
+	}
+	if r := b.record(t, record.Input{}); r.Status != message.StatusUndelivered || r.Reason != message.ReasonDailyCapReached || told != 2 {
+		t.Errorf("%+v, told %d times", r, told)
+	}
+}

@@ -193,7 +193,7 @@ func (g *Gateway) joinSteps() {
 		Submit: &submit.Activities{Journal: g.db, Gate: gate, Connector: g.fleet.Connector, Instance: g.instance(), Observe: g.observeSubmit,
 			Expect: g.ingress.Expect, Forget: g.ingress.Forget},
 		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now, Recorded: g.observeOutcome,
-			Await: g.ingress.AwaitDecision},
+			Await: g.ingress.AwaitDecision, CapReached: gate.CapReached},
 		Notify: &notify.Activities{Journal: g.db, Snapshot: g.config.Current, Sender: g.sender, Now: time.Now, Observe: g.observeWebhook},
 	}
 	g.fleet.Submit = g.steps.Submit
