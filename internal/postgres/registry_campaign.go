@@ -125,14 +125,10 @@ func (db *DB) AddCampaignDraft(ctx context.Context, by registry.Actor, c *regist
 		if err := db.keepAnswer(ctx, tx, key); err != nil {
 			return err
 		}
-		count, of := countBrandless, c.AccountID
-		if c.Brand != (message.ID{}) {
-			count, of = countCampaigns, c.Brand
-		}
 		if err := ownBrand(ctx, tx, c); err != nil {
 			return err
 		}
-		if err := roomFor(ctx, tx, c.AccountID, count, of, registry.MaxCampaigns, "campaigns of the brand"); err != nil {
+		if err := roomForCampaign(ctx, tx, c); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, insertCampaignDraft, c.ID, c.AccountID, idOrNull(c.Brand), c.UseCase, c.CreatedAt); err != nil {
@@ -140,6 +136,15 @@ func (db *DB) AddCampaignDraft(ctx context.Context, by registry.Actor, c *regist
 		}
 		return writeCampaign(ctx, tx, c)
 	})
+}
+
+// roomForCampaign says when the campaign's brand has as many as it may have.
+func roomForCampaign(ctx context.Context, tx pgx.Tx, c *registry.Campaign) error {
+	count, of := countBrandless, c.AccountID
+	if c.Brand != (message.ID{}) {
+		count, of = countCampaigns, c.Brand
+	}
+	return roomFor(ctx, tx, c.AccountID, count, of, registry.MaxCampaigns, "campaigns of the brand")
 }
 
 // ownBrand wants the campaign's brand to be its account's.
@@ -194,7 +199,7 @@ const lockCampaignDraft = `
 select c.status, d.revision, exists (
   select
   from registry_requests r
-  where r.target = c.id and r.state = 'open')
+  where r.target = c.id and r.state = 'open'), c.brand
 from campaigns c
 join campaign_details d on d.campaign = c.id
 where c.id = $1 and c.account_id = $2
@@ -207,7 +212,8 @@ func (db *DB) ChangeCampaignDraft(ctx context.Context, by registry.Actor, c *reg
 		var status registry.Status
 		var revision int
 		var filing bool
-		if err := tx.QueryRow(ctx, lockCampaignDraft, c.ID, c.AccountID).Scan(&status, &revision, &filing); err != nil {
+		var brand *message.ID
+		if err := tx.QueryRow(ctx, lockCampaignDraft, c.ID, c.AccountID).Scan(&status, &revision, &filing, &brand); err != nil {
 			return noSuchRow(err, "campaign", c.ID)
 		}
 		if err := changeable(filing, status == c.Status, revision == c.Revision); err != nil {
@@ -215,6 +221,11 @@ func (db *DB) ChangeCampaignDraft(ctx context.Context, by registry.Actor, c *reg
 		}
 		if err := ownBrand(ctx, tx, c); err != nil {
 			return err
+		}
+		if orZero(brand) != c.Brand {
+			if err := roomForCampaign(ctx, tx, c); err != nil {
+				return err
+			}
 		}
 		c.Revision++
 		return writeCampaign(ctx, tx, c)

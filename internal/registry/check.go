@@ -276,7 +276,9 @@ func (c *Campaign) checkValues(k *checks) {
 	k.length("description", c.Description, 0, maxDescription)
 	k.length("message_flow", c.MessageFlow, 0, maxFlow)
 	for _, f := range []struct{ name, value string }{{"stop_reply", c.StopReply}, {"help_reply", c.HelpReply}, {"start_reply", c.StartReply}} {
-		k.length(f.name, f.value, 0, maxReply)
+		if f.value != "" {
+			k.length(f.name, f.value, minReply, maxReply)
+		}
 	}
 	if len(c.Samples) > maxSamples {
 		k.say("sample_messages", "has %d samples; give at most %d", len(c.Samples), maxSamples)

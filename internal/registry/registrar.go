@@ -207,6 +207,11 @@ func (r *Registrar) ChangeCampaign(ctx context.Context, by Actor, account, id me
 		return nil, message.Refuse(message.ReasonConflict, "the campaign is %s; of one that is filed only stop_reply, help_reply and start_reply can be changed", c.Status)
 	}
 	var k checks
+	for _, f := range []struct{ name, was, is string }{{"stop_reply", was.StopReply, c.StopReply}, {"help_reply", was.HelpReply, c.HelpReply}, {"start_reply", was.StartReply, c.StartReply}} {
+		if f.was != "" && f.is == "" { // the registry has approved that there is one
+			k.length(f.name, f.is, minReply, maxReply)
+		}
+	}
 	c.checkValues(&k)
 	if err := k.refusal("the campaign"); err != nil {
 		return nil, err
