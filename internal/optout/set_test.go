@@ -203,7 +203,7 @@ func TestSetFollowsTheTable(t *testing.T) {
 			"a write that changes nothing": func(*rapid.T) { tab.write(nil, nil) },
 			"hear": func(t *rapid.T) {
 				if len(unheard) == 0 {
-					t.Skip("nothing to hear of")
+					return // nothing to hear of yet
 				}
 				i := rapid.IntRange(0, len(unheard)-1).Draw(t, "which")
 				s.Add(unheard[i])
