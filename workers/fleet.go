@@ -25,9 +25,9 @@ type Fleet struct {
 	Client    client.Client
 	Namespace string
 	Submit    *submit.Activities
-	// Kinds makes a link for a vendor, by provider type. A type that is missing
-	// is not served by this process.
-	Kinds map[string]func(*snapshot.Vendor) (vendors.Link, error)
+	// Kinds are the kinds of vendor by provider type. A type that is missing, or has
+	// no New, is not served by this process.
+	Kinds map[string]vendors.Kind
 	Log   *slog.Logger
 
 	mu      sync.RWMutex
@@ -162,7 +162,7 @@ func (f *Fleet) reconcile(ctx context.Context, want *snapshot.Snapshot) {
 		f.Log.Info("vendor link ended", "vendor", s.vendor.Name)
 	}
 	for id, v := range want.Vendors {
-		if !v.Active || f.ship(id) != nil || f.Kinds[v.ProviderType] == nil {
+		if !v.Active || f.ship(id) != nil || f.Kinds[v.ProviderType].New == nil {
 			continue
 		}
 		if err := f.launch(ctx, v); err != nil {
@@ -186,10 +186,11 @@ func (f *Fleet) snapshotShips() map[message.ID]*ship {
 const slotsPerWindow = 2
 
 func (f *Fleet) launch(ctx context.Context, v *snapshot.Vendor) error {
-	link, err := f.Kinds[v.ProviderType](v)
+	link, err := f.Kinds[v.ProviderType].New(v)
 	if err != nil {
 		return err
 	}
+	link.SetShare(vendors.Share{Binds: max(1, v.MaxBinds), Rate: float64(v.Throughput)})
 	link.Start(ctx)
 	k := &Keeper{Name: workflows.VendorQueue(v.Name), Log: f.Log, New: func() worker.Worker { return f.vendorWorker(v, link) }}
 	k.Started = func(ctx context.Context) {

@@ -60,7 +60,7 @@ func fleet(t *testing.T) (*workers.Fleet, *harbour) {
 	h := &harbour{}
 	h.made = sync.NewCond(&h.mu)
 	f := &workers.Fleet{Client: c, Namespace: server.Namespace(), Submit: &submit.Activities{}, Log: slog.New(slog.DiscardHandler),
-		Kinds: map[string]func(*snapshot.Vendor) (vendors.Link, error){"smpp": h.make}}
+		Kinds: map[string]vendors.Kind{"smpp": {New: h.make}}}
 	f.Start(t.Context())
 	t.Cleanup(func() {
 		f.StopWorkers()

@@ -73,7 +73,9 @@ func (l *link) until(what func() bool) {
 		l.moved.Wait()
 	}
 }
-func (l *link) Room() int { l.mu.Lock(); defer l.mu.Unlock(); return l.room }
+func (l *link) Room() int              { l.mu.Lock(); defer l.mu.Unlock(); return l.room }
+func (l *link) SetShare(vendors.Share) {}
+
 func (l *link) Status() vendors.LinkStatus {
 	return vendors.LinkStatus{Bind: "connected"}
 }
@@ -183,7 +185,7 @@ func setup(t *testing.T, here bool, change ...func(*bundle)) *bundle {
 	b.starter = workers.Starter{Client: b.client}
 	log := slog.New(slog.DiscardHandler)
 	b.fleet = &workers.Fleet{Client: b.client, Namespace: server.Namespace(), Log: log,
-		Kinds: map[string]func(*snapshot.Vendor) (vendors.Link, error){"smpp": func(*snapshot.Vendor) (vendors.Link, error) { return b.link, nil }}}
+		Kinds: map[string]vendors.Kind{"smpp": {New: func(*snapshot.Vendor) (vendors.Link, error) { return b.link, nil }}}}
 	current := func() *snapshot.Snapshot { return b.config }
 	gate := activities.Gate{Snapshot: current, Reviews: b.journal, Now: time.Now}
 	steps := workers.Steps{

@@ -30,6 +30,8 @@ type Journal interface {
 // errors are *message.SubmitError.
 type Connector interface {
 	Submit(ctx context.Context, s message.Submission) (message.SubmitResult, error)
+	// Whole reports whether a submission carries a whole message.
+	Whole() bool
 }
 
 // Activities submits messages.

@@ -36,6 +36,8 @@ type vendor struct {
 	tries []message.Submission
 }
 
+func (v *vendor) Whole() bool { return false }
+
 func (v *vendor) Submit(_ context.Context, s message.Submission) (message.SubmitResult, error) {
 	if v.gate != nil {
 		if err := v.gate(false); err != nil {
@@ -242,6 +244,8 @@ func TestOutcomes(t *testing.T) {
 }
 
 type panicky struct{}
+
+func (panicky) Whole() bool { return false }
 
 func (panicky) Submit(context.Context, message.Submission) (message.SubmitResult, error) {
 	panic("bug")

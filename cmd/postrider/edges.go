@@ -18,11 +18,11 @@ import (
 )
 
 // vendorKinds are the kinds of vendor that this build can link to.
-func (g *Gateway) vendorKinds() map[string]func(*snapshot.Vendor) (vendors.Link, error) {
-	return map[string]func(*snapshot.Vendor) (vendors.Link, error){
-		"smpp": func(v *snapshot.Vendor) (vendors.Link, error) {
+func (g *Gateway) vendorKinds() map[string]vendors.Kind {
+	return map[string]vendors.Kind{
+		"smpp": {New: func(v *snapshot.Vendor) (vendors.Link, error) {
 			return vendorsmpp.New(vendorsmpp.Config{Vendor: *v, OnReceipt: g.ingress.Receipt, OnInbound: g.ingress.Inbound, Log: g.Log.With("part", "vendor")})
-		},
+		}},
 	}
 }
 

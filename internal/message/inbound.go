@@ -10,16 +10,27 @@ type InboundMessage struct {
 	From, To   string // as written
 	FromTON    byte   // types of number beside them (SMPP 3.4 §5.2.5); 0: not said
 	ToTON      byte
-	Text       string   // empty if it could not be decoded
-	Raw        []byte   // octets as received: of a part, and when the text could not be decoded; else nil
-	Header     []byte   // elements of the user data header beside concatenation; nil: none
-	DataCoding byte     // how Raw is coded
-	Alphabet   string   // what data_coding 0 meant there, as in text.Decode
-	Encoding   Encoding // of Text; binary when there is none
-	Reference  int      // concatenation reference, its kind above bit 15, with Part and Parts; Parts 0 or 1: whole
+	Kind       Kind           // empty: SMS
+	Subject    string         // of an MMS
+	Media      []InboundMedia // of an MMS
+	Text       string         // empty if it could not be decoded
+	Raw        []byte         // octets as received: of a part, and when the text could not be decoded; else nil
+	Header     []byte         // elements of the user data header beside concatenation; nil: none
+	DataCoding byte           // how Raw is coded
+	Alphabet   string         // what data_coding 0 meant there, as in text.Decode
+	Encoding   Encoding       // of Text; binary when there is none
+	Reference  int            // concatenation reference, its kind above bit 15, with Part and Parts; Parts 0 or 1: whole
 	Part       int
 	Parts      int
 	ReceivedAt time.Time
+}
+
+// InboundMedia is a file of an inbound MMS as the vendor offers it.
+type InboundMedia struct {
+	URL         string `json:"url"` // at the vendor; it may need the vendor's credentials, and it may end soon
+	ContentType string `json:"content_type"`
+	Size        int64  `json:"size,omitempty"`   // octets; 0: not said
+	SHA256      string `json:"sha256,omitempty"` // hex; empty: not said
 }
 
 // Whole reports whether it is all of a message.

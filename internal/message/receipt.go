@@ -90,14 +90,17 @@ type Receipt struct {
 	ID              ID     // of the stored row, made by the link
 	VendorID        ID     // which vendor said it
 	VendorMessageID string // normalised by the vendor's id format
-	State           ReceiptState
-	Err             string // the vendor's err field, as written
-	Reason          Reason // what the vendor's code map makes of Err; empty when delivered or unknown
-	Source          string // address the receipt came from: the message's recipient, as written
-	Destination     string // address it went to: the message's sender, as written
-	DoneAt          time.Time
-	Raw             string // the receipt text without the message's own text
-	ReceivedAt      time.Time
+	// Attempt is the try that it is about, when the vendor says so beside its own id;
+	// zero: it does not.
+	Attempt     AttemptRef
+	State       ReceiptState
+	Err         string // the vendor's err field, as written
+	Reason      Reason // what the vendor's code map makes of Err; empty when delivered or unknown
+	Source      string // address the receipt came from: the message's recipient, as written
+	Destination string // address it went to: the message's sender, as written
+	DoneAt      time.Time
+	Raw         string // the receipt text without the message's own text
+	ReceivedAt  time.Time
 }
 
 // NormalizeVendorID is the canonical form under which ids are compared: lower

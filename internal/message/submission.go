@@ -1,23 +1,36 @@
 package message
 
-import "time"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
-// Submission is one part of a message on its way to a vendor: what a connector
-// needs to put it on the wire, and nothing else.
+	"github.com/google/uuid"
+)
+
+// Submission is one part of a message on its way to a vendor, or the whole of it to
+// one that cuts texts itself: what a connector needs to put it on the wire, and
+// nothing else.
 type Submission struct {
 	MessageID ID
 	Part      int // from 1
 	Parts     int
 	Attempt   int // from 1
+	// Whole: Text is that of the whole message. Part is 1, and Parts is how many parts
+	// it is counted as.
+	Whole bool
 
 	From       Address
 	To         Address
 	Encoding   Encoding
-	Text       string // of this part; octets if Encoding is binary
-	DataCoding byte   // as in Message
-	Header     []byte // as in Message
-	TLVs       []TLV  // as in Message; those that the vendor does not take are left out by its connector
-	Reference  uint16 // concatenation reference, the same for all parts; unused when Parts is 1
+	Text       string      // of this part, unless Whole; octets if Encoding is binary
+	Subject    string      // of an MMS
+	Media      []MediaLink // of an MMS, where the vendor can fetch them
+	DataCoding byte        // as in Message
+	Header     []byte      // as in Message
+	TLVs       []TLV       // as in Message; those that the vendor does not take are left out by its connector
+	Reference  uint16      // concatenation reference, the same for all parts; unused when Parts is 1
 	ExpiresAt  time.Time
 	Class      Class
 
@@ -26,6 +39,46 @@ type Submission struct {
 	// written. It may be called from several goroutines, does not block, and allows
 	// all parts of a message that has left in part. Nil: nobody asks.
 	Still func() error `json:"-"`
+}
+
+// MediaLink is where a vendor can fetch a file of an MMS.
+type MediaLink struct {
+	URL         string // unguessable
+	ContentType string
+	Size        int64 // octets
+}
+
+// AttemptRef names a try to submit a part. It goes to vendors that echo it.
+type AttemptRef struct {
+	MessageID     ID
+	Part, Attempt int
+}
+
+// Ref names the try that the submission is.
+func (s Submission) Ref() AttemptRef { return AttemptRef{s.MessageID, s.Part, s.Attempt} }
+
+// String is the reference as vendors echo it: letters, digits and hyphens.
+func (r AttemptRef) String() string {
+	return fmt.Sprintf("%s-%d-%d", Hex32(r.MessageID), r.Part, r.Attempt)
+}
+
+// IsZero reports whether it names nothing.
+func (r AttemptRef) IsZero() bool { return r.MessageID == (ID{}) }
+
+// ParseAttemptRef reads what String wrote; false for anything else.
+func ParseAttemptRef(s string) (AttemptRef, bool) {
+	f := strings.Split(s, "-")
+	if len(f) != 3 || len(f[0]) != 32 {
+		return AttemptRef{}, false
+	}
+	id, err := uuid.Parse(f[0])
+	part, err1 := strconv.Atoi(f[1])
+	attempt, err2 := strconv.Atoi(f[2])
+	r := AttemptRef{id, part, attempt}
+	if err != nil || err1 != nil || err2 != nil || part < 1 || part > 255 || attempt < 1 || attempt > 1<<30 || r.String() != s {
+		return AttemptRef{}, false
+	}
+	return r, true
 }
 
 // Allowed asks Still.

@@ -229,63 +229,11 @@ func (db *DB) CreateNumber(ctx context.Context, by Actor, n snapshot.Number) err
 	})
 }
 
-const insertVendor = `
-insert into vendors (id, instance_name, display_name, provider_type, host, port, username, password, use_tls, tls_ca, tls_server_name,
-  bind_type, system_type, throughput, priority, cost_per_sms, supports_alphanumeric, supports_unicode, supports_mms, is_active,
-  "window", max_binds, id_format, long_message, default_alphabet, code_map, enquire_link_seconds, response_timeout_seconds, receipt_grace_seconds,
-  pass_tlvs)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16::numeric / 1000000, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`
-
-// CreateVendor adds an upstream link. Every replica binds to it within
-// seconds.
-func (db *DB) CreateVendor(ctx context.Context, by Actor, v snapshot.Vendor) error {
-	password := db.sealer.Seal([]byte(v.Password), v.ID[:])
-	if v.CodeMap == nil {
-		v.CodeMap = map[string]message.Reason{}
-	}
-	codes, err := json.Marshal(v.CodeMap)
-	if err != nil {
-		return err
-	}
-	shown := map[string]any{"instance_name": v.Name, "provider_type": v.ProviderType, "host": v.Host, "port": v.Port}
-	return db.audited(ctx, by, "vendor.create", v.ID.String(), shown, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, insertVendor, v.ID, v.Name, v.DisplayName, orElse(v.ProviderType, "smpp"), v.Host, v.Port, v.Username, password,
-			v.UseTLS, v.TLSCA, v.ServerName, orElse(v.BindType, "transceiver"), v.SystemType, v.Throughput, v.Priority, int64(v.CostPerSMS),
-			v.SupportsAlphanumeric, v.SupportsUnicode, v.SupportsMMS, v.Active, orElse(v.Window, 10), orElse(v.MaxBinds, 1),
-			orElse(v.IDFormat, "same"), orElse(v.LongMessage, "udh"), orElse(v.DefaultAlphabet, "gsm7"), string(codes),
-			wholeSeconds(v.EnquireLink, 30), wholeSeconds(v.ResponseTimeout, 30), wholeSeconds(v.ReceiptGrace, 900), append([]uint16{}, v.PassTLVs...))
-		return err
-	})
-}
-
 func wholeSeconds(d time.Duration, otherwise int) int {
 	if d == 0 {
 		return otherwise
 	}
 	return int(d / time.Second)
-}
-
-const insertRoute = `
-insert into routing_rules (priority, dest_pattern, source_pattern, vendor_id, account_id, message_type, rate_per_msg, weight)
-values ($1, nullif($2, ''), nullif($3, ''), $4, $5, nullif($6, ''), $7::numeric / 1000000, $8)
-returning id`
-
-// CreateRoute adds a routing rule; the patterns are RE2 on digits without the
-// plus sign, empty for any. It returns the rule's number.
-func (db *DB) CreateRoute(ctx context.Context, by Actor, r snapshot.Route) (int64, error) {
-	var dest, source string
-	if r.DestPattern != nil {
-		dest = r.DestPattern.String()
-	}
-	if r.SourcePattern != nil {
-		source = r.SourcePattern.String()
-	}
-	var id int64
-	shown := map[string]any{"priority": r.Priority, "dest_pattern": dest, "source_pattern": source, "vendor_id": r.VendorID}
-	err := db.audited(ctx, by, "route.create", dest, shown, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, insertRoute, r.Priority, dest, source, r.VendorID, idOrNull(r.AccountID), string(r.MessageType), int64(r.RatePerMsg), orElse(r.Weight, 1)).Scan(&id)
-	})
-	return id, err
 }
 
 const insertEndpoint = `

@@ -2,9 +2,7 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -69,13 +67,14 @@ select id, coalesce(external_id, ''), company_name, status, time_zone, default_m
   smpp_encoding_mismatch_status, smpp_opted_out_status, smpp_max_held, allowed_destinations, api_burst,
   prepaid, exists (select from usage_limits l where l.account_id = accounts.id),
   opt_out_scope,
-  quiet_hours, quiet_windows
+  quiet_hours, quiet_windows,
+  resend_after_seconds
 from accounts`
 
 func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 	s.Accounts = map[message.ID]*snapshot.Account{}
 	var sealed []byte
-	var hold int
+	var hold, resend int
 	return each(ctx, tx, selectAccounts, func(row pgx.CollectableRow) error {
 		a := &snapshot.Account{}
 		var windows []byte
@@ -85,7 +84,8 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 			&a.EncodingMismatchStatus, &a.OptedOutStatus, &a.MaxHeld, &a.AllowedDestinations, &a.APIBurst,
 			&a.Prepaid, &a.Limited,
 			&a.OptOutScope,
-			&a.QuietHours, &windows)
+			&a.QuietHours, &windows,
+			&resend)
 		if err != nil {
 			return fmt.Errorf("read accounts: %w", err)
 		}
@@ -98,7 +98,7 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 		if a.WebhookSecret, err = db.opened(sealed, a.ID); err != nil {
 			return fmt.Errorf("webhook secret of account %s: %w", a.ID, err)
 		}
-		a.ConversationHold = seconds(hold)
+		a.ConversationHold, a.ResendAfter = seconds(hold), seconds(resend)
 		s.Accounts[a.ID] = a
 		return nil
 	})
@@ -217,74 +217,7 @@ func loadBrands(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 	})
 }
 
-const selectVendors = `
-select id, instance_name, display_name, provider_type, is_active, version, host, port, username, password, use_tls, tls_ca,
-  tls_server_name, bind_type, system_type, throughput, priority, (cost_per_sms * 1000000)::bigint, "window", max_binds,
-  supports_alphanumeric, supports_unicode, supports_mms, id_format, long_message, default_alphabet, code_map,
-  enquire_link_seconds, response_timeout_seconds, receipt_grace_seconds, pass_tlvs
-from vendors`
-
-func (db *DB) loadVendors(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
-	s.Vendors = map[message.ID]*snapshot.Vendor{}
-	return each(ctx, tx, selectVendors, func(row pgx.CollectableRow) error {
-		v := &snapshot.Vendor{}
-		var password, codes []byte
-		var enquire, response, grace int
-		err := row.Scan(&v.ID, &v.Name, &v.DisplayName, &v.ProviderType, &v.Active, &v.Version, &v.Host, &v.Port, &v.Username, &password,
-			&v.UseTLS, &v.TLSCA, &v.ServerName, &v.BindType, &v.SystemType, &v.Throughput, &v.Priority, &v.CostPerSMS, &v.Window, &v.MaxBinds,
-			&v.SupportsAlphanumeric, &v.SupportsUnicode, &v.SupportsMMS, &v.IDFormat, &v.LongMessage, &v.DefaultAlphabet, &codes,
-			&enquire, &response, &grace, &v.PassTLVs)
-		if err != nil {
-			return fmt.Errorf("read vendors: %w", err)
-		}
-		if password != nil {
-			if v.Password, err = db.opened(password, v.ID); err != nil {
-				return fmt.Errorf("password of vendor %s: %w", v.Name, err)
-			}
-		}
-		if err := json.Unmarshal(codes, &v.CodeMap); err != nil {
-			return fmt.Errorf("code_map of vendor %s: %w", v.Name, err)
-		}
-		v.EnquireLink, v.ResponseTimeout, v.ReceiptGrace = seconds(enquire), seconds(response), seconds(grace)
-		s.Vendors[v.ID] = v
-		return nil
-	})
-}
-
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
-
-const selectRoutes = `
-select id, priority, dest_pattern, source_pattern, vendor_id, account_id, coalesce(message_type, ''), (rate_per_msg * 1000000)::bigint, weight
-from routing_rules
-where is_active`
-
-func loadRoutes(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
-	return each(ctx, tx, selectRoutes, func(row pgx.CollectableRow) error {
-		var r snapshot.Route
-		var dest, source *string
-		var account *message.ID
-		if err := row.Scan(&r.ID, &r.Priority, &dest, &source, &r.VendorID, &account, &r.MessageType, &r.RatePerMsg, &r.Weight); err != nil {
-			return fmt.Errorf("read routes: %w", err)
-		}
-		var err error
-		if r.DestPattern, err = compile(dest); err != nil {
-			return fmt.Errorf("dest_pattern of route %d: %w", r.ID, err)
-		}
-		if r.SourcePattern, err = compile(source); err != nil {
-			return fmt.Errorf("source_pattern of route %d: %w", r.ID, err)
-		}
-		r.AccountID = orZero(account)
-		s.Routes = append(s.Routes, r)
-		return nil
-	})
-}
-
-func compile(pattern *string) (*regexp.Regexp, error) {
-	if pattern == nil || *pattern == "" {
-		return nil, nil
-	}
-	return regexp.Compile(*pattern)
-}
 
 const selectEndpoints = `
 select id, account_id, url, failover_url, event_types, secret, old_secret, old_until, format

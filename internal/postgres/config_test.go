@@ -54,7 +54,7 @@ func TestLoadSnapshot(t *testing.T) {
 		Username: "postrider", Password: "s3cr3t", UseTLS: true, ServerName: "smsc.example", BindType: "transceiver", Throughput: 50, Priority: 10, CostPerSMS: 3125,
 		Window: 20, MaxBinds: 2, SupportsAlphanumeric: true, SupportsUnicode: true, IDFormat: "hex_to_dec", LongMessage: "sar", DefaultAlphabet: "latin1",
 		CodeMap: map[string]message.Reason{"011": message.ReasonUnreachable}, EnquireLink: 15 * time.Second, ResponseTimeout: 10 * time.Second, ReceiptGrace: time.Minute,
-		PassTLVs: []uint16{0x1403, 0x020A}}
+		PassTLVs: []uint16{0x1403, 0x020A}, ReceiptID: "auto", ReceiptExpected: 5 * time.Minute}
 	if fmt.Sprint(*v) != fmt.Sprint(wantVendor) {
 		t.Errorf("vendor\n%+v\nwant\n%+v", *v, wantVendor)
 	}
@@ -178,15 +178,20 @@ func TestVendorVersion(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.configured()
-	read := func() int64 { return scalar[int64](b, "select version from vendors") }
+	read := func() int64 { return scalar[int64](b, "select version from vendors where instance_name = 'north'") }
 	for _, c := range []struct {
 		sql   string
 		grows bool
 	}{
 		{"update vendors set port = 2776", true},
 		{"update vendors set port = 2776", false},
-		{"update vendors set password = 'x'", true},
-		{`update vendors set "window" = 5, max_binds = 3`, true},
+		{"update vendors set password = 'x' where instance_name = 'north'", true},
+		{`update vendors set "window" = 5`, true},
+		{"update vendors set max_binds = 3, throughput = 7, priority = 9, cost_per_sms = 1, receipt_percent = 9, receipt_grace_seconds = 9, display_name = 'x'", false},
+		{"update vendors set paused = true, draining = true, supports_unicode = false, media_profile = 'x'", false},
+		{"update vendors set restarts = restarts + 1", true},
+		{"update vendors set source_ton = 5", true},
+		{"update vendors set signing_keys = '{x}' where instance_name = 'north'", true},
 		{"update vendors set is_active = false", true},
 		{`update vendors set code_map = '{"1": "filtered"}'`, true},
 		{"update vendors set health_status = 'unhealthy', last_bind_time = now()", false},
@@ -249,8 +254,12 @@ func TestSnapshotNamesBrokenRows(t *testing.T) {
 	for name, c := range map[string]struct{ sql, want string }{
 		"route":    {"update routing_rules set dest_pattern = '^(1'", "dest_pattern of route 1"},
 		"source":   {"update routing_rules set source_pattern = '['", "source_pattern of route 1"},
-		"vendor":   {"update vendors set password = 'x'", "password of vendor north"},
-		"code map": {"update vendors set code_map = '[1]'", "code_map of vendor north"},
+		"vendor":   {"update vendors set password = 'x' where instance_name = 'north'", "password of vendor north"},
+		"code map": {"update vendors set code_map = '[1]' where instance_name = 'north'", "code_map of vendor north"},
+		"client":   {"update vendors set tls_client_key = 'x' where instance_name = 'north'", "tls_client_key of vendor north"},
+		"outbind":  {"update vendors set outbind_password = 'x' where instance_name = 'north'", "outbind_password of vendor north"},
+		"signing":  {"update vendors set signing_keys = '{x}' where instance_name = 'north'", "signing_keys of vendor north"},
+		"zone":     {"update routing_rules set time_zone = 'Nowhere/At_All'", "time_zone of route 1"},
 		"account":  {"update accounts set webhook_secret = 'x'", "webhook secret of account"},
 		"endpoint": {"update webhook_endpoints set secret = 'x'", "secret of webhook endpoint"},
 		"old":      {"update webhook_endpoints set old_secret = 'x'", "old secret of webhook endpoint"},

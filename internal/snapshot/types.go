@@ -50,6 +50,9 @@ type Account struct {
 	// OptOutScope is how much of its traffic a recipient stops who writes STOP to one
 	// of its numbers; empty: the number.
 	OptOutScope message.OptOutScope
+	// ResendAfter: a one-time password that may be sent twice goes to the next vendor
+	// when its receipt stays away for so long; 0: never.
+	ResendAfter time.Duration
 
 	Keywords     Keywords // that its recipients may write, beside those of everybody
 	StopReply    string   // answers to STOP, START and HELP where a campaign has none; empty: the gateway's
@@ -204,9 +207,11 @@ type Vendor struct {
 	ID           message.ID
 	Name         string // instance_name: names the queue vendor.<name>, at most 50 of [A-Za-z0-9_-]
 	DisplayName  string
-	ProviderType string // smpp, mm4, twilio, telnyx
+	ProviderType string // smpp, mm4, twilio, telnyx; internal: the gateway itself
 	Active       bool
-	Version      int64 // grows with every change of the row; a changed vendor's link is made anew
+	Paused       bool  // takes no messages; its binds stay, and receipts come
+	Draining     bool  // takes no messages, and those that wait for it go to others
+	Version      int64 // grows when the row changes in what a link is made from; then it is made anew
 
 	Host       string
 	Port       int
@@ -217,12 +222,20 @@ type Vendor struct {
 	ServerName string // for TLS when it differs from Host
 	BindType   string // transmitter, receiver, transceiver
 	SystemType string
+	ClientCert string // PEM, for vendors that ask for one; empty: none
+	ClientKey  string // PEM, as Password
 
-	Throughput int // parts per second over the link; 0: unlimited
+	BaseURL            string   // of an HTTP vendor's API; empty: the vendor's own
+	AccountSID         string   // the account at an HTTP vendor
+	MessagingProfileID string   // Telnyx: messaging profile; Twilio: messaging service; empty: none
+	SigningKeys        []string // what its webhooks are signed with, newest first; as Password
+
+	Throughput int // parts per second over all its links; 0: unlimited
 	Priority   int // smaller first
 	CostPerSMS message.Micros
-	Window     int // unanswered submits; 0: 10
-	MaxBinds   int // sockets to open; 0: 1
+	CostPerMMS message.Micros
+	Window     int // unanswered submits of a bind; 0: 10
+	MaxBinds   int // over all processes; 0: 1
 
 	SupportsAlphanumeric bool
 	SupportsUnicode      bool
@@ -233,6 +246,23 @@ type Vendor struct {
 	DefaultAlphabet string                    // what data_coding 0 means there: gsm7, latin1, ascii
 	CodeMap         map[string]message.Reason // vendor codes and receipt errs to reasons, over the built-in table
 	PassTLVs        []uint16                  // tags of customers' optional parameters that it is given
+	MediaProfile    string                    // what media it takes; empty: that of its kind
+
+	// Types of number and numbering plans of addresses (SMPP 3.4 §5.2.5, §5.2.6); nil: by
+	// the kind of the address.
+	SourceTON, SourceNPI, DestTON, DestNPI *byte
+	AddressTON, AddressNPI                 byte   // of the bind
+	AddressRange                           string // of the bind
+	DefaultCoding                          byte   // data_coding of text in the default alphabet: 0, 1 or 3
+	ReceiptID                              string // where a receipt says whose it is: auto, tlv, text
+	ReceiptsUnmarked                       bool   // receipts come without the bits of esm_class
+
+	OutbindSystemID string // it may connect to us as this; empty: it may not
+	OutbindPassword string // as Password
+	OutbindAllowed  []netip.Prefix
+
+	ReceiptPercent  int           // of the parts that it accepts, how many should get a final receipt; 0: it is not judged by them
+	ReceiptExpected time.Duration // how soon
 
 	EnquireLink     time.Duration // 0: 30 s
 	ResponseTimeout time.Duration // 0: 30 s
@@ -252,6 +282,19 @@ type Route struct {
 	MessageType   message.Kind // empty: both
 	RatePerMsg    message.Micros
 	Weight        int // 0: 1
+
+	Name           string
+	Class          message.Class  // empty: all
+	Capability     string         // only for messages that need it: unicode, alphanumeric, mms, binary, long; empty: all
+	Selection      string         // among routes of one priority: weighted (also when empty), least_cost
+	MaxCost        message.Micros // of the vendor, a part; 0: any
+	Sticky         bool           // a conversation stays with its vendor
+	Days           uint8          // bit 0: Monday; 0: every day
+	FromMinute     int            // of the day in Zone, 0-1440
+	UntilMinute    int            // before FromMinute: over midnight; the same: the whole day
+	Zone           *time.Location // nil: UTC
+	EffectiveFrom  time.Time      // zero: always
+	EffectiveUntil time.Time      // zero: for ever
 }
 
 // Endpoint is a place where an account wants its events.

@@ -98,6 +98,7 @@ type Link struct {
 	pauses      int // consecutive; picks the length of the next
 	answerMilli float64
 	answered    meter
+	share       vendors.Share
 }
 
 // New checks the vendor's row. The error names the field; it never holds the
@@ -238,6 +239,19 @@ func (l *Link) closeBinds() {
 	defer l.mu.Unlock()
 	for b := range l.binds {
 		b.session.Close()
+	}
+}
+
+// Whole is false: parts go one by one.
+func (l *Link) Whole() bool { return false }
+
+// SetShare says what of the vendor this process may use.
+func (l *Link) SetShare(s vendors.Share) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.share = s
+	if l.limiter != nil && s.Rate > 0 {
+		l.limiter.SetLimit(rate.Limit(s.Rate))
 	}
 }
 

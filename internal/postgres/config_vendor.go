@@ -1,0 +1,143 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+const selectVendors = `
+select id, instance_name, display_name, provider_type, is_active, version, host, port, username, password, use_tls, tls_ca,
+  tls_server_name, bind_type, system_type, throughput, priority, (cost_per_sms * 1000000)::bigint, (cost_per_mms * 1000000)::bigint, "window", max_binds,
+  supports_alphanumeric, supports_unicode, supports_mms, id_format, long_message, default_alphabet, code_map,
+  enquire_link_seconds, response_timeout_seconds, receipt_grace_seconds, pass_tlvs,
+  base_url, account_sid, messaging_profile_id, signing_keys, tls_client_cert, tls_client_key,
+  source_ton, source_npi, dest_ton, dest_npi, addr_ton, addr_npi, address_range,
+  default_coding, receipt_id, receipts_unmarked, outbind_system_id, outbind_password, outbind_allowed_ips,
+  media_profile, paused, draining, receipt_percent, receipt_expected_seconds
+from vendors`
+
+func (db *DB) loadVendors(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+	s.Vendors = map[message.ID]*snapshot.Vendor{}
+	return each(ctx, tx, selectVendors, func(row pgx.CollectableRow) error {
+		v := &snapshot.Vendor{}
+		var codes []byte
+		var secrets vendorSecrets
+		var enquire, response, grace, expected int
+		err := row.Scan(&v.ID, &v.Name, &v.DisplayName, &v.ProviderType, &v.Active, &v.Version, &v.Host, &v.Port, &v.Username, &secrets.password,
+			&v.UseTLS, &v.TLSCA, &v.ServerName, &v.BindType, &v.SystemType, &v.Throughput, &v.Priority, &v.CostPerSMS, &v.CostPerMMS, &v.Window, &v.MaxBinds,
+			&v.SupportsAlphanumeric, &v.SupportsUnicode, &v.SupportsMMS, &v.IDFormat, &v.LongMessage, &v.DefaultAlphabet, &codes,
+			&enquire, &response, &grace, &v.PassTLVs,
+			&v.BaseURL, &v.AccountSID, &v.MessagingProfileID, &secrets.signing, &v.ClientCert, &secrets.clientKey,
+			&v.SourceTON, &v.SourceNPI, &v.DestTON, &v.DestNPI, &v.AddressTON, &v.AddressNPI, &v.AddressRange,
+			&v.DefaultCoding, &v.ReceiptID, &v.ReceiptsUnmarked, &v.OutbindSystemID, &secrets.outbind, &v.OutbindAllowed,
+			&v.MediaProfile, &v.Paused, &v.Draining, &v.ReceiptPercent, &expected)
+		if err != nil {
+			return fmt.Errorf("read vendors: %w", err)
+		}
+		if err := db.openVendor(v, secrets); err != nil {
+			return err
+		}
+		if err := json.Unmarshal(codes, &v.CodeMap); err != nil {
+			return fmt.Errorf("code_map of vendor %s: %w", v.Name, err)
+		}
+		v.EnquireLink, v.ResponseTimeout, v.ReceiptGrace, v.ReceiptExpected = seconds(enquire), seconds(response), seconds(grace), seconds(expected)
+		s.Vendors[v.ID] = v
+		return nil
+	})
+}
+
+// vendorSecrets are the sealed columns of a vendor; nil: not set.
+type vendorSecrets struct {
+	password, clientKey, outbind []byte
+	signing                      [][]byte
+}
+
+// The places that a vendor's sealed columns are bound to, beside the password, whose
+// place is the row's id alone.
+func clientKeyPlace(id message.ID) []byte  { return append(id[:], "tls_client_key"...) }
+func outbindPlace(id message.ID) []byte    { return append(id[:], "outbind_password"...) }
+func signingKeyPlace(id message.ID) []byte { return append(id[:], "signing_key"...) }
+
+func (db *DB) openVendor(v *snapshot.Vendor, in vendorSecrets) error {
+	for _, c := range []struct {
+		name   string
+		sealed []byte
+		place  []byte
+		to     *string
+	}{
+		{"password", in.password, v.ID[:], &v.Password},
+		{"tls_client_key", in.clientKey, clientKeyPlace(v.ID), &v.ClientKey},
+		{"outbind_password", in.outbind, outbindPlace(v.ID), &v.OutbindPassword},
+	} {
+		if c.sealed == nil {
+			continue
+		}
+		clear, err := db.sealer.Open(c.sealed, c.place)
+		if err != nil {
+			return fmt.Errorf("%s of vendor %s: %w", c.name, v.Name, err)
+		}
+		*c.to = string(clear)
+	}
+	for _, sealed := range in.signing {
+		clear, err := db.sealer.Open(sealed, signingKeyPlace(v.ID))
+		if err != nil {
+			return fmt.Errorf("signing_keys of vendor %s: %w", v.Name, err)
+		}
+		v.SigningKeys = append(v.SigningKeys, string(clear))
+	}
+	return nil
+}
+
+const selectRoutes = `
+select id, priority, dest_pattern, source_pattern, vendor_id, account_id, coalesce(message_type, ''), (rate_per_msg * 1000000)::bigint, weight,
+  name, coalesce(message_class, ''), coalesce(capability, ''), selection, coalesce((max_cost * 1000000)::bigint, 0), sticky, days, from_minute, until_minute,
+  time_zone, effective_from, effective_until
+from routing_rules
+where is_active`
+
+func loadRoutes(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
+	zones := map[string]*time.Location{}
+	return each(ctx, tx, selectRoutes, func(row pgx.CollectableRow) error {
+		var r snapshot.Route
+		var dest, source *string
+		var account *message.ID
+		var zone string
+		var from, until *time.Time
+		if err := row.Scan(&r.ID, &r.Priority, &dest, &source, &r.VendorID, &account, &r.MessageType, &r.RatePerMsg, &r.Weight,
+			&r.Name, &r.Class, &r.Capability, &r.Selection, &r.MaxCost, &r.Sticky, &r.Days, &r.FromMinute, &r.UntilMinute,
+			&zone, &from, &until); err != nil {
+			return fmt.Errorf("read routes: %w", err)
+		}
+		var err error
+		if r.DestPattern, err = compile(dest); err != nil {
+			return fmt.Errorf("dest_pattern of route %d: %w", r.ID, err)
+		}
+		if r.SourcePattern, err = compile(source); err != nil {
+			return fmt.Errorf("source_pattern of route %d: %w", r.ID, err)
+		}
+		if zones[zone] == nil {
+			if zones[zone], err = time.LoadLocation(zone); err != nil {
+				return fmt.Errorf("time_zone of route %d: %w", r.ID, err)
+			}
+		}
+		r.Zone, r.EffectiveFrom, r.EffectiveUntil = zones[zone], orZero(from), orZero(until)
+		r.AccountID = orZero(account)
+		s.Routes = append(s.Routes, r)
+		return nil
+	})
+}
+
+func compile(pattern *string) (*regexp.Regexp, error) {
+	if pattern == nil || *pattern == "" {
+		return nil, nil
+	}
+	return regexp.Compile(*pattern)
+}
