@@ -152,6 +152,9 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 		if connector == nil {
 			return Result{Outcome: Busy, Reason: message.ReasonVendorUnreachable, RetryAfter: noLinkDelay}, nil
 		}
+		if r := w.fit(connector); r != nil {
+			return *r, nil
+		}
 		if r, err := w.gate(ctx); r != nil || err != nil {
 			return orZero(r), activities.Fail(err)
 		}
@@ -195,6 +198,7 @@ func (a *Activities) first(ctx context.Context, in *Input) (*Result, error) {
 	if err := w.takeStock(ctx, unsent); err != nil {
 		return nil, err
 	}
+	w.fit(connector)
 	if r, err := w.gate(ctx); r != nil || err != nil {
 		return r, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/postrider/postrider/activities"
@@ -21,10 +22,12 @@ type work struct {
 	taken   int // parts that a vendor has
 	doubted int // parts that stay in doubt
 	todo    []message.Submission
+	whole   bool             // the vendor gets all of todo at once
 	lost    []message.Answer // journal rows that an earlier run left open
 	resent  bool             // a part in doubt is being sent again
 	answers []message.Answer
 	early   []string // normalised ids just learnt
+	named   int      // parts that have one of them
 	refusal *message.SubmitError
 	busy    *message.SubmitError
 
@@ -271,9 +274,13 @@ func (w *work) send(ctx context.Context, connector Connector) {
 		result message.SubmitResult
 		err    error
 	}
-	got := make([]answered, len(w.todo))
+	wire := w.todo
+	if w.whole {
+		wire = []message.Submission{w.joined()}
+	}
+	got := make([]answered, len(wire))
 	var wg sync.WaitGroup
-	for i, s := range w.todo {
+	for i, s := range wire {
 		wg.Go(func() {
 			start := w.a.Gate.Now()
 			got[i].result, got[i].err = guarded(ctx, connector, s)
@@ -284,8 +291,37 @@ func (w *work) send(ctx context.Context, connector Connector) {
 	}
 	wg.Wait()
 	for i, s := range w.todo {
-		w.answers = append(w.answers, w.answer(s, got[i].result, got[i].err))
+		of := got[min(i, len(got)-1)]
+		w.answers = append(w.answers, w.answer(s, of.result, of.err))
 	}
+}
+
+// fit prepares the parts for a connector that takes whole messages: all parts are of
+// one try then. It gives the result of a message that has left in part over another
+// vendor: this one cannot take the rest.
+func (w *work) fit(connector Connector) *Result {
+	if w.whole = connector.Whole(); !w.whole {
+		return nil
+	}
+	if len(w.todo) < w.m.Segments {
+		return &Result{Outcome: Refused, Reason: message.ReasonVendorRejected, Left: w.underWay(),
+			Detail: w.in.Vendor.Name + " takes whole messages, and another vendor has a part of this one"}
+	}
+	attempt := 0
+	for _, s := range w.todo {
+		attempt = max(attempt, s.Attempt)
+	}
+	for i := range w.todo {
+		w.todo[i].Attempt = attempt
+	}
+	return nil
+}
+
+// joined is the message as one submission.
+func (w *work) joined() message.Submission {
+	s := w.todo[0]
+	s.Whole, s.Text = true, w.m.Body
+	return s
 }
 
 // kept reports whether the message was kept from the wire.
@@ -312,7 +348,10 @@ func (w *work) answer(s message.Submission, r message.SubmitResult, err error) m
 	if err == nil {
 		w.taken++
 		if r.NormalizedID != "" {
-			w.early = append(w.early, r.NormalizedID)
+			w.named++
+			if !slices.Contains(w.early, r.NormalizedID) {
+				w.early = append(w.early, r.NormalizedID)
+			}
 		}
 		out.State, out.VendorMessageID, out.NormalizedID = message.PartSubmitted, r.VendorMessageID, r.NormalizedID
 		return out
@@ -405,7 +444,7 @@ func (w *work) letIn(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
-	if !came && len(w.early) == w.m.Segments {
+	if !came && w.named == w.m.Segments {
 		return false, nil // every part went out just now, and nothing was waiting
 	}
 	p, err := w.a.Journal.Progress(ctx, w.m.ID)

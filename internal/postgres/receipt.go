@@ -12,7 +12,8 @@ import (
 )
 
 // matchReceipt applies a receipt to the newest part that the vendor gave this
-// id to, if that part is still open. A part counts once, whichever of its
+// id to, if that part is still open; a vendor that takes whole messages has given it
+// to all parts of one try. A part counts once, whichever of its
 // attempts is heard of first; which parts did stands in the message's own row,
 // because only that is read anew after waiting for another receipt. The
 // parameters are named by position in both statements that use it:
@@ -20,13 +21,18 @@ import (
 //	$1 vendor  $2 normalised id  $3 stat word  $4 err  $5 reason
 //	$6 part state, null when the receipt decides nothing  $7 done at  $8 timeline detail
 const matchReceipt = `
-with part as (
+with newest as (
   select message_id, part, attempt
   from segments
   where vendor_id = $1 and normalized_id = $2
   order by sent_at desc
   limit 1
-), told as (
+), part as (
+  select s.message_id, s.part, s.attempt
+  from newest n
+  join segments s on s.message_id = n.message_id and s.attempt = n.attempt
+  where s.vendor_id = $1 and s.normalized_id = $2
+), updated as (
   update segments s
   set state = coalesce($6, s.state),
       receipt_stat = $3,
@@ -39,19 +45,24 @@ with part as (
     and s.state in ('sending', 'submitted', 'in_doubt')
     and (s.receipt_stat <> $3 or $6::text is not null)
   returning s.message_id, s.part
+), told as (
+  select message_id, array_agg(part::smallint order by part) as parts
+  from updated
+  group by message_id
 ), counted as (
   update messages m
   set event_seq = m.event_seq + 1,
       updated_at = now(),
-      parts_settled = m.parts_settled + case when $6::text is not null and not t.part = any(coalesce(m.parts_done, '{}')) then 1 else 0 end,
-      parts_failed = m.parts_failed + case when $6 in ('undelivered', 'expired') and not t.part = any(coalesce(m.parts_done, '{}')) then 1 else 0 end,
-      parts_done = case when $6::text is not null and not t.part = any(coalesce(m.parts_done, '{}')) then array_append(m.parts_done, t.part::smallint) else m.parts_done end
+      parts_settled = m.parts_settled + case when $6::text is null then 0 else cardinality(unsettled(t.parts, m.parts_done)) end,
+      parts_failed = m.parts_failed + case when $6 in ('undelivered', 'expired') then cardinality(unsettled(t.parts, m.parts_done)) else 0 end,
+      parts_done = case when $6::text is null then m.parts_done else m.parts_done || unsettled(t.parts, m.parts_done) end
   from told t
   where m.id = t.message_id
-  returning m.id, t.part, m.event_seq, m.status, m.segments, m.parts_settled, m.parts_failed
+  returning m.id, t.parts, m.event_seq, m.status, m.segments, m.parts_settled, m.parts_failed
 ), event as (
   insert into message_events (message_id, sequence, at, type, detail)
-  select c.id, c.event_seq, clock_timestamp(), 'receipt', jsonb_build_object('part', c.part) || $8::jsonb
+  select c.id, c.event_seq, clock_timestamp(), 'receipt',
+    case when cardinality(c.parts) = 1 then jsonb_build_object('part', c.parts[1]) else jsonb_build_object('parts', c.parts) end || $8::jsonb
   from counted c
 ), due as (
   insert into settlements_due (message_id)
@@ -66,7 +77,7 @@ with part as (
 const storeReceipt = matchReceipt + `, kept as (
   insert into receipts (id, vendor_id, normalized_id, state, err, reason, source, destination, raw, done_at, message_id, part, try_at)
   select $9, $1, $2, $3, $4, $5, $10, $11, $12, $7,
-    (select message_id from part), (select part from part), case when $6::text is null then 'infinity' else now() end
+    (select message_id from newest), (select min(part) from part), case when $6::text is null then 'infinity' else now() end
   on conflict (vendor_id, normalized_id, state) do update
   set seen = receipts.seen + 1,
       last_at = now(),
@@ -74,7 +85,7 @@ const storeReceipt = matchReceipt + `, kept as (
       part = coalesce(excluded.part, receipts.part)
   returning message_id
 )
-select (select message_id from kept), c.id, c.part, c.status, c.segments, c.parts_settled, c.parts_failed
+select (select message_id from kept), c.id, c.parts[1], c.status, c.segments, c.parts_settled, c.parts_failed
 from (select 1) one
 left join counted c on true`
 
@@ -82,11 +93,11 @@ left join counted c on true`
 const rematchReceipt = matchReceipt + `, kept as (
   update receipts
   set message_id = p.message_id, part = p.part
-  from part p
+  from newest p
   where receipts.vendor_id = $1 and receipts.normalized_id = $2 and receipts.state = $3
   returning receipts.message_id
 )
-select (select message_id from kept), c.id, c.part, c.status, c.segments, c.parts_settled, c.parts_failed
+select (select message_id from kept), c.id, c.parts[1], c.status, c.segments, c.parts_settled, c.parts_failed
 from (select 1) one
 left join counted c on true`
 
@@ -100,8 +111,20 @@ func (db *DB) Receipt(ctx context.Context, r message.Receipt) (message.Matched, 
 	if err != nil || matched.Known {
 		return matched, err
 	}
+	if !r.Attempt.IsZero() {
+		if _, err := db.pool.Exec(ctx, nameAttempt, r.Attempt.MessageID, r.Attempt.Attempt, r.VendorID, storable(r.VendorMessageID)); err != nil {
+			return message.Matched{}, fmt.Errorf("receipt %s: %w", r.ID, err)
+		}
+	}
 	return db.match(ctx, r, rematchReceipt, matchArgs(r))
 }
+
+// nameAttempt gives the parts of a try the id that the receipt carries, which the
+// submit has not learnt yet, or never will. Another vendor's receipt names nothing.
+const nameAttempt = `
+update segments
+set vendor_message_id = $4, normalized_id = $4
+where message_id = $1 and attempt = $2 and vendor_id = $3 and normalized_id is null and state in ('sending', 'in_doubt')`
 
 func matchArgs(r message.Receipt) []any {
 	var state *string
