@@ -76,6 +76,8 @@ func (l *link) until(what func() bool) {
 func (l *link) Room() int              { l.mu.Lock(); defer l.mu.Unlock(); return l.room }
 func (l *link) SetShare(vendors.Share) {}
 
+func (l *link) Whole() bool { return false }
+
 func (l *link) Status() vendors.LinkStatus {
 	return vendors.LinkStatus{Bind: "connected"}
 }
