@@ -68,7 +68,7 @@ type Share struct {
 type LinkStatus struct {
 	Bind         string // connected, connecting, disconnected
 	Since        time.Time
-	Binds        int     // live binds
+	Binds        int     // that the vendor may count: live ones, and surplus ones until they have ended
 	InFlight     int     // written and not answered
 	Throughput   float64 // parts per second over the last seconds
 	Errors       float64 // of the answers of the last minute, the share that tells of the vendor's trouble, 0-1

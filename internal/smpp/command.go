@@ -2,6 +2,7 @@ package smpp
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/linxGnu/gosmpp/data"
@@ -129,3 +130,21 @@ func (s Status) String() string {
 // Code is the number as staff and code maps write it, such as 0x0B, 0x58,
 // 0x400. The prefix keeps it apart from the err codes of receipts.
 func (s Status) Code() string { return fmt.Sprintf("0x%02X", uint32(s)) }
+
+// ParseStatus reads a status as staff and code maps write it: 0x0B in any case and with
+// any zeros, or its name, with or without ESME_. False: it is none, as the err of a
+// receipt, which has no 0x.
+func ParseStatus(s string) (Status, bool) {
+	s = strings.ToUpper(strings.TrimSpace(s))
+	if digits, ok := strings.CutPrefix(s, "0X"); ok {
+		n, err := strconv.ParseUint(digits, 16, 32)
+		return Status(n), err == nil
+	}
+	name, _ := strings.CutPrefix(s, "ESME_")
+	for st := StatusOK; st <= StatusInvDataCoding; st++ {
+		if st.String() == name {
+			return st, true
+		}
+	}
+	return 0, false
+}

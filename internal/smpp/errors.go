@@ -16,6 +16,7 @@ var (
 	ErrInactive       = errors.New("smpp: no transactions in time")
 	ErrFraming        = errors.New("smpp: command_length out of range")
 	ErrAnswered       = errors.New("smpp: request was answered before")
+	ErrNotOpening     = errors.New("smpp: the connection begins with neither a bind nor an outbind")
 	ErrPanic          = errors.New("smpp: handler panicked")
 )
 

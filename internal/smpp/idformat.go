@@ -51,6 +51,28 @@ func (f IDFormat) Of(r Receipt) string {
 	return f.Answer(r.TLVID)
 }
 
+// ReceiptID says where a vendor's receipts have the id that is to be believed: a column
+// of the vendor's row. The zero ReceiptID is ReceiptIDAuto.
+type ReceiptID string
+
+// The places.
+const (
+	ReceiptIDAuto ReceiptID = "auto" // as IDFormat.Of
+	ReceiptIDTLV  ReceiptID = "tlv"  // receipted_message_id, the text's only where it is missing
+	ReceiptIDText ReceiptID = "text" // the text's, receipted_message_id only where it is missing
+)
+
+// OfAt is Of for a vendor whose receipts have the right id at the place.
+func (f IDFormat) OfAt(at ReceiptID, r Receipt) string {
+	switch {
+	case at == ReceiptIDTLV && r.TLVID != "":
+		return f.Answer(r.TLVID)
+	case at == ReceiptIDText && r.ID != "":
+		return f.Receipt(r.ID)
+	}
+	return f.Of(r)
+}
+
 func convert(id string, from, to int) string {
 	n, ok := new(big.Int).SetString(id, from)
 	if !ok || strings.ContainsAny(id, "+-_") {

@@ -19,6 +19,26 @@ type Outcome struct {
 	PauseLink bool
 	// Rebind: the vendor thinks that we are not bound as we think.
 	Rebind bool
+	// Trouble: it tells of the vendor's own trouble, not of the message. A throttled
+	// link is not in trouble: it is asked too fast.
+	Trouble bool
+}
+
+// Mapped is the outcome of a status that means something else at the vendor than in
+// SMPP 3.4: it concerns the message alone, unless it is one of the link's own reasons.
+// What is permanent is not tried again; else the number of tries stays.
+func (o Outcome) Mapped(r message.Reason) Outcome {
+	switch {
+	case r == o.Reason && r.Temporary():
+		return o
+	case r == message.ReasonVendorThrottled:
+		return outcomes[StatusThrottled]
+	case r == message.ReasonVendorUnreachable:
+		return outcomes[StatusSystemError]
+	case !r.Temporary():
+		return Outcome{Reason: r, Tries: 1}
+	}
+	return Outcome{Reason: r, Tries: o.Tries, Delays: o.Delays}
 }
 
 // Again reports whether the vendor may be tried again after attempt, which
@@ -50,13 +70,13 @@ var outcomes = map[Status]Outcome{
 	StatusInvSource:    {Reason: message.ReasonUnauthorizedSender, Tries: 1},
 	StatusInvDest:      {Reason: message.ReasonInvalidDestination, Tries: 1},
 	StatusThrottled:    {Reason: message.ReasonVendorThrottled, Delays: throttledDelays, PauseLink: true},
-	StatusMsgQueueFull: {Reason: message.ReasonVendorThrottled, Delays: queueFullDelays},
-	StatusSystemError:  {Reason: message.ReasonVendorUnreachable, Delays: faultDelays},
-	StatusUnknownError: {Reason: message.ReasonVendorUnreachable, Tries: 4, Delays: faultDelays},
-	StatusTempAppError: {Reason: message.ReasonVendorRejected, Delays: faultDelays},
+	StatusMsgQueueFull: {Reason: message.ReasonVendorThrottled, Delays: queueFullDelays, Trouble: true},
+	StatusSystemError:  {Reason: message.ReasonVendorUnreachable, Delays: faultDelays, Trouble: true},
+	StatusUnknownError: {Reason: message.ReasonVendorUnreachable, Tries: 4, Delays: faultDelays, Trouble: true},
+	StatusTempAppError: {Reason: message.ReasonVendorRejected, Delays: faultDelays, Trouble: true},
 	StatusSubmitFail:   {Reason: message.ReasonVendorRejected, Tries: 2, Delays: rejectDelays},
-	StatusInvBindState: {Reason: message.ReasonVendorRejected, Tries: 4, Delays: rebindDelays, Rebind: true},
-	StatusAlreadyBound: {Reason: message.ReasonVendorRejected, Tries: 4, Delays: rebindDelays, Rebind: true},
+	StatusInvBindState: {Reason: message.ReasonVendorRejected, Tries: 4, Delays: rebindDelays, Rebind: true, Trouble: true},
+	StatusAlreadyBound: {Reason: message.ReasonVendorRejected, Tries: 4, Delays: rebindDelays, Rebind: true, Trouble: true},
 }
 
 // OutcomeOf classifies the status of a vendor's submit_sm_resp. A status

@@ -76,6 +76,9 @@ func ReceiptOf(m *Message, text string) (Receipt, bool) {
 	return r, true
 }
 
+// Marked reports whether esm_class says what m is, if it is no plain message.
+func (m *Message) Marked() bool { return m.ESMClass&esmTypeMask != 0 }
+
 // receiptKeys are the keys in lower case without blanks, as keyAt reads them.
 var receiptKeys = []string{"id", "sub", "dlvrd", "submitdate", "donedate", "stat", "err", "text"}
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 )
@@ -84,6 +85,41 @@ func Dial(ctx context.Context, cfg DialConfig) (*Session, error) {
 		conn = tc
 	}
 	return bind(ctx, conn, cfg)
+}
+
+// BindOn is Dial for a connection that is there already, as after an outbind. It owns
+// the connection from now on, and closes it when the bind is refused.
+func BindOn(ctx context.Context, conn net.Conn, cfg DialConfig) (*Session, error) {
+	if cfg.Timeout == 0 {
+		cfg.Timeout = DefaultDialTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
+	defer cancel()
+	return bind(ctx, conn, cfg)
+}
+
+// ReadFirst reads the PDU with which a peer opens a connection that it has made to us: a
+// bind, or an outbind (SMPP 3.4 §2.2.1), and nothing that may follow it. The error is
+// ErrNotOpening for anything else. The caller sets a deadline.
+func ReadFirst(conn net.Conn) (Packet, error) {
+	frame := make([]byte, HeaderSize)
+	if _, err := io.ReadFull(conn, frame); err != nil {
+		return Packet{}, fmt.Errorf("smpp: first PDU: %w", err)
+	}
+	h := parseHeader(frame)
+	opening := h.ID == IDOutbind || modeOf(h.ID) != ModeNone
+	if !opening || h.Length < HeaderSize || h.Length > MaxFrameOpen {
+		return Packet{}, ErrNotOpening
+	}
+	frame = append(frame, make([]byte, h.Length-HeaderSize)...)
+	if _, err := io.ReadFull(conn, frame[HeaderSize:]); err != nil {
+		return Packet{}, fmt.Errorf("smpp: first PDU: %w", err)
+	}
+	p, err := Decode(frame)
+	if err != nil {
+		return Packet{}, fmt.Errorf("smpp: first PDU: %w", err)
+	}
+	return p, nil
 }
 
 // bind runs an ESME's session on conn and binds it.

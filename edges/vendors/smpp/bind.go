@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/postrider/postrider/edges/vendors"
 	"github.com/postrider/postrider/internal/smpp"
 )
 
@@ -29,6 +28,9 @@ const (
 	settled = 30 * time.Second
 )
 
+// unbindTimeout bounds the unbind after the last answer.
+const unbindTimeout = 5 * time.Second
+
 // maxSilent is how many submits in a row may stay unanswered before a bind is
 // given up: each of them leaves a message in doubt, and a vendor that answers
 // only enquire_link would go on doing so.
@@ -37,11 +39,22 @@ const maxSilent = 3
 // bind is one live session. The link's mu guards its fields.
 type bind struct {
 	session  *smpp.Session
-	used     int // window places taken or promised
+	slot     *slot // nil: the vendor has called us
+	used     int   // window places taken or promised
 	window   int
 	silent   int // submits without answer since the last answer
 	retiring bool
 	retire   chan struct{} // closed with retiring: unbind and bind anew
+	off      chan struct{} // closed when those who wait with a place here are to look elsewhere
+	isOff    bool
+}
+
+func (l *Link) newBind(s *slot, mode smpp.Mode) *bind {
+	b := &bind{slot: s, window: l.window(), retire: make(chan struct{}), off: make(chan struct{})}
+	if !mode.CanSubmit() {
+		b.window = 0
+	}
+	return b
 }
 
 func (b *bind) room() int {
@@ -51,20 +64,26 @@ func (b *bind) room() int {
 	return max(0, b.window-b.used)
 }
 
-// keepBound keeps one bind up until the link stops.
-func (l *Link) keepBound() {
+// callOff ends the wait for the rate of those who have a place here.
+func (b *bind) callOff() {
+	if !b.isOff {
+		b.isOff = true
+		close(b.off)
+	}
+}
+
+// keepBound keeps one bind up until its slot is given up.
+func (l *Link) keepBound(s *slot) {
+	defer l.vacated(s)
 	backoff := backoffMin
-	for l.dialing.Err() == nil {
-		b := &bind{window: l.window(), retire: make(chan struct{})}
-		if !l.mode.CanSubmit() {
-			b.window = 0
-		}
-		session, err := smpp.Dial(l.dialing, l.dialConfig(b))
+	for s.ctx.Err() == nil {
+		b := l.newBind(s, l.mode)
+		session, err := smpp.Dial(s.ctx, l.dialConfig(l.mode))
 		if err != nil {
-			l.bindFailed(err)
+			l.bindFailed(s.ctx, err)
 			var wait time.Duration
 			wait, backoff = nextBackoff(backoff, err)
-			sleep(l.dialing, wait)
+			sleep(s.ctx, wait)
 			continue
 		}
 		b.session = session
@@ -76,8 +95,16 @@ func (l *Link) keepBound() {
 		}
 		var wait time.Duration
 		wait, backoff = nextBackoff(backoff, nil)
-		sleep(l.dialing, wait)
+		sleep(s.ctx, wait)
 	}
+}
+
+// vacated is the end of a slot.
+func (l *Link) vacated(s *slot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.leaving, s)
+	l.wakeLocked()
 }
 
 // serve holds a bind until it is lost, retired, or the link stops.
@@ -85,7 +112,8 @@ func (l *Link) serve(b *bind) {
 	select {
 	case <-b.session.Done():
 	case <-b.retire:
-		ctx, cancel := context.WithTimeout(l.commits, l.responseTimeout())
+		// Each answer comes, or is given up, within the response timer.
+		ctx, cancel := context.WithTimeout(l.commits, l.responseTimeout()+unbindTimeout)
 		_ = b.session.Unbind(ctx)
 		cancel()
 	case <-l.dialing.Done():
@@ -122,12 +150,23 @@ func sleep(ctx context.Context, d time.Duration) {
 func (l *Link) bound(b *bind) {
 	l.mu.Lock()
 	l.binds[b] = struct{}{}
+	if b.slot != nil {
+		b.slot.bind = b
+		l.alarmed, l.lastErr = false, ""
+		if b.slot.ctx.Err() != nil { // given up while it was being made
+			l.retireLocked(b)
+		}
+	} else {
+		l.calls-- // from now on it counts as a bind
+	}
+	if l.stopping {
+		b.callOff()
+	}
 	n := len(l.binds)
-	l.alarmed, l.lastErr = false, ""
-	l.setStateLocked(stateUp)
+	l.judgeLocked()
 	l.wakeLocked()
 	l.mu.Unlock()
-	l.log.Info("vendor bound", "binds", n, "system_id", b.session.PeerID(), "mode", l.mode.String())
+	l.log.Info("vendor bound", "binds", n, "system_id", b.session.PeerID(), "mode", b.session.Mode().String(), "called", b.slot == nil)
 	if l.cfg.Metrics.Bound != nil {
 		l.cfg.Metrics.Bound(l.vendor.Name, n)
 	}
@@ -137,17 +176,16 @@ func (l *Link) lost(b *bind) {
 	cause := b.session.Err()
 	l.mu.Lock()
 	delete(l.binds, b)
+	b.callOff()
 	n := len(l.binds)
 	ours := l.stopping || b.retiring
-	if !ours {
-		l.lastErr = cause.Error()
+	if b.slot != nil {
+		b.slot.bind = nil
+		if !ours {
+			l.lastErr = cause.Error()
+		}
 	}
-	switch {
-	case l.stopping && n == 0:
-		l.setStateLocked(stateDown)
-	case n == 0:
-		l.setStateLocked(stateConnecting)
-	}
+	l.judgeLocked()
 	l.wakeLocked()
 	l.mu.Unlock()
 	if ours {
@@ -162,15 +200,15 @@ func (l *Link) lost(b *bind) {
 
 // bindFailed records and logs a bind that did not come about. Wrong credentials
 // need a person: they are an error, once.
-func (l *Link) bindFailed(err error) {
-	if l.dialing.Err() != nil {
+func (l *Link) bindFailed(ctx context.Context, err error) {
+	if ctx.Err() != nil {
 		return
 	}
 	var refused *smpp.BindError
 	credentials := errors.As(err, &refused) && refused.Credentials()
 	l.mu.Lock()
 	l.lastErr = err.Error()
-	if len(l.binds) == 0 {
+	if l.upLocked() == 0 {
 		l.setStateLocked(stateDown)
 	}
 	alarm := credentials && !l.alarmed
@@ -189,6 +227,7 @@ func (l *Link) retireLocked(b *bind) {
 	if !b.retiring {
 		b.retiring = true
 		close(b.retire)
+		b.callOff()
 		l.wakeLocked()
 	}
 }
@@ -197,51 +236,4 @@ func (l *Link) setStateLocked(s string) {
 	if l.state != s {
 		l.state, l.since = s, time.Now()
 	}
-}
-
-// Status is what the link looks like now.
-func (l *Link) Status() vendors.LinkStatus {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	st := vendors.LinkStatus{
-		Bind: l.state, Since: l.since, Binds: len(l.binds), Throughput: l.answered.rate(time.Now()),
-		SlowestMilli: int(l.answerMilli + 0.5), LastError: l.lastErr,
-	}
-	for b := range l.binds {
-		st.InFlight += b.session.InFlight()
-	}
-	return st
-}
-
-// meter counts per second over the last ten; the link's mu guards it.
-type meter struct {
-	counts [meterSeconds]int
-	at     int64 // the newest second
-}
-
-const meterSeconds = 10
-
-func (m *meter) advance(now time.Time) {
-	sec := now.Unix()
-	for s := max(m.at+1, sec-meterSeconds+1); s <= sec; s++ {
-		m.counts[s%meterSeconds] = 0
-	}
-	m.at = max(m.at, sec)
-}
-
-func (m *meter) add(now time.Time) {
-	m.advance(now)
-	m.counts[m.at%meterSeconds]++
-}
-
-// rate is the mean of the whole seconds before now.
-func (m *meter) rate(now time.Time) float64 {
-	m.advance(now)
-	n := 0
-	for i, c := range m.counts {
-		if int64(i) != m.at%meterSeconds {
-			n += c
-		}
-	}
-	return float64(n) / (meterSeconds - 1)
 }

@@ -28,6 +28,8 @@ func (l *Link) handle(r *smpp.Request) {
 		m = body.Message
 	case *smpp.DataSM:
 		m = body.Message()
+	case *smpp.SubmitSM: // of a vendor that has bound to us
+		m = body.Message
 	default:
 		_ = r.Respond(smpp.StatusInvCmdID, nil)
 		return
@@ -58,8 +60,17 @@ func (l *Link) handle(r *smpp.Request) {
 			st = l.taken("inbound", l.cfg.OnInbound(ctx, l.inbound(&m, content, received)))
 		}
 		answered = true
-		_ = r.Respond(st, nil)
+		_ = r.Respond(st, answerTo(r.Body, st))
 	})
+}
+
+// answerTo is the body of an answer: a submit_sm is answered with an id, which means
+// nothing to us.
+func answerTo(request smpp.PDU, st smpp.Status) smpp.PDU {
+	if _, ok := request.(*smpp.SubmitSM); ok && st == smpp.StatusOK {
+		return &smpp.SubmitSMResp{MessageID: message.Hex32(message.NewID())}
+	}
+	return nil
 }
 
 // taken is the answer to what was handed up: a receipt or an inbound message.
@@ -78,11 +89,11 @@ func (l *Link) taken(kind string, err error) smpp.Status {
 func (l *Link) receipt(m *smpp.Message, c smpp.Content, received time.Time) (message.Receipt, bool) {
 	words := receiptText(m.DataCoding, c.Octets)
 	r, ok := smpp.ReceiptOf(m, words)
-	if !ok {
+	if !ok || !l.believed(m, r) {
 		return message.Receipt{}, false
 	}
 	out := message.Receipt{
-		ID: message.NewID(), VendorID: l.vendor.ID, VendorMessageID: l.format.Of(r), State: r.State, Err: clean(r.Err, 32),
+		ID: message.NewID(), VendorID: l.vendor.ID, VendorMessageID: l.format.OfAt(smpp.ReceiptID(l.vendor.ReceiptID), r), State: r.State, Err: clean(r.Err, 32),
 		Source: clean(m.Source.Text, 64), Destination: clean(m.Dest.Text, 64), DoneAt: r.Done,
 		Raw: withoutText(words), ReceivedAt: received,
 	}
@@ -94,6 +105,18 @@ func (l *Link) receipt(m *smpp.Message, c smpp.Content, received time.Time) (mes
 	}
 	out.Reason = l.receiptReason(out.State, out.Err)
 	return out, true
+}
+
+// believed reports whether what reads like a receipt is one. Without the bits of
+// esm_class anybody with a handset could write one, unless it has the optional
+// parameters, which nobody can write there; so the vendor's row must say that its
+// receipts come like that.
+func (l *Link) believed(m *smpp.Message, r smpp.Receipt) bool {
+	if l.vendor.ReceiptsUnmarked || m.Marked() {
+		return true
+	}
+	_, hasState := m.TLVs.Byte(smpp.TagMessageState)
+	return r.TLVID != "" && hasState
 }
 
 func receiptText(coding byte, octets []byte) string {

@@ -152,6 +152,7 @@ func join(t testing.TB, smsc *vendortest.SMSC, edit func(*Config)) *stage {
 		cancel()
 		link.Stop(ctx)
 	})
+	link.SetShare(vendors.Share{Binds: max(1, cfg.Vendor.MaxBinds), Rate: float64(cfg.Vendor.Throughput)})
 	link.Start(context.Background())
 	return st
 }

@@ -14,14 +14,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/postrider/postrider/edges/vendors"
+	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -64,16 +65,17 @@ type Config struct {
 }
 
 // Link is a vendors.Link over SMPP. Make one with New; it is safe for concurrent
-// use. A changed vendor row needs a new Link.
+// use. A vendor row with another Version needs a new Link.
 type Link struct {
-	cfg     Config
-	vendor  snapshot.Vendor
-	mode    smpp.Mode
-	tls     *tls.Config
-	format  smpp.IDFormat
-	log     *slog.Logger
-	limiter *rate.Limiter // nil: unlimited
-	line    line          // of inbound messages
+	cfg    Config
+	vendor snapshot.Vendor
+	mode   smpp.Mode
+	tls    *tls.Config
+	format smpp.IDFormat
+	codes  map[smpp.Status]message.Reason // of the vendor's code map
+	log    *slog.Logger
+	bucket vendors.Bucket // of the share's rate
+	line   line           // of inbound messages
 
 	dialing  context.Context // of dial and backoff; ends with Stop
 	stopDial context.CancelFunc
@@ -84,21 +86,23 @@ type Link struct {
 	mu       sync.Mutex
 	started  bool
 	stopping bool
-	stopped  chan struct{}      // closed when Stop has ended; nil before Stop
+	stopped  chan struct{} // closed when Stop has ended; nil before Stop
+	share    vendors.Share
+	slots    []*slot            // as many as the share's binds
+	leaving  map[*slot]struct{} // surplus ones, until their bind has ended
 	binds    map[*bind]struct{} // live
+	calls    int                // connections of the vendor's own that are being bound
 	changed  chan struct{}      // closed and replaced when something may have become possible
 	state    string             // of LinkStatus.Bind
 	since    time.Time
 	lastErr  string
 	alarmed  bool // wrong credentials were logged
 
-	unused      int // tokens of the rate whose parts were kept from the wire
-	unusedUntil time.Time
 	pausedUntil time.Time
 	pauses      int // consecutive; picks the length of the next
 	answerMilli float64
 	answered    meter
-	share       vendors.Share
+	troubles    minute
 }
 
 // New checks the vendor's row. The error names the field; it never holds the
@@ -107,43 +111,51 @@ func New(cfg Config) (*Link, error) {
 	v := cfg.Vendor
 	l := &Link{
 		cfg: cfg, vendor: v, format: smpp.IDFormat(v.IDFormat), log: cfg.Log,
-		binds: make(map[*bind]struct{}), changed: make(chan struct{}),
+		leaving: make(map[*slot]struct{}), binds: make(map[*bind]struct{}), changed: make(chan struct{}),
 		state: stateDown, since: time.Now(),
 	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
 	l.log = l.log.With("vendor", v.Name)
-	switch v.BindType {
-	case "transmitter":
-		l.mode = smpp.ModeTransmitter
-	case "receiver":
-		l.mode = smpp.ModeReceiver
-	case "transceiver", "":
-		l.mode = smpp.ModeTransceiver
-	default:
-		return nil, fmt.Errorf("vendor %s: bind type %q is none of transmitter, receiver, transceiver", v.Name, v.BindType)
+	l.codes = make(map[smpp.Status]message.Reason)
+	for _, code := range slices.Sorted(maps.Keys(v.CodeMap)) { // of two for one status the same one wins always
+		if st, ok := smpp.ParseStatus(code); ok && v.CodeMap[code].Known() {
+			l.codes[st] = v.CodeMap[code]
+		}
 	}
 	if cfg.OnReceipt == nil || cfg.OnInbound == nil {
 		return nil, fmt.Errorf("vendor %s: receipts and inbound messages have nowhere to go", v.Name)
 	}
-	if v.UseTLS {
-		var err error
-		if l.tls, err = tlsConfig(v); err != nil {
-			return nil, err
-		}
+	var err error
+	if l.mode, err = modeOf(&v); err != nil {
+		return nil, err
 	}
-	if v.Throughput > 0 {
-		// A burst of 20 ms makes up for late timers without showing in any
-		// vendor's count of a second.
-		l.limiter = rate.NewLimiter(rate.Limit(v.Throughput), max(1, v.Throughput/50))
+	if l.tls, err = tlsConfig(&v); err != nil {
+		return nil, err
 	}
 	l.dialing, l.stopDial = context.WithCancel(context.Background())
 	l.commits, l.stopWork = context.WithCancel(context.Background())
 	return l, nil
 }
 
-func tlsConfig(v snapshot.Vendor) (*tls.Config, error) {
+func modeOf(v *snapshot.Vendor) (smpp.Mode, error) {
+	switch v.BindType {
+	case "transmitter":
+		return smpp.ModeTransmitter, nil
+	case "receiver":
+		return smpp.ModeReceiver, nil
+	case "transceiver", "":
+		return smpp.ModeTransceiver, nil
+	}
+	return 0, fmt.Errorf("vendor %s: bind type %q is none of transmitter, receiver, transceiver", v.Name, v.BindType)
+}
+
+// tlsConfig is nil for a vendor without TLS.
+func tlsConfig(v *snapshot.Vendor) (*tls.Config, error) {
+	if !v.UseTLS {
+		return nil, nil
+	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: v.ServerName}
 	if c.ServerName == "" {
 		c.ServerName = v.Host
@@ -153,6 +165,13 @@ func tlsConfig(v snapshot.Vendor) (*tls.Config, error) {
 		if !c.RootCAs.AppendCertsFromPEM([]byte(v.TLSCA)) {
 			return nil, fmt.Errorf("vendor %s: tls_ca holds no PEM certificate", v.Name)
 		}
+	}
+	if v.ClientCert != "" || v.ClientKey != "" {
+		own, err := tls.X509KeyPair([]byte(v.ClientCert), []byte(v.ClientKey))
+		if err != nil { // it never quotes the key
+			return nil, fmt.Errorf("vendor %s: tls_client_cert and tls_client_key: %w", v.Name, err)
+		}
+		c.Certificates = []tls.Certificate{own}
 	}
 	return c, nil
 }
@@ -172,17 +191,29 @@ func (l *Link) responseTimeout() time.Duration {
 }
 
 // dialConfig is how one bind is made.
-func (l *Link) dialConfig(b *bind) smpp.DialConfig {
+func (l *Link) dialConfig(mode smpp.Mode) smpp.DialConfig {
+	cfg := dialConfig(&l.vendor, mode, l.tls)
+	cfg.DialContext = l.cfg.DialContext
+	cfg.Config = l.sessionConfig()
+	return cfg
+}
+
+// sessionConfig is what all sessions of the link have.
+func (l *Link) sessionConfig() smpp.Config {
+	return smpp.Config{
+		Handler: smpp.HandlerFunc(l.handle), Log: l.log,
+		Window: l.window(), Inbound: maxInbound,
+		EnquireLink: l.vendor.EnquireLink, ResponseTimeout: l.responseTimeout(),
+	}
+}
+
+// dialConfig is where a vendor is and how it knows us.
+func dialConfig(v *snapshot.Vendor, mode smpp.Mode, t *tls.Config) smpp.DialConfig {
 	return smpp.DialConfig{
-		Config: smpp.Config{
-			Handler: smpp.HandlerFunc(l.handle), Log: l.log,
-			Window: l.window(), Inbound: maxInbound,
-			EnquireLink: l.vendor.EnquireLink, ResponseTimeout: l.responseTimeout(),
-		},
-		Address: net.JoinHostPort(l.vendor.Host, strconv.Itoa(l.vendor.Port)),
-		TLS:     l.tls, DialContext: l.cfg.DialContext,
+		Address: net.JoinHostPort(v.Host, strconv.Itoa(v.Port)), TLS: t,
 		Bind: smpp.Bind{
-			Mode: l.mode, SystemID: l.vendor.Username, Password: l.vendor.Password, SystemType: l.vendor.SystemType,
+			Mode: mode, SystemID: v.Username, Password: v.Password, SystemType: v.SystemType,
+			AddressTON: v.AddressTON, AddressNPI: v.AddressNPI, AddressRange: v.AddressRange,
 		},
 	}
 }
@@ -195,10 +226,7 @@ func (l *Link) Start(context.Context) {
 		return
 	}
 	l.started = true
-	l.setStateLocked(stateConnecting)
-	for range max(1, l.vendor.MaxBinds) {
-		l.loops.Go(l.keepBound)
-	}
+	l.arrangeLocked()
 }
 
 // Stop takes no more submits, waits for outstanding answers and commits until
@@ -211,6 +239,9 @@ func (l *Link) Stop(ctx context.Context) {
 	}
 	stopped := l.stopped
 	l.stopping = true
+	for b := range l.binds {
+		b.callOff()
+	}
 	l.wakeLocked()
 	l.mu.Unlock()
 	if !first {
@@ -242,18 +273,8 @@ func (l *Link) closeBinds() {
 	}
 }
 
-// Whole is false: parts go one by one.
-func (l *Link) Whole() bool { return false }
-
-// SetShare says what of the vendor this process may use.
-func (l *Link) SetShare(s vendors.Share) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.share = s
-	if l.limiter != nil && s.Rate > 0 {
-		l.limiter.SetLimit(rate.Limit(s.Rate))
-	}
-}
+// Whole reports whether the vendor takes long texts whole, in message_payload.
+func (l *Link) Whole() bool { return smpp.LongMessage(l.vendor.LongMessage) == smpp.LongPayload }
 
 // Room is the free window over the live binds; 0 while unbound, paused or
 // stopping, and for a receiver bind.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postrider/postrider/edges/vendors"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
 )
@@ -20,41 +21,51 @@ const (
 // not ask for is filtered toward the customer.
 const registeredDelivery = 1
 
-// Submit sends one part and waits for the answer. It waits for the pause after
-// a throttled submit, for room in a window and for the rate; without any live
-// bind it fails at once with ReasonVendorUnreachable. Every error is a
+// Submit sends one part, or a whole message, and waits for the answer. It waits for the
+// pause after a throttled submit, for room in a window and for the rate; without any
+// live bind it fails at once with ReasonVendorUnreachable. Every error is a
 // *message.SubmitError.
 func (l *Link) Submit(ctx context.Context, s message.Submission) (message.SubmitResult, error) {
 	pdu, err := l.encode(s)
 	if err != nil {
 		return message.SubmitResult{}, err
 	}
+	parts := 1
+	if s.Whole {
+		parts = max(1, s.Parts)
+	}
 	for {
 		b, err := l.reserve(ctx)
 		if err != nil {
 			return message.SubmitResult{}, err
 		}
-		if err := l.pace(ctx); err != nil {
+		if err := l.bucket.Take(ctx, parts, b.off); err != nil {
+			l.release(b)
+			if errors.Is(err, vendors.ErrCalledOff) {
+				continue
+			}
+			return message.SubmitResult{}, notInTime(err)
+		}
+		// The pause may have begun and the bind may have gone while we waited.
+		if !l.usable(b) {
+			l.bucket.GiveBack(parts)
+			l.release(b)
+			continue
+		}
+		if err := s.Allowed(); err != nil {
+			l.bucket.GiveBack(parts)
 			l.release(b)
 			return message.SubmitResult{}, err
 		}
-		// The pause may have begun and the bind may have gone while we waited.
-		if l.usable(b) {
-			if err := s.Allowed(); err != nil {
-				l.giveBack()
-				l.release(b)
-				return message.SubmitResult{}, err
-			}
-			return l.send(ctx, b, pdu, s)
-		}
-		l.release(b)
+		return l.send(ctx, b, pdu, s)
 	}
 }
 
 // encode makes the PDU. Its errors are final for this vendor and message.
 func (l *Link) encode(s message.Submission) (*smpp.SubmitSM, error) {
 	pdu := &smpp.SubmitSM{Message: smpp.Message{
-		Source: smpp.AddressOf(s.From), Dest: smpp.AddressOf(s.To), RegisteredDelivery: registeredDelivery,
+		Source: typed(s.From, l.vendor.SourceTON, l.vendor.SourceNPI), Dest: typed(s.To, l.vendor.DestTON, l.vendor.DestNPI),
+		RegisteredDelivery: registeredDelivery,
 	}}
 	if !s.ExpiresAt.IsZero() {
 		left := time.Until(s.ExpiresAt)
@@ -63,13 +74,19 @@ func (l *Link) encode(s message.Submission) (*smpp.SubmitSM, error) {
 		}
 		pdu.Validity = smpp.FormatRelative(left)
 	}
-	err := pdu.SetText(smpp.Outgoing{
+	out := smpp.Outgoing{
 		Text: s.Text, Encoding: s.Encoding, Coding: s.DataCoding, Header: s.Header,
 		Alphabet: l.vendor.DefaultAlphabet, Long: smpp.LongMessage(l.vendor.LongMessage),
 		Ref: s.Reference, Part: s.Part, Parts: s.Parts,
-	})
-	if err != nil {
+	}
+	if s.Whole {
+		out.Part, out.Parts = 0, 0
+	}
+	if err := pdu.SetText(out); err != nil {
 		return nil, &message.SubmitError{Reason: message.ReasonEncodingMismatch, Detail: "the part does not fit the vendor's encoding", Err: err}
+	}
+	if s.Encoding != message.EncodingBinary && pdu.DataCoding == smpp.CodingDefault {
+		pdu.DataCoding = l.vendor.DefaultCoding
 	}
 	for _, p := range s.TLVs {
 		if slices.Contains(l.vendor.PassTLVs, p.Tag) {
@@ -77,6 +94,23 @@ func (l *Link) encode(s message.Submission) (*smpp.SubmitSM, error) {
 		}
 	}
 	return pdu, nil
+}
+
+// typed is an address with the type of number and the numbering plan of the vendor's
+// row, where that says them. They are for numbers: letters are always of type 5 (SMPP 3.4
+// §5.2.5).
+func typed(a message.Address, ton, npi *byte) smpp.Address {
+	out := smpp.AddressOf(a)
+	if a.Kind() == message.Alphanumeric {
+		return out
+	}
+	if ton != nil {
+		out.TON = *ton
+	}
+	if npi != nil {
+		out.NPI = *npi
+	}
+	return out
 }
 
 // reserve waits for a place in a window and takes it on the emptiest bind.
@@ -87,7 +121,7 @@ func (l *Link) reserve(ctx context.Context) (*bind, error) {
 		}
 		l.mu.Lock()
 		now := time.Now()
-		if l.stopping || len(l.binds) == 0 || !l.mode.CanSubmit() {
+		if l.stopping || l.upLocked() == 0 || !l.mode.CanSubmit() {
 			detail := l.lastErr
 			l.mu.Unlock()
 			return nil, unreachable(detail, nil)
@@ -135,47 +169,12 @@ func (l *Link) releaseLocked(b *bind) {
 	l.wakeLocked()
 }
 
-// pace takes a token of the vendor's rate.
-func (l *Link) pace(ctx context.Context) error {
-	if l.limiter == nil || l.takeUnused() {
-		return nil
-	}
-	if err := l.limiter.Wait(ctx); err != nil {
-		if ctx.Err() != nil {
-			return gaveUp(ctx.Err())
-		}
+// notInTime is a part whose turn by the rate comes too late for the caller.
+func notInTime(err error) error {
+	if errors.Is(err, vendors.ErrNoTurn) {
 		return &message.SubmitError{Reason: message.ReasonVendorThrottled, Detail: "the vendor's rate leaves no room in time", Again: true, After: pacedDelay, Err: err}
 	}
-	return nil
-}
-
-// giveBack lets the next who asks have the token of a part that was kept from the
-// wire. Parts that wait for theirs too long to leave would use up the whole rate
-// otherwise, and nothing would leave any more.
-func (l *Link) giveBack() {
-	if l.limiter == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now, most := time.Now(), l.limiter.Burst()
-	if now.After(l.unusedUntil) {
-		l.unused = 0
-	}
-	l.unused = min(l.unused+1, most)
-	// By then the next tokens come: kept for longer, these would be more than the rate.
-	l.unusedUntil = now.Add(time.Duration(float64(most) / float64(l.limiter.Limit()) * float64(time.Second)))
-}
-
-// takeUnused takes a token that was given back.
-func (l *Link) takeUnused() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.unused == 0 || time.Now().After(l.unusedUntil) {
-		return false
-	}
-	l.unused--
-	return true
+	return gaveUp(err)
 }
 
 // send writes the part and waits for its answer. The place in the window is
@@ -226,7 +225,7 @@ func (l *Link) ended(b *bind, start time.Time, err error) {
 	var refused *smpp.StatusError
 	var silent *smpp.RequestError
 	status := smpp.StatusOK.String()
-	answered := true
+	answered, trouble := true, false
 	var pause time.Duration
 	l.mu.Lock()
 	switch {
@@ -236,9 +235,12 @@ func (l *Link) ended(b *bind, start time.Time, err error) {
 		}
 	case errors.As(err, &refused):
 		status = refused.Status.String()
-		pause = l.refusedLocked(b, refused, now)
+		o := l.outcomeOf(refused)
+		trouble = o.Trouble
+		pause = l.refusedLocked(b, o, now)
 	case errors.As(err, &silent):
 		status, answered = "", false
+		trouble = silent.Written
 		if errors.Is(err, smpp.ErrTimeout) {
 			if b.silent++; b.silent >= maxSilent {
 				l.lastErr = "submits stay unanswered"
@@ -251,6 +253,9 @@ func (l *Link) ended(b *bind, start time.Time, err error) {
 		l.answered.add(now)
 		l.answerMilli += (float64(now.Sub(start).Microseconds())/1000 - l.answerMilli) / 16
 	}
+	if answered || trouble {
+		l.troubles.add(now, trouble)
+	}
 	l.releaseLocked(b)
 	l.mu.Unlock()
 	if pause > 0 {
@@ -261,14 +266,22 @@ func (l *Link) ended(b *bind, start time.Time, err error) {
 	}
 }
 
+// outcomeOf is what a refusal means, by the vendor's own codes and the table.
+func (l *Link) outcomeOf(refused *smpp.StatusError) smpp.Outcome {
+	o := smpp.OutcomeOf(refused.Status)
+	if refused.Nack {
+		o = smpp.NackOutcome()
+	}
+	if r, ok := l.codes[refused.Status]; ok {
+		o = o.Mapped(r)
+	}
+	return o
+}
+
 // refusedLocked pauses the link or rebinds when the refusal concerns the link,
 // and gives the length of a pause that it began. The submits of one window are
 // throttled together: they count as one.
-func (l *Link) refusedLocked(b *bind, refused *smpp.StatusError, now time.Time) (pause time.Duration) {
-	if refused.Nack {
-		return 0
-	}
-	o := smpp.OutcomeOf(refused.Status)
+func (l *Link) refusedLocked(b *bind, o smpp.Outcome, now time.Time) (pause time.Duration) {
 	if o.PauseLink && !now.Before(l.pausedUntil) {
 		l.pauses++
 		pause = o.After(l.pauses)
@@ -303,20 +316,13 @@ func (l *Link) failure(err error, s message.Submission) error {
 
 // refusal is the vendor's no, by the table and the vendor's own codes.
 func (l *Link) refusal(refused *smpp.StatusError, s message.Submission) error {
-	o := smpp.OutcomeOf(refused.Status)
-	if refused.Nack {
-		o = smpp.NackOutcome()
-	}
-	code := refused.Status.Code()
+	o := l.outcomeOf(refused)
 	e := &message.SubmitError{
-		Reason: o.Reason, VendorCode: code, Detail: refused.Status.String(), Written: true, Answered: true,
+		Reason: o.Reason, VendorCode: refused.Status.Code(), Detail: refused.Status.String(), Written: true, Answered: true,
 		Again: o.Again(s.Attempt), After: o.After(s.Attempt),
 	}
 	if refused.Nack {
 		e.Detail = "generic_nack " + e.Detail
-	}
-	if r, ok := l.vendor.CodeMap[code]; ok && r.Known() {
-		e.Reason = r
 	}
 	if o.PauseLink {
 		l.mu.Lock()

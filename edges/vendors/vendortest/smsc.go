@@ -32,13 +32,15 @@ type Submit struct {
 // Answer is what the SMSC does with a submit. The zero Answer accepts it.
 type Answer struct {
 	Status     smpp.Status
-	Nack       bool          // answer with a generic_nack of the Status
-	Delay      time.Duration // before anything is done
-	Silence    bool          // no answer at all
-	Disconnect bool          // close the connection instead of answering
-	ID         string        // overrides the Submit's
-	Before     []smpp.PDU    // sent to the submitter, and answered, before the submit_sm_resp
-	After      []smpp.PDU    // sent to any receiver after it, in order
+	Nack       bool            // answer with a generic_nack of the Status
+	Delay      time.Duration   // before anything is done
+	Hold       <-chan struct{} // nothing is done before it is closed; nil: at once
+	Silence    bool            // no answer at all
+	Disconnect bool            // close the connection instead of answering
+	ID         string          // overrides the Submit's
+	Before     []smpp.PDU      // sent to the submitter, and answered, before the submit_sm_resp
+	After      []smpp.PDU      // sent to any receiver after it, in order
+	Leaving    func()          // called right before the answer; may be nil
 }
 
 // Config is an SMSC. The zero Config takes any bind and any submit.
@@ -141,31 +143,54 @@ func (s *SMSC) accept() {
 		if err != nil {
 			return
 		}
-		s.mu.Lock()
-		if s.closed {
-			s.mu.Unlock()
-			_ = conn.Close()
-			return
-		}
-		session := smpp.NewServerSession(conn, smpp.ServerConfig{
-			Config: s.cfg.Session, SystemID: "smsc",
-			Bind: func(_ context.Context, _ *smpp.Session, b *smpp.Bind) smpp.Decision { return s.bind(b) },
-			Bound: func(session *smpp.Session) {
-				s.change(func() {
-					s.binds++
-					s.sessions[session] = true
-				})
-			},
-		})
-		if _, bound := s.sessions[session]; !bound {
-			s.sessions[session] = false
-		}
-		s.mu.Unlock()
-		s.loops.Go(func() {
-			session.Wait()
-			s.change(func() { delete(s.sessions, session) })
-		})
+		s.attend(conn)
 	}
+}
+
+// attend runs the session of a connection.
+func (s *SMSC) attend(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		_ = conn.Close()
+		return
+	}
+	session := smpp.NewServerSession(conn, smpp.ServerConfig{
+		Config: s.cfg.Session, SystemID: "smsc",
+		Bind: func(_ context.Context, _ *smpp.Session, b *smpp.Bind) smpp.Decision { return s.bind(b) },
+		Bound: func(session *smpp.Session) {
+			s.change(func() {
+				s.binds++
+				s.sessions[session] = true
+			})
+		},
+	})
+	if _, bound := s.sessions[session]; !bound {
+		s.sessions[session] = false
+	}
+	s.loops.Go(func() {
+		session.Wait()
+		s.change(func() { delete(s.sessions, session) })
+	})
+}
+
+// Call connects to an ESME, asks by an outbind to be bound to, and attends the
+// connection like one that was made to it.
+func (s *SMSC) Call(ctx context.Context, address, systemID, password string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	frame, err := smpp.Append(nil, smpp.StatusOK, 1, &smpp.Outbind{SystemID: systemID, Password: password})
+	if err == nil {
+		_, err = conn.Write(frame)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return err
+	}
+	s.attend(conn)
+	return nil
 }
 
 func (s *SMSC) bind(b *smpp.Bind) smpp.Decision {
@@ -202,7 +227,7 @@ func (s *SMSC) handle(r *smpp.Request) {
 	if a.ID == "" {
 		a.ID = sub.ID
 	}
-	if a.Delay == 0 && len(a.Before) == 0 && len(a.After) == 0 {
+	if a.Delay == 0 && a.Hold == nil && len(a.Before) == 0 && len(a.After) == 0 {
 		s.answer(r, a)
 		return
 	}
@@ -220,6 +245,13 @@ func (s *SMSC) play(r *smpp.Request, sub Submit, a Answer) {
 			return
 		}
 	}
+	if a.Hold != nil {
+		select {
+		case <-a.Hold:
+		case <-r.Context().Done():
+			return
+		}
+	}
 	for _, p := range a.Before {
 		_, err := sub.Session.Request(s.ctx, p)
 		s.delivered(p, err)
@@ -231,6 +263,9 @@ func (s *SMSC) play(r *smpp.Request, sub Submit, a Answer) {
 }
 
 func (s *SMSC) answer(r *smpp.Request, a Answer) {
+	if a.Leaving != nil {
+		a.Leaving()
+	}
 	switch {
 	case a.Disconnect:
 		r.Session().Close()
@@ -268,8 +303,8 @@ func (s *SMSC) receiver() *smpp.Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []*smpp.Session
-	for session, bound := range s.sessions {
-		if bound && session.Mode().CanDeliver() && session.Err() == nil {
+	for session := range s.sessions { // an ESME may know of its bind before us
+		if session.Mode().CanDeliver() && session.Err() == nil {
 			all = append(all, session)
 		}
 	}
@@ -305,6 +340,35 @@ func (s *SMSC) WaitSubmits(ctx context.Context, n int) ([]Submit, error) {
 // WaitBinds waits until n binds were accepted, ended ones counted.
 func (s *SMSC) WaitBinds(ctx context.Context, n int) error {
 	return s.wait(ctx, func() bool { return s.binds >= n })
+}
+
+// Binds is how many binds were accepted, ended ones counted.
+func (s *SMSC) Binds() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.binds
+}
+
+// Bound is how many sessions are bound now.
+func (s *SMSC) Bound() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.boundLocked()
+}
+
+func (s *SMSC) boundLocked() int {
+	n := 0
+	for _, bound := range s.sessions {
+		if bound {
+			n++
+		}
+	}
+	return n
+}
+
+// WaitBound waits until exactly n sessions are bound.
+func (s *SMSC) WaitBound(ctx context.Context, n int) error {
+	return s.wait(ctx, func() bool { return s.boundLocked() == n })
 }
 
 // WaitGone waits until no session is left.
