@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -34,6 +35,10 @@ func (s *Server) router() http.Handler {
 	r.Get("/readyz", named("readyz", s.ready))
 	r.Get("/.well-known/jwks.json", named("jwks", s.jwks))
 	s.pages(r, api.OpenAPI())
+	if s.Hooks != nil {
+		r.Post("/inbound/{vendor}", named("vendorWebhook", s.vendorWebhook))
+		r.Post("/status/{vendor}", named("vendorWebhook", s.vendorWebhook))
+	}
 	if s.Admin != nil {
 		internal := humachi.New(r, adminConfig())
 		s.registerAdmin(internal)
@@ -49,6 +54,17 @@ func named(operation string, h http.HandlerFunc) http.HandlerFunc {
 		exchangeOf(r.Context()).operation = operation
 		h(w, r)
 	}
+}
+
+// vendorWebhook hands a vendor's webhook on. It needs no credential of ours: its
+// signature is one.
+func (s *Server) vendorWebhook(w http.ResponseWriter, r *http.Request) {
+	if client := exchangeOf(r.Context()).client; client.IsValid() {
+		of := *r
+		of.RemoteAddr = netip.AddrPortFrom(client, 0).String()
+		r = &of
+	}
+	s.Hooks.ServeHTTP(w, r)
 }
 
 // humaConfig leaves out what huma adds on its own: pages that load scripts from

@@ -63,6 +63,10 @@ type Server struct {
 	// may send in a minute before it is held back. Zero:
 	// DefaultFailedPerMinute.
 	FailedPerMinute int
+	// Hooks takes the webhooks of vendors, under /inbound/ and /status/. The RemoteAddr
+	// of a request that it is given is the client's, also behind a trusted proxy. Nil:
+	// there are none.
+	Hooks http.Handler
 	// IdleTimeout ends a kept connection without requests. Zero: DefaultIdle.
 	IdleTimeout time.Duration
 	// Ingress takes new messages.
