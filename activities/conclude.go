@@ -31,6 +31,17 @@ func Queued(c message.Change, trail []message.TrailEntry, candidates int, hold *
 	return c
 }
 
+// Chosen adds to the line of the queueing, which is the last of a change, the vendor
+// that was chosen, and why when the routes alone would have put another one first.
+// Only staff see it.
+func Chosen(c message.Change, vendor, why string) {
+	line := c.Events[len(c.Events)-1].Detail
+	line["vendor"] = vendor
+	if why != "" {
+		line["why"] = why
+	}
+}
+
 // Held is the change that makes a queued message wait for something else.
 func Held(id message.ID, hold message.Hold) message.Change {
 	return message.Change{MessageID: id, Hold: &hold,

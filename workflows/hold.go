@@ -47,7 +47,7 @@ func (o *outbound) wait(ctx workflow.Context) (bool, error) {
 	}
 	o.held = true
 	// Routes and links are not what they were either.
-	r, err := o.choose(ctx, route.Input{Trail: o.trail}, "choose the route again")
+	r, err := o.choose(ctx, route.Input{Trail: o.trail, Waited: true}, "choose the route again")
 	if err != nil {
 		return false, err
 	}

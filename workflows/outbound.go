@@ -91,9 +91,10 @@ type outbound struct {
 	reason      message.Reason
 	candidates  []route.Candidate
 	trail       []message.TrailEntry
-	unrecorded  bool // the record does not show the queueing yet
-	here        bool // the submit ran inside this task, and its receipts are at hand if they come soon
-	decided     bool // receipts have decided the message, and the record may not show it
+	unrecorded  bool   // the record does not show the queueing yet
+	why         string // what the first candidate owes its place to; empty: the routes
+	here        bool   // the submit ran inside this task, and its receipts are at hand if they come soon
+	decided     bool   // receipts have decided the message, and the record may not show it
 	canceled    bool
 	giveUp      workflow.CancelFunc // ends the wait for a vendor when the message is withdrawn
 	grace       time.Duration
@@ -300,7 +301,7 @@ func (o *outbound) route(ctx workflow.Context) (bool, error) {
 	if len(r.Candidates) == 0 {
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
 	}
-	o.candidates, o.unrecorded = r.Candidates, r.Unrecorded
+	o.candidates, o.unrecorded, o.why = r.Candidates, r.Unrecorded, r.Why
 	o.shows(message.StatusQueued, "")
 	return false, nil
 }

@@ -242,7 +242,7 @@ func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (sub
 func (o *outbound) offerHere(ctx workflow.Context, v *asked, in submit.Input) (submit.Result, bool, error) {
 	v.Here = false
 	if o.unrecorded {
-		in.Queued = &submit.Queued{Trail: o.trail, Candidates: len(o.candidates)}
+		in.Queued = &submit.Queued{Trail: o.trail, Candidates: len(o.candidates), Why: o.why}
 	}
 	r, done, err := o.submitHere(ctx, in)
 	if err != nil {

@@ -43,6 +43,10 @@ type Journal struct {
 	due      map[message.ID]bool
 	illegal  []string
 	optOuts  []message.OptOut
+	// Of routes: the vendors that conversations used last, and those that staff have
+	// named.
+	last  map[conversation]message.ID
+	named map[message.ID]message.ID
 }
 
 type row struct {
@@ -178,6 +182,9 @@ func (j *Journal) Advance(_ context.Context, c message.Change) (message.Advanced
 			return nil
 		}
 		if c.Hold != nil && c.To == "" && r.m.Status != message.StatusQueued {
+			return nil
+		}
+		if c.While != "" && c.To == "" && r.m.Status != c.While {
 			return nil
 		}
 		j.apply(r, c)

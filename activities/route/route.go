@@ -3,6 +3,7 @@ package route
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/postrider/postrider/activities"
@@ -15,6 +16,12 @@ import (
 type Journal interface {
 	activities.Recorder
 	activities.Reader
+	// LastVendor is the vendor that has sent the newest message of a conversation; zero
+	// when none is known.
+	LastVendor(ctx context.Context, account message.ID, from, to message.Address) (message.ID, error)
+	// RouteOverride is the vendor that staff have named for a message; zero when they
+	// have not.
+	RouteOverride(ctx context.Context, id message.ID) (message.ID, error)
 }
 
 // Links tells what this process's own links could take now.
@@ -29,7 +36,9 @@ type Activities struct {
 	Journal  Journal
 	Links    Links
 	Snapshot func() *snapshot.Snapshot
-	Now      func() time.Time
+	// Health judges a vendor; nil: all are healthy.
+	Health func(vendor message.ID) message.VendorHealth
+	Now    func() time.Time
 }
 
 // Input names the message and what admission said of it.
@@ -43,6 +52,11 @@ type Input struct {
 	Hold *message.Hold `json:"hold,omitempty"`
 	// Revision is the one that was admitted.
 	Revision int `json:"revision,omitempty"`
+	// Waited: it was routed before, and has waited since for what held it.
+	Waited bool `json:"waited,omitempty"`
+	// Again: it was routed before, and what came of that is no good any more: all
+	// candidates were asked in vain, or staff have named another vendor.
+	Again bool `json:"again,omitempty"`
 }
 
 // Candidate is one vendor to offer the message to.
@@ -68,35 +82,111 @@ type Result struct {
 	// Revised: the message is no longer the one that was admitted. Nothing was
 	// written.
 	Revised bool `json:"revised,omitempty"`
+	// Why the first candidate is the first when the routes alone would have put another
+	// one there; else empty.
+	Why string `json:"why,omitempty"`
+	// ResendAfter is how long after it was sent the message may be without a final
+	// receipt before it goes to the next candidate as well; 0: for ever.
+	ResendAfter time.Duration `json:"resend_after,omitempty"`
 }
 
 // ChooseRoute lists the candidates and records the admission and the queueing
 // in one write, unless the submit that follows at once can do so. Running it
 // twice finds the record written and repeats a pure choice.
+//
+// Asked again, of a message that is queued, it lists the candidates as they are now,
+// and notes in the timeline when the first of them is not the vendor that the record
+// shows. No candidates and no status then say that nobody can take it as things are:
+// it waits, for a route that was taken away may come back.
 func (a *Activities) ChooseRoute(ctx context.Context, in Input) (Result, error) {
-	m, current, err := activities.Revision(ctx, a.Journal, in.MessageID, in.Revision)
+	m, current, err := a.read(ctx, in)
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}
 	if !current {
 		return Result{Revised: true}, nil
 	}
-	candidates := policy.Candidates(a.Snapshot(), m)
-	if len(candidates) == 0 {
-		return a.noRoute(ctx, m)
+	again := in.Again && !m.Status.Revisable()
+	if again && m.Status.Final() {
+		pending, err := a.Journal.PendingNotifications(ctx, m.ID)
+		return Result{Status: m.Status, Notify: pending}, activities.Fail(err)
 	}
-	var r Result
+	s := a.Snapshot()
+	ways, candidates, err := a.candidates(ctx, s, m, in)
+	switch {
+	case err != nil:
+		return Result{}, activities.Fail(err)
+	case len(candidates) == 0 && again:
+		return Result{}, nil
+	case len(candidates) == 0:
+		return a.noRoute(ctx, s, m, ways)
+	}
+	r := a.result(s, m, candidates)
+	if again {
+		return r, activities.Fail(a.noteChange(ctx, m, r))
+	}
+	if r.Candidates[0].Here && !in.Record && !in.Again && in.Hold == nil {
+		r.Unrecorded = true
+		return r, nil
+	}
+	return a.note(ctx, m, in, r)
+}
+
+// read reads the message as it was admitted. One that is routed again is read from the
+// record: memory does not know how far it has come.
+func (a *Activities) read(ctx context.Context, in Input) (m *message.Message, current bool, err error) {
+	if !in.Again {
+		return activities.Revision(ctx, a.Journal, in.MessageID, in.Revision)
+	}
+	if m, err = a.Journal.Message(ctx, in.MessageID); err != nil {
+		return nil, false, err
+	}
+	return m, m.Revision == in.Revision || !m.Status.Revisable(), nil
+}
+
+// candidates asks the policy, and the record for what the policy needs of it. The
+// vendor that staff have named is not looked for where there can be none, which is
+// nearly always: who names one before the message was routed raises its revision.
+func (a *Activities) candidates(ctx context.Context, s *snapshot.Snapshot, m *message.Message, in Input) (policy.Ways, []policy.Candidate, error) {
+	w := policy.Ways{Now: a.Now(), Health: a.Health}
+	var err error
+	if in.Again || in.Waited || m.Revision > 0 {
+		if w.Override, err = a.Journal.RouteOverride(ctx, m.ID); err != nil {
+			return w, nil, err
+		}
+	}
+	if in.Hold != nil && in.Hold.Until.After(w.Now) {
+		w.Now = in.Hold.Until
+	}
+	list := policy.Candidates(s, m, w)
+	if len(list) < 2 || !slices.ContainsFunc(list, func(c policy.Candidate) bool { return c.Sticky }) {
+		return w, list, nil
+	}
+	if w.Last, err = a.Journal.LastVendor(ctx, m.AccountID, m.From, m.To); err != nil || w.Last == (message.ID{}) {
+		return w, list, err
+	}
+	return w, policy.Candidates(s, m, w), nil
+}
+
+// result says what the workflow needs to know of the candidates.
+func (a *Activities) result(s *snapshot.Snapshot, m *message.Message, candidates []policy.Candidate) Result {
+	r := Result{Why: string(candidates[0].Why)}
 	for _, c := range candidates {
 		r.Candidates = append(r.Candidates, Candidate{VendorID: c.Vendor.ID, Name: c.Vendor.Name,
 			Here: a.Links.Room(c.Vendor.ID) >= m.Segments, Grace: graceOf(c.Vendor)})
 	}
-	if r.Candidates[0].Here && !in.Record && in.Hold == nil {
-		r.Unrecorded = true
-		return r, nil
+	if account := s.Accounts[m.AccountID]; account != nil && m.Class == message.ClassOTP && m.Delivery == message.AtLeastOnce {
+		r.ResendAfter = account.ResendAfter
 	}
+	return r
+}
+
+// note records the admission and the queueing.
+func (a *Activities) note(ctx context.Context, m *message.Message, in Input, r Result) (Result, error) {
 	// Via: on the way forward only. A submit that has begun is not called back.
-	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued, To: message.StatusQueued, Revision: &in.Revision}, in.Trail, len(candidates), in.Hold)
-	c.Vendor = message.VendorRef{ID: candidates[0].Vendor.ID, Name: candidates[0].Vendor.Name}
+	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued, To: message.StatusQueued, Revision: &in.Revision}, in.Trail, len(r.Candidates), in.Hold)
+	c.Vendor = message.VendorRef{ID: r.Candidates[0].VendorID, Name: r.Candidates[0].Name}
+	activities.Chosen(c, c.Vendor.Name, r.Why)
 	adv, err := a.Journal.Advance(ctx, c)
 	if err != nil {
 		return Result{}, activities.Fail(err)
@@ -111,6 +201,19 @@ func (a *Activities) ChooseRoute(ctx context.Context, in Input) (Result, error) 
 	return r, nil
 }
 
+// noteChange notes that a queued message goes to another vendor than the record shows.
+func (a *Activities) noteChange(ctx context.Context, m *message.Message, r Result) error {
+	first := message.VendorRef{ID: r.Candidates[0].VendorID, Name: r.Candidates[0].Name}
+	if first.ID == m.VendorID {
+		return nil
+	}
+	line := message.Event{Type: message.StatusEvent(message.StatusQueued), Detail: map[string]any{"candidates": len(r.Candidates), "rerouted": true, "was": m.Vendor}}
+	c := message.Change{MessageID: m.ID, While: message.StatusQueued, Vendor: first, Events: []message.Event{line}}
+	activities.Chosen(c, first.Name, r.Why)
+	_, err := a.Journal.Advance(ctx, c)
+	return err
+}
+
 func graceOf(v *snapshot.Vendor) time.Duration {
 	if v.ReceiptGrace > 0 {
 		return v.ReceiptGrace
@@ -118,9 +221,9 @@ func graceOf(v *snapshot.Vendor) time.Duration {
 	return message.ReceiptGrace
 }
 
-func (a *Activities) noRoute(ctx context.Context, m *message.Message) (Result, error) {
-	why := policy.NoCandidate(a.Snapshot(), m)
-	told, err := activities.Tell(ctx, a.Journal, a.Snapshot(), *m,
+func (a *Activities) noRoute(ctx context.Context, s *snapshot.Snapshot, m *message.Message, w policy.Ways) (Result, error) {
+	why := policy.NoCandidate(s, m, w)
+	told, err := activities.Tell(ctx, a.Journal, s, *m,
 		message.Change{To: message.StatusRejected, Error: why, Started: true, Revision: &m.Revision}, nil, a.Now(), false)
 	if told.Revised {
 		return Result{Revised: true}, nil

@@ -64,8 +64,11 @@ func TestFirstSubmitReadsNothing(t *testing.T) {
 			if d := b.journal.Details(b.m.ID, "admitted")[0]["trail"]; fmt.Sprint(d) != fmt.Sprint(b.in.Queued.Trail) {
 				t.Errorf("admitted by %v", d)
 			}
-			if d := b.journal.Details(b.m.ID, "queued")[0]["candidates"]; d != 2 {
-				t.Errorf("queued for %v candidates", d)
+			if d := b.journal.Details(b.m.ID, "queued")[0]; d["candidates"] != 2 || d["vendor"] != "acme" || d["why"] != "health" {
+				t.Errorf("queued for %v", d)
+			}
+			if d := b.journal.Details(b.m.ID, "sending")[0]; d["vendor"] != "acme" {
+				t.Errorf("sending: %v", d)
 			}
 			if !b.journal.Started(b.m.ID) {
 				t.Error("the outbox row stays")

@@ -70,6 +70,7 @@ type Input struct {
 type Queued struct {
 	Trail      []message.TrailEntry `json:"trail,omitempty"`
 	Candidates int                  `json:"candidates"`
+	Why        string               `json:"why,omitempty"` // as in route.Result
 }
 
 // Outcome is how a submit ended.
@@ -203,6 +204,7 @@ func (a *Activities) first(ctx context.Context, in *Input) (*Result, error) {
 		return r, err
 	}
 	c := activities.Queued(message.Change{MessageID: m.ID, Via: message.StatusQueued, Revision: &in.Revision}, in.Queued.Trail, in.Queued.Candidates, nil)
+	activities.Chosen(c, in.Vendor.Name, in.Queued.Why)
 	adv, err := a.Journal.Advance(ctx, w.sending(c))
 	if in.Slot = w.in.Slot; err != nil || !adv.Changed {
 		return nil, err

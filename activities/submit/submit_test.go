@@ -123,7 +123,7 @@ func first(t testing.TB, parts int, delivery message.Delivery) *bundle {
 	b.journal.Put(b.m)
 	b.journal.Remembers = true
 	b.in.Here = true
-	b.in.Queued = &submit.Queued{Trail: []message.TrailEntry{{Rule: "route", Result: message.Pass}}, Candidates: 2}
+	b.in.Queued = &submit.Queued{Trail: []message.TrailEntry{{Rule: "route", Result: message.Pass}}, Candidates: 2, Why: "health"}
 	return b
 }
 

@@ -254,7 +254,7 @@ func (w *work) sending(c message.Change) message.Change {
 	c.To, c.Vendor, c.Unheld = message.StatusSending, w.in.Vendor, w.in.Held
 	for _, s := range w.todo {
 		c.Attempts = append(c.Attempts, message.Attempt{Part: s.Part, Number: s.Attempt, Vendor: w.in.Vendor, Instance: w.a.Instance})
-		c.Events = append(c.Events, message.Event{Type: message.StatusEvent(message.StatusSending), Detail: map[string]any{"part": s.Part, "attempt": s.Attempt}})
+		c.Events = append(c.Events, message.Event{Type: message.StatusEvent(message.StatusSending), Detail: map[string]any{"part": s.Part, "attempt": s.Attempt, "vendor": w.in.Vendor.Name}})
 	}
 	return c
 }

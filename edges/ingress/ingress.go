@@ -103,6 +103,9 @@ type Ingress struct {
 	// Pacer says when a message of a campaign may leave, for a dry run; nil: nothing
 	// is paced.
 	Pacer Estimator
+	// Health judges a vendor; nil: all are healthy. It decides what a message is expected
+	// to cost and which vendor its workflow is expected to ask first, nothing more.
+	Health func(vendor message.ID) message.VendorHealth
 	// CheckURL refuses a webhook URL that may not be called; nil allows all.
 	CheckURL func(url string) error
 	Log      *slog.Logger
@@ -296,7 +299,7 @@ func (in *Ingress) decide(s *snapshot.Snapshot, r Request, m *message.Message) p
 
 // question is what the policy is asked about a message at the door.
 func (in *Ingress) question(m *message.Message, cred *snapshot.Credential) policy.Question {
-	return policy.Question{Message: m, Credential: cred, Now: in.Now(), OptOuts: in.OptOuts}
+	return policy.Question{Message: m, Credential: cred, Now: in.Now(), OptOuts: in.OptOuts, Health: in.Health}
 }
 
 // tell passes on that a message is in the journal: to the starters, unless it was

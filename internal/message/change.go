@@ -39,6 +39,9 @@ type Change struct {
 	// Unheld: what the message waited for is over.
 	Unheld bool
 
+	// While is the status in which a change without To is made; empty: any.
+	While Status
+
 	// Revision is the one that the record must show; nil: any. It is named by every
 	// step that takes a message out of the statuses in which it may be revised and
 	// has read what a revision changes.

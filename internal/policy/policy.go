@@ -46,6 +46,8 @@ type Question struct {
 	OptOuts OptOuts
 	// Review is what somebody said of a message that waited for it.
 	Review message.Review
+	// Health judges a vendor; nil: all are healthy.
+	Health func(vendor message.ID) message.VendorHealth
 }
 
 // OptOuts knows who has stopped whom, in memory.
@@ -277,9 +279,24 @@ func campaignName(c *snapshot.Campaign) string {
 }
 
 func (e *evaluation) route() verdict {
-	e.d.Candidates = Candidates(e.s, e.m)
+	w := Ways{Now: e.leaves(), Health: e.Health}
+	e.d.Candidates = Candidates(e.s, e.m, w)
 	if len(e.d.Candidates) == 0 {
-		return verdict{refusal: NoCandidate(e.s, e.m)}
+		return verdict{refusal: NoCandidate(e.s, e.m, w)}
 	}
 	return pass("%d candidates", len(e.d.Candidates))
+}
+
+// leaves is when the message may leave, as far as the rules before have said.
+func (e *evaluation) leaves() time.Time {
+	at := e.Now
+	if e.m.SendAt.After(at) {
+		at = e.m.SendAt
+	}
+	for _, h := range e.d.Holds {
+		if h.Until.After(at) {
+			at = h.Until
+		}
+	}
+	return at
 }

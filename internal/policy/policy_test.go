@@ -220,7 +220,7 @@ func TestMatches(t *testing.T) {
 		s := world()
 		c.route.VendorID = north
 		s.Routes = []snapshot.Route{c.route}
-		if got := len(Candidates(s, allowed())) == 1; got != c.want {
+		if got := len(Candidates(s, allowed(), Ways{})) == 1; got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
@@ -256,7 +256,7 @@ func TestCapable(t *testing.T) {
 			c.vendor(s.Vendors[north])
 		}
 		c.message(m)
-		if got := len(Candidates(s, m)) == 1; got != c.want {
+		if got := len(Candidates(s, m, Ways{})) == 1; got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
@@ -284,7 +284,7 @@ func TestNoCandidate(t *testing.T) {
 		if d.Allowed() || d.Error.Reason != c.want || m.Encoding != before.Encoding || len(m.Header) != len(before.Header) {
 			t.Errorf("%s: %v", c.name, d.Error)
 		}
-		if again := NoCandidate(s, m); again.Reason != c.want {
+		if again := NoCandidate(s, m, Ways{}); again.Reason != c.want {
 			t.Errorf("%s: %v", c.name, again)
 		}
 	}

@@ -56,11 +56,11 @@ func TestCandidatesOrder(t *testing.T) {
 		{"then by the vendor's", []string{"10 a/3*1", "10 b/1*1", "10 c/2*1000"}, "b c a"},
 		{"a vendor once, by its best route", []string{"30 a/1*1", "20 b/1*1", "10 a/1*1"}, "a b"},
 	} {
-		if got := names(Candidates(routed(c.rules...), allowed())); got != c.want {
+		if got := names(Candidates(routed(c.rules...), allowed(), Ways{})); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
-	best := Candidates(routed("30 a/1*1", "10 a/1*1"), allowed())
+	best := Candidates(routed("30 a/1*1", "10 a/1*1"), allowed(), Ways{})
 	if len(best) != 1 || best[0].Route != 2 || best[0].Rate != 2 {
 		t.Errorf("not the best route of the vendor: %+v", best)
 	}
@@ -79,12 +79,12 @@ func TestCandidatesStable(t *testing.T) {
 			vendors[fmt.Sprintf("v%d", vendor)] = true
 		}
 		s, m := routed(rules...), allowed()
-		first := Candidates(s, m)
+		first := Candidates(s, m, Ways{})
 		if len(first) != len(vendors) {
 			t.Fatalf("%d candidates of %d vendors", len(first), len(vendors))
 		}
 		slices.Reverse(s.Routes) // the order in which they were read does not matter
-		if again := Candidates(s, m); names(again) != names(first) {
+		if again := Candidates(s, m, Ways{}); names(again) != names(first) {
 			t.Fatalf("%q, then %q", names(first), names(again))
 		}
 		for i := 1; i < len(first); i++ {
@@ -135,7 +135,7 @@ func TestCandidatesFollowWeights(t *testing.T) {
 				m.ID[i] = byte(r.Uint32())
 			}
 			m.ID[5] = byte(d >> 8)
-			c := Candidates(s, m)
+			c := Candidates(s, m, Ways{})
 			place := map[string]int{}
 			for i := range c {
 				place[c[i].Vendor.Name] = i

@@ -138,6 +138,9 @@ func (w *writer) moved(c message.Change) {
 	if c.Hold != nil && c.To == "" {
 		where += " and status = 'queued'"
 	}
+	if c.While != "" && c.To == "" {
+		where += " and status = " + w.arg(string(c.While), "text")
+	}
 	if c.Revision != nil {
 		where += " and revision = " + w.arg(*c.Revision, "int")
 	}

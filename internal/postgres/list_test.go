@@ -137,6 +137,7 @@ func (b *bundle) fill() {
 		 select id, account, 3, '+12025550143', '+1310' || lpad((n % 5000)::text, 7, '0'), 10, n % 10 = 0 from ids`,
 		`insert into settlements_due (message_id) select id from ids`,
 		`insert into holds (message_id, account_id, rule, until) select id, account, case when n % 3 = 0 then 'content' else 'rate' end, case when n % 3 > 0 then now() end from ids`,
+		`insert into route_overrides (message_id, vendor_id, actor) select id, account, 'a' from ids where n % 6 = 0`,
 		`insert into reviews (message_id, revision, verdict, actor) select id, 0, 'release', 'a' from ids where n % 6 = 0`,
 		`insert into revisions_due (message_id, revision, since) select id, 1, now() - n * interval '1 second' from ids`,
 		`insert into reservations (message_id, account_id, number, kind, parts, prepaid, at, ended_at, adopted_at)
@@ -175,6 +176,12 @@ func TestPlans(t *testing.T) {
 		{"Held of an account", selectUnseenOf, []any{id, 50, account}, ""},
 		{"Messages by id", selectMessages, []any{[]message.ID{id}}, ""},
 		{"Reviewed", lockReviewed, []any{id}, ""},
+		{"Rerouted", lockRerouted, []any{id}, ""},
+		{"Raised", raiseRevision, []any{id, []string{"accepted"}}, ""},
+		{"RouteOverride", selectRouteOverride, []any{id}, ""},
+		{"LastVendor", selectLastVendor, []any{account, "1", "2"}, ""},
+		{"Sample", selectSample, []any{id, id, 100, int64(10)}, ""},
+		{"Sample counted", countSample, []any{id, id}, ""},
 		{"Doubtful", selectDoubtful, []any{account, "1", "2", time.Now()}, ""},
 		{"LockStranger", lockStranger, []any{account, "a", "DELIVRD"}, ""},
 		{"Deciding", selectDeciding, []any{id}, ""},
@@ -223,7 +230,7 @@ func TestPlans(t *testing.T) {
 					t.Errorf("%s, enable_seqscan %s, reads %s from end to end:\n%s", q.name, seqscan, table, plan)
 				}
 			}
-			for need, index := range map[string]string{"Messages by to": "messages_to", "Messages by reference": "messages_reference", "Messages by none": "messages_account",
+			for need, index := range map[string]string{"Messages by to": "messages_to", "Messages by reference": "messages_reference", "Messages by none": "messages_account", "LastVendor": "messages_to",
 				"Unstarted": "starts_order", "Unmatched": "receipts_unmatched", "Overdue": "webhooks_due_at", "Doubtful": "segments_doubted"} {
 				if q.name == need && !strings.Contains(plan, index) {
 					t.Errorf("%s, enable_seqscan %s, does not use %s:\n%s", q.name, seqscan, index, plan)
