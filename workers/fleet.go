@@ -6,21 +6,20 @@ import (
 	"sync"
 	"time"
 
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/worker"
 
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/edges/vendors"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
-	"github.com/postrider/postrider/workflows"
 )
 
 // Fleet keeps one link and one worker for each active vendor of this process's
 // kinds, following the configuration: a vendor that is added binds within
 // seconds, one that changes is unbound and bound anew, one that goes is
-// unbound. Safe for concurrent use.
+// unbound, and what a link can be told while it runs it is told. No vendor waits
+// for another. What of a vendor's binds and rate this process may use it agrees with
+// the other processes by leases. Safe for concurrent use.
 type Fleet struct {
 	Client    client.Client
 	Namespace string
@@ -30,190 +29,166 @@ type Fleet struct {
 	Kinds map[string]vendors.Kind
 	Log   *slog.Logger
 
-	mu      sync.RWMutex
-	ships   map[message.ID]*ship
-	wanted  *snapshot.Snapshot // the newest configuration; nil when none is waiting
-	wake    chan struct{}
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-}
+	// Leases share the vendors out among processes; nil: this one is alone and has
+	// all of every vendor.
+	Leases   Leases
+	Instance string // names this process in the leases; unique per start
+	// Lease is how long a lease holds without a word of its holder; 0: DefaultLease.
+	Lease time.Duration
 
-// ship is a vendor's link with its worker.
-type ship struct {
-	vendor *snapshot.Vendor
-	link   vendors.Link
-	worker *Keeper
+	mu       sync.RWMutex
+	ships    map[message.ID]*ship
+	wanted   *snapshot.Snapshot // the newest configuration
+	stopped  bool
+	run      context.Context // of the ships
+	cancel   context.CancelFunc
+	running  sync.WaitGroup
+	register register
 }
 
 // Start begins to follow what Apply is told.
 func (f *Fleet) Start(ctx context.Context) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.ships = make(map[message.ID]*ship)
-	f.wake = make(chan struct{}, 1)
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	f.cancel = cancel
-	f.running.Go(func() { f.follow(run) })
+	f.run, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if f.Leases != nil {
+		f.register.start(f)
+	}
 }
 
 // Apply hands the fleet a configuration. It does not wait for binds.
 func (f *Fleet) Apply(s *snapshot.Snapshot) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.wanted = s
-	f.mu.Unlock()
-	select {
-	case f.wake <- struct{}{}:
-	default:
+	if f.stopped || f.ships == nil {
+		return
 	}
+	for id, ship := range f.ships {
+		if f.serves(s.Vendors[id]) {
+			ship.steer(s.Vendors[id])
+		} else {
+			ship.steer(nil)
+		}
+	}
+	for id, v := range s.Vendors {
+		if f.ships[id] == nil && f.serves(v) {
+			ship := newShip(f, v)
+			f.ships[id] = ship
+			f.running.Go(func() { ship.sail(f.run) })
+		}
+	}
+	f.register.stir()
+}
+
+// serves reports whether this process has a link to the vendor, or should.
+func (f *Fleet) serves(v *snapshot.Vendor) bool {
+	return v != nil && v.Active && f.Kinds[v.ProviderType].New != nil
+}
+
+// gone takes out a ship whose vendor has gone; false if it is wanted again.
+func (f *Fleet) gone(s *ship) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.wanted() != nil {
+		return false
+	}
+	delete(f.ships, s.id)
+	return true
 }
 
 // StopWorkers takes no more work for any vendor and lets what is under way
 // finish.
 func (f *Fleet) StopWorkers() {
+	f.mu.Lock()
+	f.stopped = true
+	f.mu.Unlock()
+	if f.cancel == nil {
+		return // it was never started
+	}
 	f.cancel()
 	f.running.Wait()
-	f.mu.RLock()
-	defer f.mu.RUnlock()
 	var wg sync.WaitGroup
-	for _, s := range f.ships {
-		wg.Go(s.worker.Stop)
+	for _, s := range f.list() {
+		wg.Go(s.stopWorker)
 	}
 	wg.Wait()
 }
 
 // Unbind ends all links. Call it after StopWorkers and after the worker of
-// local submits has stopped.
+// local submits has stopped. Only then are the leases given back.
 func (f *Fleet) Unbind(ctx context.Context) {
-	f.mu.Lock()
-	ships := f.ships
-	f.ships = nil
-	f.mu.Unlock()
 	var wg sync.WaitGroup
-	for _, s := range ships {
-		wg.Go(func() { s.link.Stop(ctx) })
+	for _, s := range f.list() {
+		wg.Go(func() { s.unbind(ctx) })
 	}
 	wg.Wait()
+	if f.Leases != nil {
+		f.register.stop(ctx)
+	}
+	f.mu.Lock()
+	f.ships = nil
+	f.mu.Unlock()
 }
 
-// Room is how many parts a vendor's link here would take now.
+// Room is how many parts a vendor's link here would take now: none for a vendor that
+// is paused or drained.
 func (f *Fleet) Room(vendor message.ID) int {
-	if s := f.ship(vendor); s != nil {
-		return s.link.Room()
+	if link, v := f.link(vendor); link != nil && !v.Paused && !v.Draining {
+		return link.Room()
 	}
 	return 0
 }
 
-// Connector is a vendor's link here, nil without one.
+// Connector is a vendor's link here, nil without one, or while the vendor is paused.
 func (f *Fleet) Connector(vendor message.ID) submit.Connector {
-	if s := f.ship(vendor); s != nil {
-		return s.link
+	if link, v := f.link(vendor); link != nil && !v.Paused {
+		return link
 	}
 	return nil
+}
+
+// Draining reports whether what waits for the vendor is to go elsewhere: it is being
+// drained, or was taken out of use.
+func (f *Fleet) Draining(vendor message.ID) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.wanted == nil {
+		return false
+	}
+	v := f.wanted.Vendors[vendor]
+	return v != nil && (v.Draining || !v.Active)
 }
 
 // Status lists the links of this process by vendor.
 func (f *Fleet) Status() map[*snapshot.Vendor]vendors.LinkStatus {
+	out := make(map[*snapshot.Vendor]vendors.LinkStatus)
+	for _, s := range f.list() {
+		if link, v := s.now(); link != nil {
+			out[v] = link.Status()
+		}
+	}
+	return out
+}
+
+// link is the vendor's link with the row as it is now; nil without one.
+func (f *Fleet) link(vendor message.ID) (vendors.Link, *snapshot.Vendor) {
+	f.mu.RLock()
+	s := f.ships[vendor]
+	f.mu.RUnlock()
+	if s == nil {
+		return nil, nil
+	}
+	return s.now()
+}
+
+func (f *Fleet) list() []*ship {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	out := make(map[*snapshot.Vendor]vendors.LinkStatus, len(f.ships))
+	out := make([]*ship, 0, len(f.ships))
 	for _, s := range f.ships {
-		out[s.vendor] = s.link.Status()
+		out = append(out, s)
 	}
 	return out
-}
-
-func (f *Fleet) ship(vendor message.ID) *ship {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return f.ships[vendor]
-}
-
-func (f *Fleet) follow(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-f.wake:
-			f.mu.Lock()
-			want := f.wanted
-			f.wanted = nil
-			f.mu.Unlock()
-			if want != nil {
-				f.reconcile(ctx, want)
-			}
-		}
-	}
-}
-
-// replaceTimeout bounds the unbinding of a vendor that changed or went.
-const replaceTimeout = 30 * time.Second
-
-func (f *Fleet) reconcile(ctx context.Context, want *snapshot.Snapshot) {
-	for id, s := range f.snapshotShips() {
-		v := want.Vendors[id]
-		if v != nil && v.Active && v.Version == s.vendor.Version {
-			continue
-		}
-		f.mu.Lock()
-		delete(f.ships, id)
-		f.mu.Unlock()
-		s.worker.Stop()
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), replaceTimeout)
-		s.link.Stop(stop)
-		cancel()
-		f.Log.Info("vendor link ended", "vendor", s.vendor.Name)
-	}
-	for id, v := range want.Vendors {
-		if !v.Active || f.ship(id) != nil || f.Kinds[v.ProviderType].New == nil {
-			continue
-		}
-		if err := f.launch(ctx, v); err != nil {
-			f.Log.Error("vendor link cannot start", "vendor", v.Name, "error", err)
-		}
-	}
-}
-
-func (f *Fleet) snapshotShips() map[message.ID]*ship {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	out := make(map[message.ID]*ship, len(f.ships))
-	for id, s := range f.ships {
-		out[id] = s
-	}
-	return out
-}
-
-// slotsPerWindow lets more parts wait at the link than its window takes, so
-// that a slot's round trip to Temporal does not leave the window idle.
-const slotsPerWindow = 2
-
-func (f *Fleet) launch(ctx context.Context, v *snapshot.Vendor) error {
-	link, err := f.Kinds[v.ProviderType].New(v)
-	if err != nil {
-		return err
-	}
-	link.SetShare(vendors.Share{Binds: max(1, v.MaxBinds), Rate: float64(v.Throughput)})
-	link.Start(ctx)
-	k := &Keeper{Name: workflows.VendorQueue(v.Name), Log: f.Log, New: func() worker.Worker { return f.vendorWorker(v, link) }}
-	k.Started = func(ctx context.Context) {
-		if err := SetVendorRate(ctx, f.Client, f.Namespace, v.Name, v.Throughput); err != nil && ctx.Err() == nil {
-			// The link's own bucket is the guarantee; the server's only shapes.
-			f.Log.Warn("dispatch rate not set at the server", "vendor", v.Name, "error", err)
-		}
-	}
-	k.Start(ctx)
-	f.mu.Lock()
-	f.ships[v.ID] = &ship{vendor: v, link: link, worker: k}
-	f.mu.Unlock()
-	f.Log.Info("vendor link started", "vendor", v.Name)
-	return nil
-}
-
-// vendorWorker polls a vendor's queue while its link has room.
-func (f *Fleet) vendorWorker(v *snapshot.Vendor, link vendors.Link) worker.Worker {
-	w := worker.New(f.Client, workflows.VendorQueue(v.Name), worker.Options{
-		DisableWorkflowWorker: true,
-		Tuner:                 linkTuner{newLinkSlots(link, slotsPerWindow*max(1, v.Window)*max(1, v.MaxBinds))},
-		WorkerStopTimeout:     stopTimeout,
-	})
-	w.RegisterActivityWithOptions(f.Submit.Submit, activity.RegisterOptions{Name: "Submit"})
-	return w
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -145,4 +146,99 @@ func TestFleetWithABrokenVendor(t *testing.T) {
 	f.Apply(config(v))
 	l := h.nth(0)
 	l.until(func() bool { return l.started == 1 })
+}
+
+// What a link can be told while it runs it is told; it is not made anew for it.
+func TestFleetTellsItsLinks(t *testing.T) {
+	f, h := fleet(t)
+	v := snapshot.Vendor{ID: message.NewID(), Name: "fleet-f", ProviderType: "smpp", Active: true, Throughput: 50, MaxBinds: 2}
+	f.Apply(config(v))
+	l := h.nth(0)
+	l.until(func() bool { return l.share == vendors.Share{Binds: 2, Rate: 50} })
+	v.Throughput, v.MaxBinds = 10, 3
+	f.Apply(config(v))
+	l.until(func() bool { return l.share == vendors.Share{Binds: 3, Rate: 10} })
+	v.Throughput = 0
+	f.Apply(config(v))
+	l.until(func() bool { return l.share == vendors.Share{Binds: 3} })
+	if l.stopped != 0 || len(h.links) != 1 {
+		t.Errorf("%d links, stopped %d times", len(h.links), l.stopped)
+	}
+}
+
+// A vendor whose link takes its time to unbind keeps nobody else waiting.
+func TestFleetWithASlowVendor(t *testing.T) {
+	f, h := fleet(t)
+	slow := snapshot.Vendor{ID: message.NewID(), Name: "fleet-g", ProviderType: "smpp", Active: true, Version: 1}
+	f.Apply(config(slow))
+	first := h.nth(0)
+	first.until(func() bool { return first.started == 1 })
+	first.hold = make(chan struct{})
+	slow.Version = 2
+	quick := snapshot.Vendor{ID: message.NewID(), Name: "fleet-h", ProviderType: "smpp", Active: true}
+	f.Apply(config(slow, quick))
+	first.until(func() bool { return first.stopped == 1 })
+	second := h.nth(1)
+	second.until(func() bool { return second.started == 1 })
+	if f.Connector(quick.ID) == nil || f.Connector(slow.ID) != nil {
+		t.Error("the link that is there is not the one of the vendor that did not change")
+	}
+	close(first.hold)
+	third := h.nth(2)
+	third.until(func() bool { return third.started == 1 })
+}
+
+// While a vendor is paused nothing is sent to it and its link stays; what waits is sent
+// when it goes on. What waits for one that is drained is not its link's business.
+func TestPauseAndDrain(t *testing.T) {
+	b := setup(t, false)
+	change := func(f func(*snapshot.Vendor)) {
+		v, next := *b.vendor, *b.config
+		f(&v)
+		b.vendor = &v
+		next.Vendors = map[message.ID]*snapshot.Vendor{v.ID: &v}
+		b.fleet.Apply(&next)
+	}
+	first := b.accept()
+	b.awaiting(first)
+	change(func(v *snapshot.Vendor) { v.Paused = true })
+	for b.fleet.Connector(b.vendor.ID) != nil {
+		runtime.Gosched() // until the ship has heard of it
+	}
+	if n := b.fleet.Room(b.vendor.ID); n != 0 {
+		t.Errorf("room for %d", n)
+	}
+	second := b.accept()
+	for queued := 0; queued == 0; {
+		var err error
+		if queued, err = workers.QueueSize(t.Context(), b.client, b.fleet.Namespace, b.vendor.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.link.mu.Lock()
+	if b.link.sent[second] != 0 || b.link.stopped != 0 {
+		t.Errorf("sent %d times, stopped %d times", b.link.sent[second], b.link.stopped)
+	}
+	b.link.mu.Unlock()
+	b.receipt(first) // receipts still come
+	change(func(v *snapshot.Vendor) { v.Paused = false })
+	b.awaiting(second)
+	b.receipt(second)
+	for _, id := range []message.ID{first, second} {
+		if err := b.starter.Decided(t.Context(), id); err != nil {
+			t.Error(err)
+		}
+		b.delivered(id)
+	}
+	if b.fleet.Draining(b.vendor.ID) || b.fleet.Draining(message.NewID()) {
+		t.Error("a vendor is drained that should not be")
+	}
+	change(func(v *snapshot.Vendor) { v.Draining = true })
+	if !b.fleet.Draining(b.vendor.ID) {
+		t.Error("it is not drained")
+	}
+	change(func(v *snapshot.Vendor) { v.Draining, v.Active = false, false })
+	if !b.fleet.Draining(b.vendor.ID) {
+		t.Error("what waits for a vendor that is out of use stays there")
+	}
 }

@@ -13,12 +13,12 @@ import (
 // and has room. A slot is taken before the poll, so a link that is down or full
 // leaves its backlog in Temporal, where other processes can take it.
 type linkSlots struct {
-	link  vendors.Link
-	limit int
+	link vendors.Link // nil: no slot waits for one
 
 	mu    sync.Mutex
+	limit int
 	taken int
-	freed chan struct{} // closed and replaced when a slot comes back
+	freed chan struct{} // closed and replaced when a slot comes back, or the limit changes
 }
 
 var _ worker.SlotSupplier = (*linkSlots)(nil)
@@ -27,11 +27,32 @@ func newLinkSlots(link vendors.Link, limit int) *linkSlots {
 	return &linkSlots{link: link, limit: limit, freed: make(chan struct{})}
 }
 
+// newOpenSlots gives slots whatever a link does: its tasks are handed back.
+func newOpenSlots(limit int) *linkSlots { return newLinkSlots(nil, limit) }
+
+// setLimit changes how many are given out at most. More that are out stay out.
+func (s *linkSlots) setLimit(limit int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link == nil || s.limit == limit {
+		return
+	}
+	s.limit = limit
+	s.wakeLocked()
+}
+
+func (s *linkSlots) wakeLocked() {
+	close(s.freed)
+	s.freed = make(chan struct{})
+}
+
 // ReserveSlot waits for room.
 func (s *linkSlots) ReserveSlot(ctx context.Context, _ worker.SlotReservationInfo) (*worker.SlotPermit, error) {
 	for {
-		if err := s.link.WaitReady(ctx); err != nil {
-			return nil, err
+		if s.link != nil {
+			if err := s.link.WaitReady(ctx); err != nil {
+				return nil, err
+			}
 		}
 		permit, freed := s.take()
 		if permit != nil {
@@ -67,12 +88,15 @@ func (s *linkSlots) ReleaseSlot(worker.SlotReleaseInfo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.taken--
-	close(s.freed)
-	s.freed = make(chan struct{})
+	s.wakeLocked()
 }
 
 // MaxSlots is the most that are given out.
-func (s *linkSlots) MaxSlots() int { return s.limit }
+func (s *linkSlots) MaxSlots() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limit
+}
 
 // linkTuner gives the link's slots to activities and one of each other kind,
 // which a vendor's worker never uses.

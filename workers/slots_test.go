@@ -76,3 +76,39 @@ func TestLinkSlots(t *testing.T) {
 		}
 	})
 }
+
+// The limit follows the binds, and what is drained waits for no link.
+func TestLinkSlotsChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open := &gatedLink{gate: make(chan struct{})}
+		close(open.gate)
+		s := newLinkSlots(open, 1)
+		given := make(chan *worker.SlotPermit, 10)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for range 4 {
+			go func() {
+				if p, err := s.ReserveSlot(ctx, nil); err == nil {
+					given <- p
+				}
+			}()
+		}
+		synctest.Wait()
+		s.setLimit(3)
+		synctest.Wait()
+		if len(given) != 3 || s.MaxSlots() != 3 {
+			t.Errorf("%d slots of %d", len(given), s.MaxSlots())
+		}
+		s.setLimit(1)
+		s.ReleaseSlot(nil)
+		synctest.Wait()
+		if len(given) != 3 {
+			t.Error("a slot above the limit was given out again")
+		}
+		drained := newOpenSlots(1)
+		drained.setLimit(5)
+		if p, err := drained.ReserveSlot(ctx, nil); p == nil || err != nil || drained.MaxSlots() != 1 {
+			t.Errorf("%v, %v", p, err)
+		}
+	})
+}

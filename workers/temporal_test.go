@@ -44,6 +44,8 @@ type link struct {
 	room    int
 	started int
 	stopped int
+	share   vendors.Share
+	hold    chan struct{} // nil, or Stop waits until it is closed
 	sent    map[message.ID]int
 	gate    chan struct{} // closed while there is room
 }
@@ -56,7 +58,12 @@ func newLink() *link {
 }
 
 func (l *link) Start(context.Context) { l.do(func() { l.started++ }) }
-func (l *link) Stop(context.Context)  { l.do(func() { l.stopped++ }) }
+func (l *link) Stop(context.Context) {
+	l.do(func() { l.stopped++ })
+	if l.hold != nil {
+		<-l.hold
+	}
+}
 
 func (l *link) do(f func()) {
 	l.mu.Lock()
@@ -73,8 +80,10 @@ func (l *link) until(what func() bool) {
 		l.moved.Wait()
 	}
 }
-func (l *link) Room() int              { l.mu.Lock(); defer l.mu.Unlock(); return l.room }
-func (l *link) SetShare(vendors.Share) {}
+func (l *link) Room() int { l.mu.Lock(); defer l.mu.Unlock(); return l.room }
+func (l *link) SetShare(s vendors.Share) {
+	l.do(func() { l.share = s })
+}
 
 func (l *link) Whole() bool { return false }
 

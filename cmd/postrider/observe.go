@@ -1,13 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"strconv"
-	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postrider/postrider/edges/ingress"
 	"github.com/postrider/postrider/internal/message"
@@ -37,6 +33,7 @@ func (g *Gateway) ingressMetrics() ingress.Metrics {
 		},
 		Receipt: func(vendor message.ID, state message.ReceiptState) {
 			g.metrics.Receipts.WithLabelValues(vendor.String(), string(state)).Inc()
+			g.health.meter.Receipt(vendor, state)
 		},
 		Inbound: func(vendor, account message.ID, first bool) {
 			g.metrics.ServerDelivered.WithLabelValues(vendor.String()).Inc()
@@ -66,6 +63,7 @@ func (g *Gateway) observeSubmit(vendor message.ID, _ string, took time.Duration,
 	}
 	g.metrics.ClientSubmit.WithLabelValues(vendor.String(), status).Inc()
 	g.metrics.SubmitDuration.WithLabelValues(vendor.String()).Observe(took.Seconds())
+	g.health.meter.Answered(vendor, err)
 }
 
 func (g *Gateway) observeOutcome(m *message.Message, status message.Status, reason message.Reason) {
@@ -117,81 +115,4 @@ func (g *Gateway) registerGauges() {
 	g.metrics.Collect(linkCollector{g})
 	g.metrics.CountedBy("messages_held", "Admitted messages that wait, by the rule that makes them.", "rule", g.db.Holds)
 	g.metrics.Collect(&g.held)
-}
-
-var (
-	descConnections = prometheus.NewDesc("smpp_client_connections_total", "Links to vendors, by state: 1 for the state that a link is in.", []string{"vendor_id", "status"}, nil)
-	descThroughput  = prometheus.NewDesc("smpp_client_throughput_current", "Parts a second over a vendor's link now.", []string{"vendor_id"}, nil)
-)
-
-// linkCollector reads the links at each scrape.
-type linkCollector struct{ g *Gateway }
-
-func (c linkCollector) Describe(out chan<- *prometheus.Desc) {
-	out <- descConnections
-	out <- descThroughput
-}
-
-func (c linkCollector) Collect(out chan<- prometheus.Metric) {
-	for v, s := range c.g.fleet.Status() {
-		for _, state := range []string{"connected", "connecting", "disconnected"} {
-			on := 0.0
-			if s.Bind == state {
-				on = 1
-			}
-			out <- prometheus.MustNewConstMetric(descConnections, prometheus.GaugeValue, on, v.ID.String(), state)
-		}
-		out <- prometheus.MustNewConstMetric(descThroughput, prometheus.GaugeValue, s.Throughput, v.ID.String())
-	}
-}
-
-// healthEvery is how often the links' health is compared with their rows.
-const healthEvery = 5 * time.Second
-
-// healthWatch writes what the links look like into the vendors' rows, for
-// staff.
-type healthWatch struct {
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-}
-
-func (h *healthWatch) start(g *Gateway) {
-	ctx, cancel := context.WithCancel(context.Background())
-	h.cancel = cancel
-	h.running.Go(func() {
-		tick := time.NewTicker(healthEvery)
-		defer tick.Stop()
-		seen := map[message.ID]string{}
-		for {
-			g.noteHealth(ctx, seen)
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-}
-
-func (h *healthWatch) stop() {
-	if h.cancel != nil {
-		h.cancel()
-	}
-	h.running.Wait()
-}
-
-// noteHealth writes what has changed since seen.
-func (g *Gateway) noteHealth(ctx context.Context, seen map[message.ID]string) {
-	for v, s := range g.fleet.Status() {
-		health := "unhealthy"
-		if s.Bind == "connected" {
-			health = "healthy"
-		}
-		if seen[v.ID] == health {
-			continue
-		}
-		if err := g.db.VendorHealth(ctx, v.ID, health); err == nil {
-			seen[v.ID] = health
-		}
-	}
 }

@@ -64,7 +64,7 @@ type Gateway struct {
 	ops      *opsServer
 
 	ready  readiness
-	health healthWatch
+	health vendorHealth
 
 	background sync.WaitGroup // servers and small notes; close waits for them
 }
@@ -128,6 +128,7 @@ func (g *Gateway) open(ctx context.Context) error {
 		return fmt.Errorf("make the client of Temporal: %w", err)
 	}
 	g.sender = webhook.NewSender(webhook.Config{Policy: g.webhookPolicy()})
+	g.joinHealth()
 	g.joinIngress()
 	g.joinSteps()
 	g.joinLimits()
@@ -185,7 +186,8 @@ func (g *Gateway) joinIngress() {
 }
 
 func (g *Gateway) joinSteps() {
-	g.fleet = &workers.Fleet{Client: g.temporal, Namespace: g.Config.TemporalNamespace, Kinds: g.vendorKinds(), Log: g.Log.With("part", "vendors")}
+	g.fleet = &workers.Fleet{Client: g.temporal, Namespace: g.Config.TemporalNamespace, Kinds: g.vendorKinds(), Log: g.Log.With("part", "vendors"),
+		Leases: g.db, Instance: g.instance()}
 	gate := activities.Gate{Snapshot: g.config.Current, OptOuts: g.optOuts, Pacer: g.db, Reviews: g.db, Now: time.Now, Refused: g.observeRefusal}
 	g.steps = workers.Steps{
 		Admit: &admit.Activities{Journal: g.db, Gate: gate},
@@ -208,11 +210,11 @@ func (g *Gateway) start(ctx context.Context) error {
 	g.fleet.Start(ctx)
 	if g.Roles["vendors"] {
 		g.config.OnChange(g.fleet.Apply)
-		g.health.start(g)
 	}
 	if err := g.config.Start(ctx); err != nil {
 		return err
 	}
+	g.health.start(ctx, g)
 	if err := g.ops.start(); err != nil {
 		return err
 	}
@@ -260,7 +262,6 @@ func (g *Gateway) shutdown() {
 	g.stopAccepting()
 	g.refusals.Stop()
 	g.ingress.Stop()
-	g.health.stop()
 	g.registry.stop()
 	g.fleet.StopWorkers()
 	for _, k := range g.keepers {
@@ -269,6 +270,7 @@ func (g *Gateway) shutdown() {
 	unbind, cancel := context.WithTimeout(context.Background(), unbindTimeout)
 	g.fleet.Unbind(unbind)
 	cancel()
+	g.health.stop()
 	g.close()
 	g.Log.Info("postrider is down")
 }

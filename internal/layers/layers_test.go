@@ -41,6 +41,7 @@ var levels = map[string]int{
 	"internal/smpp":         2,
 	"internal/policy":       2,
 	"internal/notification": 2,
+	"internal/health":       2,
 	"internal/postgres":     2,
 	"activities":            3,
 	"edges/vendors":         3,

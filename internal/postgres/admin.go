@@ -278,14 +278,3 @@ func (db *DB) CredentialUsed(ctx context.Context, id message.ID) error {
 	_, err := db.pool.Exec(ctx, touchCredential, id)
 	return err
 }
-
-const touchVendor = `
-update vendors
-set health_status = $2, last_bind_time = case when $2 = 'healthy' then now() else last_bind_time end
-where id = $1`
-
-// VendorHealth notes what a link looks like: healthy or unhealthy.
-func (db *DB) VendorHealth(ctx context.Context, id message.ID, health string) error {
-	_, err := db.pool.Exec(ctx, touchVendor, id, health)
-	return err
-}

@@ -150,7 +150,7 @@ func TestConfigVersion(t *testing.T) {
 	if err := b.CredentialUsed(b.ctx, credential); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.VendorHealth(b.ctx, b.vendor.ID, "unhealthy"); err != nil {
+	if err := b.VendorHealth(b.ctx, b.vendor.ID, message.HealthDown); err != nil {
 		t.Fatal(err)
 	}
 	b.store(b.draft())
@@ -209,7 +209,13 @@ func TestVendorVersion(t *testing.T) {
 	if err := b.VendorHealth(b.ctx, b.vendor.ID, "healthy"); err != nil || read() != before {
 		t.Errorf("health: %v, version %d was %d", err, read(), before)
 	}
-	if n := b.count("select count(*) from vendors where health_status = 'healthy' and last_bind_time is not null"); n != 1 {
+	bound := time.Now().Add(time.Minute).Truncate(time.Second)
+	for _, at := range []time.Time{bound, bound.Add(-time.Minute)} { // an older one comes late
+		if err := b.VendorBound(b.ctx, b.vendor.ID, at); err != nil || read() != before {
+			t.Errorf("bound: %v, version %d was %d", err, read(), before)
+		}
+	}
+	if n := b.count("select count(*) from vendors where health_status = 'healthy' and last_bind_time = $1", bound); n != 1 {
 		t.Error("the bind is not on record")
 	}
 }

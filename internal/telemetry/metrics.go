@@ -35,7 +35,8 @@ type Metrics struct {
 	Registry        *prometheus.CounterVec   // operation, result
 	PaceWaiting     prometheus.Histogram
 	Illegal         prometheus.Counter
-	QueueDepth      *prometheus.GaugeVec // priority
+	QueueDepth      *prometheus.GaugeVec   // priority
+	HealthChanges   *prometheus.CounterVec // vendor_id, health
 
 	ServerSessions    prometheus.Gauge // bound ESMEs
 	ServerConnections prometheus.Gauge // bound or not
@@ -91,6 +92,7 @@ func New() *Metrics {
 	m.registry.MustRegister(m.PaceWaiting)
 	m.QueueDepth = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "message_queue_depth", Help: "Messages on their way out, of all processes."}, []string{"priority"})
 	m.registry.MustRegister(m.QueueDepth)
+	m.HealthChanges = counter("vendor_health_changes_total", "Changes of a vendor's health as this process sees it, by what it became: healthy, degraded, down.", "vendor_id", "health")
 	m.Illegal = prometheus.NewCounter(prometheus.CounterOpts{Name: "illegal_transitions_total", Help: "Changes of status that the record refused."})
 	m.ServerSessions = prometheus.NewGauge(prometheus.GaugeOpts{Name: "smpp_server_active_sessions_total", Help: "Sessions of bound customers."})
 	m.ServerConnections = prometheus.NewGauge(prometheus.GaugeOpts{Name: "smpp_server_connections", Help: "Connections of customers, bound or not."})
