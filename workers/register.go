@@ -420,7 +420,8 @@ func (r *register) cut() {
 		return
 	}
 	for _, s := range r.leased() {
-		if s.live() > 0 {
+		v := s.wanted()
+		if bound := v == nil || r.fleet.bound(v); bound && s.live() > 0 {
 			r.running.Go(s.cutOff)
 		}
 	}

@@ -191,7 +191,7 @@ func (g *Gateway) joinSteps() {
 	gate := activities.Gate{Snapshot: g.config.Current, OptOuts: g.optOuts, Pacer: g.db, Reviews: g.db, Now: time.Now, Refused: g.observeRefusal}
 	g.steps = workers.Steps{
 		Admit: &admit.Activities{Journal: g.db, Gate: gate},
-		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: time.Now},
+		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: time.Now, Health: g.health.board.Health},
 		Submit: &submit.Activities{Journal: g.db, Gate: gate, Connector: g.fleet.Connector, Instance: g.instance(), Observe: g.observeSubmit,
 			Expect: g.ingress.Expect, Forget: g.ingress.Forget},
 		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now, Recorded: g.observeOutcome,

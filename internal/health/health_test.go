@@ -174,9 +174,13 @@ func TestReceipts(t *testing.T) {
 	})
 	t.Run("a burst", func(t *testing.T) {
 		v := judged(t, 50)
-		v.goOn(10*time.Second, message.VendorSample{Accepted: 2000, Receipts: 1800})
-		v.goOn(20*time.Minute, nothing)
-		v.is(message.HealthHealthy, "")
+		v.goOn(10*time.Second, message.VendorSample{Accepted: 2000})
+		v.goOn(40*time.Second, nothing)
+		v.goOn(10*time.Second, message.VendorSample{Receipts: 1800})
+		for range 20 {
+			v.goOn(time.Minute, nothing)
+			v.is(message.HealthHealthy, "")
+		}
 	})
 	t.Run("not judged", func(t *testing.T) {
 		v := judged(t, 0)
