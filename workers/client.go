@@ -80,7 +80,16 @@ func (s Starter) Revised(ctx context.Context, id message.ID) error {
 // Reconsider tells the workflow of a message that waits to look again whether it
 // still must.
 func (s Starter) Reconsider(ctx context.Context, id message.ID) error {
-	err := s.Client.SignalWorkflow(ctx, workflows.OutboundID(id), "", workflows.SignalReconsider, nil)
+	return s.signal(ctx, id, workflows.SignalReconsider)
+}
+
+// Reroute tells the workflow of a message to route it anew, if it still can.
+func (s Starter) Reroute(ctx context.Context, id message.ID) error {
+	return s.signal(ctx, id, workflows.SignalReroute)
+}
+
+func (s Starter) signal(ctx context.Context, id message.ID, name string) error {
+	err := s.Client.SignalWorkflow(ctx, workflows.OutboundID(id), "", name, nil)
 	if notRunning(err) {
 		return message.Because(message.ReasonNotFound, err, "the workflow has ended")
 	}
@@ -95,11 +104,7 @@ func (s Starter) tell(ctx context.Context, id message.ID, update, signal string,
 	if notRunning(err) {
 		return message.Because(message.ReasonNotFound, err, "the workflow has ended")
 	}
-	err = s.Client.SignalWorkflow(ctx, workflows.OutboundID(id), "", signal, nil)
-	if notRunning(err) {
-		return message.Because(message.ReasonNotFound, err, "the workflow has ended")
-	}
-	return err
+	return s.signal(ctx, id, signal)
 }
 
 // update waits for the handler's own answer: an update that the workflow has

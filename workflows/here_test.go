@@ -267,7 +267,9 @@ func TestRouteIsNoted(t *testing.T) {
 				shown = b.status
 			})
 			b.run(expired, message.ReasonVendorUnreachable)
-			b.offered("acme here", "acme")
+			if b.offers[0] != "acme here" || slices.Contains(b.offers[1:], "acme here") {
+				t.Errorf("offered to %v", b.offers)
+			}
 			if shown != message.StatusQueued {
 				t.Errorf("shown as %s", shown)
 			}

@@ -48,6 +48,9 @@ type journey struct {
 	t  *testing.T
 	c  client.Client
 	in workflows.OutboundInput
+
+	underWay <-chan struct{} // closed when the submit of a path that holds it is under way
+	answer   func()          // lets it have its answer
 }
 
 // until waits for the record to look as it should.
@@ -256,8 +259,9 @@ func paths() []path {
 	}
 }
 
-// allPaths are the paths of an ordinary message and those of one that must wait.
-func allPaths() []path { return append(paths(), holdPaths()...) }
+// allPaths are the paths of an ordinary message, those of one that must wait, and those
+// of one whose vendor fails.
+func allPaths() []path { return slices.Concat(paths(), holdPaths(), failoverPaths()) }
 
 // TestHistories takes every path on a real server and stores its history, plain,
 // for TestReplay. It does so with -update only; without it, TestReplay is what

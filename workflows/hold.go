@@ -47,6 +47,7 @@ func (o *outbound) wait(ctx workflow.Context) (bool, error) {
 	}
 	o.held = true
 	// Routes and links are not what they were either.
+	o.rerouted = false
 	r, err := o.choose(ctx, route.Input{Trail: o.trail, Waited: true}, "choose the route again")
 	if err != nil {
 		return false, err
@@ -54,7 +55,7 @@ func (o *outbound) wait(ctx workflow.Context) (bool, error) {
 	if len(r.Candidates) == 0 {
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
 	}
-	o.candidates, o.unrecorded = r.Candidates, false
+	o.candidates, o.unrecorded, o.resend.after = r.Candidates, false, r.ResendAfter
 	return false, nil
 }
 

@@ -44,6 +44,9 @@ const (
 	// SignalReconsider tells the workflow of a message that waits that what it waits
 	// for may be over, or in vain.
 	SignalReconsider = "reconsider"
+	// SignalReroute tells the workflow that staff have named another vendor, or want it
+	// routed anew.
+	SignalReroute = "reroute"
 	// QueryState answers with State.
 	QueryState = "state"
 )

@@ -113,6 +113,9 @@ type outbound struct {
 	capReached bool          // a vendor has just said that the day's cap is reached
 	slot       *pace.Slot    // the moment that it was given to leave in; nil: none
 	departed   bool          // a vendor has some of it, or may have
+
+	rerouted bool   // staff want it routed anew
+	resend   resend // giving it to another vendor when no receipt comes
 }
 
 // setup registers the handlers before anything can block: an update that
@@ -162,6 +165,7 @@ func (o *outbound) setup(ctx workflow.Context, canceled workflow.Channel) error 
 			o.reconsider = true
 		}
 	})
+	workflow.Go(ctx, func(ctx workflow.Context) { o.hearReroutes(ctx) })
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		canceled.Receive(ctx, nil)
 		o.withdrawing = true
@@ -291,6 +295,7 @@ func (o *outbound) admit(ctx workflow.Context) (bool, error) {
 // route lists the vendors to ask, best first.
 func (o *outbound) route(ctx workflow.Context) (bool, error) {
 	o.enter(ctx, "route", "", time.Time{})
+	o.rerouted = false // what was wanted until now the record shows
 	r, err := o.choose(ctx, route.Input{Trail: o.trail, Hold: o.hold}, "choose the route")
 	if err != nil {
 		return false, err
@@ -302,6 +307,7 @@ func (o *outbound) route(ctx workflow.Context) (bool, error) {
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
 	}
 	o.candidates, o.unrecorded, o.why = r.Candidates, r.Unrecorded, r.Why
+	o.resend.after = r.ResendAfter
 	o.shows(message.StatusQueued, "")
 	return false, nil
 }
@@ -370,16 +376,28 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 	until := o.in.ExpiresAt.Add(o.grace)
 	o.enter(ctx, string(o.state.Status), "the delivery receipt", until)
 	for {
-		left := until.Sub(workflow.Now(ctx))
+		wake, again := until, false
+		if at, ok := o.resend.due(o.in.ExpiresAt); ok {
+			wake, again = at, true
+		}
+		left := wake.Sub(workflow.Now(ctx))
 		if !o.decided && left > 0 {
 			_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: left,
-				TimerOptions: workflow.TimerOptions{Summary: "wait for the receipt until " + until.UTC().Format("15:04:05")}}, func() bool { return o.decided })
+				TimerOptions: workflow.TimerOptions{Summary: "wait for the receipt until " + wake.UTC().Format("15:04:05")}}, func() bool { return o.decided })
 			if err != nil {
 				return false, err
 			}
 		}
 		if !o.decided {
-			break
+			if !again {
+				break
+			}
+			if ended, err := o.sendAgain(ctx); ended || err != nil {
+				return ended, err
+			}
+			until = o.in.ExpiresAt.Add(o.grace)
+			o.enter(ctx, string(o.state.Status), "the delivery receipt", until)
+			continue
 		}
 		o.decided = false
 		r, err := o.record(ctx, record.Input{}, "record the outcome")

@@ -37,7 +37,7 @@ func TestDelivered(t *testing.T) {
 		b.offered("acme")
 		b.toldOf(sent, delivered)
 		o := b.options[0]
-		if o.TaskQueue != "vendor.acme" || o.Priority.PriorityKey != 3 || o.Priority.FairnessKey != b.in.AccountID.String() || o.ScheduleToStartTimeout != validity {
+		if o.TaskQueue != "vendor.acme" || o.Priority.PriorityKey != 3 || o.Priority.FairnessKey != b.in.AccountID.String() || o.ScheduleToStartTimeout != 30*time.Second {
 			t.Errorf("options %+v", o)
 		}
 	})

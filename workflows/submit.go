@@ -21,44 +21,41 @@ const (
 	// triesBeforeNext is how often a vendor in trouble is asked again while another
 	// one is left: once, since a customer would rather have the message sent.
 	triesBeforeNext = 1
-	// pausesBeforeNext is the same for a vendor that throttles: with pauses of 1,
-	// 2, 4, 8 and 16 s the next vendor's turn comes after half a minute.
+	// pausesBeforeNext is the same for a vendor that throttles, for messages that
+	// began before versionFailover: with pauses of 1, 2, 4, 8 and 16 s.
 	pausesBeforeNext = 5
 	// maxPause bounds the pauses after throttling and lost links. 72 h of them are
 	// some 10,000 events, a fifth of what a history may hold.
 	maxPause = 5 * time.Minute
 )
 
-// asked is a candidate with what came of asking it.
-type asked struct {
-	route.Candidate
-	refused bool      // for good
-	tries   int       // answers that tell of trouble
-	pauses  int       // answers that ask for a slower pace, or lost links
-	waits   int       // offers in a row that nobody took from the queue
-	next    time.Time // not to be asked before; zero: at once
-}
-
 // submit offers the message to the candidates in turn until one has taken it or
 // it is in doubt. Who refuses for good is not asked again; who cannot take it
-// now gets another turn while the validity lasts.
+// now gets another turn while the validity lasts. When all were asked in vain the
+// candidates are listed anew now and then, for the configuration may have changed.
 func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 	offers, giveUp := workflow.WithCancel(ctx)
 	o.giveUp, o.hold = giveUp, nil
-	vendors := make([]asked, len(o.candidates))
-	for i, c := range o.candidates {
-		vendors[i].Candidate = c
-	}
-	last := submit.Result{Reason: message.ReasonVendorUnreachable, Detail: "no vendor could be reached within the validity"}
-	for at := 0; at >= 0; {
-		v := &vendors[at]
-		if err := o.pause(offers, v); err != nil || o.canceled {
+	s := newSearch(o.candidates, workflow.Now(ctx))
+	for {
+		if ended, err := o.look(offers, s); ended || err != nil || o.canceled || o.revised {
+			return ended || o.canceled, o.unlessCanceled(err)
+		}
+		v := s.current()
+		if v == nil && !s.hopeful() {
+			break
+		}
+		asks, err := o.pause(offers, s, v)
+		if err != nil || o.canceled {
 			return true, o.unlessCanceled(err)
 		}
 		if !workflow.Now(ctx).Before(o.in.ExpiresAt) {
 			break
 		}
-		r, err := o.offer(offers, v, at == 0, left(vendors) == 1)
+		if !asks {
+			continue
+		}
+		r, err := o.offer(offers, v, s.at == 0, s.left() == 1)
 		if err != nil || o.canceled {
 			return true, o.unlessCanceled(err)
 		}
@@ -66,15 +63,10 @@ func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 		if o.capped(r) {
 			return false, nil
 		}
-		stay := false
 		switch r.Outcome {
-		case submit.Refused:
-			v.refused, last = true, r
-			if r.Reason == message.ReasonOptedOut { // what one vendor knows holds for all
-				refuseAll(vendors)
-			}
-		case submit.Busy:
-			last, stay = r, v.busy(r, workflow.Now(ctx))
+		case takenBack: // and listed anew
+		case submit.Refused, submit.Busy:
+			o.inVain(ctx, s, v, r)
 		case submit.Revised:
 			o.revised = true
 			return false, nil
@@ -84,11 +76,8 @@ func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 		default:
 			return o.submitted(ctx, v.Candidate, r)
 		}
-		if !stay {
-			at = turn(vendors, at, workflow.Now(ctx))
-		}
 	}
-	err := o.giveUpOn(ctx, last)
+	err := o.giveUpOn(ctx, s.last)
 	return !o.revised, err
 }
 
@@ -121,100 +110,12 @@ func (o *outbound) unlessCanceled(err error) error {
 	return err
 }
 
-// busy notes when the vendor may be asked again, and reports whether the
-// message rather stays with it than goes on to the next.
-func (v *asked) busy(r submit.Result, now time.Time) (stay bool) {
-	var pause time.Duration
-	switch {
-	case r.Decided:
-		stay = true // the next run of the submit says so
-	case r.Throttled:
-		pause = max(r.RetryAfter, doubling(v.pauses))
-		v.pauses++
-		stay = v.pauses <= pausesBeforeNext
-	case v.waits > 0: // it has waited enough
-	case r.Reason == message.ReasonVendorUnreachable:
-		pause = max(r.RetryAfter, doubling(v.pauses))
-		v.pauses++
-	default:
-		pause = max(r.RetryAfter, busyDelays[min(v.tries, len(busyDelays)-1)])
-		v.tries++
-		stay = v.tries <= triesBeforeNext
-	}
-	v.next = now.Add(pause)
-	return stay
-}
-
-// doubling is 1, 2, 4 … seconds, up to maxPause.
-func doubling(n int) time.Duration {
-	return min(time.Second<<min(n, 20), maxPause)
-}
-
-func refuseAll(vendors []asked) {
-	for i := range vendors {
-		vendors[i].refused = true
-	}
-}
-
-// left counts the candidates that have not refused.
-func left(vendors []asked) (n int) {
-	for _, v := range vendors {
-		if !v.refused {
-			n++
-		}
-	}
-	return n
-}
-
-// turn picks who is asked after at: the next that may be asked now, or else who
-// may be asked soonest; -1 when all have refused.
-func turn(vendors []asked, at int, now time.Time) int {
-	best := -1
-	for i := range vendors {
-		k := (at + 1 + i) % len(vendors)
-		v := &vendors[k]
-		if v.refused {
-			continue
-		}
-		if !v.next.After(now) {
-			return k
-		}
-		if best < 0 || v.next.Before(vendors[best].next) {
-			best = k
-		}
-	}
-	return best
-}
-
-// pause waits until the vendor may be asked again, or the validity ends. It ends
-// early when the message is withdrawn, and when receipts decide it although
-// parts are still waiting: the next run of the submit says so.
-func (o *outbound) pause(ctx workflow.Context, v *asked) error {
-	until := v.next
-	if until.After(o.in.ExpiresAt) {
-		until = o.in.ExpiresAt
-	}
-	d := until.Sub(workflow.Now(ctx))
-	if d <= 0 {
-		return nil
-	}
-	o.enter(ctx, "submit", "the next turn of vendor "+v.Name, until)
-	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: d,
-		TimerOptions: workflow.TimerOptions{Summary: "pause before asking " + v.Name + " again"}}, func() bool { return o.canceled || o.decided })
-	return err
-}
-
 // offer asks one vendor once: inside this task when the route has just found
 // room on a link of this process, else over the vendor's queue.
 func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (submit.Result, error) {
-	o.state.Vendor = v.Name
-	if o.indexed != v.Name {
-		if err := workflow.UpsertTypedSearchAttributes(ctx, AttrVendor.ValueSet(v.Name)); err != nil {
-			return submit.Result{}, err
-		}
-		o.indexed = v.Name
+	if err := o.turnTo(ctx, v.Name); err != nil {
+		return submit.Result{}, err
 	}
-	o.enter(ctx, "submit", "vendor "+v.Name, o.in.ExpiresAt)
 	// What has been decided so far the submit reads from the record.
 	o.decided = false
 	in := submit.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: v.VendorID, Name: v.Name}, Revision: o.revision, Slot: o.slot, Held: o.held}
@@ -230,10 +131,20 @@ func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (sub
 	if wait <= 0 {
 		return submit.Result{Outcome: submit.Busy, Reason: message.ReasonExpired, Detail: "no vendor took it within its validity"}, nil
 	}
-	if !alone {
-		wait = min(wait, noBindTimeout<<min(v.waits, 10), maxNoBind)
+	return o.submitThere(ctx, in, v, min(wait, queueWait(o.in.Class, v.waits, alone)))
+}
+
+// turnTo notes which vendor is asked, for the query, the search index and the UI.
+func (o *outbound) turnTo(ctx workflow.Context, vendor string) error {
+	o.state.Vendor = vendor
+	if o.indexed != vendor {
+		if err := workflow.UpsertTypedSearchAttributes(ctx, AttrVendor.ValueSet(vendor)); err != nil {
+			return err
+		}
+		o.indexed = vendor
 	}
-	return o.submitThere(ctx, in, v, wait)
+	o.enter(ctx, "submit", "vendor "+vendor, o.in.ExpiresAt)
+	return nil
 }
 
 // offerHere submits inside this task, and reports false when the vendor's queue
@@ -249,7 +160,7 @@ func (o *outbound) offerHere(ctx workflow.Context, v *asked, in submit.Input) (s
 		return r, false, err
 	}
 	o.here = done && r.Outcome == submit.Sent
-	late := r.Outcome == submit.Busy && r.Reason == message.ReasonExpired
+	late := r.Outcome == submit.Busy && (r.Reason == message.ReasonExpired || r.Gone)
 	if o.unrecorded && (!done || late) {
 		var noted route.Result
 		if noted, err = o.choose(ctx, route.Input{Trail: o.trail, Record: true}, "note the route"); noted.Revised {
@@ -273,14 +184,13 @@ func (o *outbound) submitHere(ctx workflow.Context, in submit.Input) (submit.Res
 		o.held = true // it may have noted that the message waits
 		return submit.Result{Left: true}, false, nil
 	}
-	return r, r.Outcome != submit.Busy || r.Reason != message.ReasonVendorUnreachable, nil
+	return r, r.Gone || r.Outcome != submit.Busy || r.Reason != message.ReasonVendorUnreachable, nil
 }
 
 // submitThere submits over the vendor's queue. A failure that is none of the
 // vendor's counts as trouble, so that it ends with the validity at the latest.
 func (o *outbound) submitThere(ctx workflow.Context, in submit.Input, v *asked, wait time.Duration) (submit.Result, error) {
-	var r submit.Result
-	err := workflow.ExecuteActivity(submitOptions(ctx, v.Name, o.in.Class, o.in.AccountID, wait), submitting.Submit, in).Get(ctx, &r)
+	r, err := o.submitUnless(ctx, in, wait, func() bool { return in.Resend && o.decided || !in.Resend && o.rerouted })
 	if timedOutWaiting(err) {
 		v.waits++
 	} else {
@@ -306,7 +216,7 @@ func (o *outbound) submitThere(ctx workflow.Context, in submit.Input, v *asked, 
 
 // submitted goes on from an answer that ends the search for a vendor.
 func (o *outbound) submitted(ctx workflow.Context, c route.Candidate, r submit.Result) (bool, error) {
-	o.grace, o.departed = c.Grace, o.departed || r.Outcome != submit.Ended
+	o.grace, o.departed = max(o.grace, c.Grace), o.departed || r.Outcome != submit.Ended
 	switch r.Outcome {
 	case submit.Ended:
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
@@ -315,8 +225,10 @@ func (o *outbound) submitted(ctx workflow.Context, c route.Candidate, r submit.R
 		return true, err
 	case submit.InDoubt:
 		o.shows(message.StatusInDoubt, r.Reason)
+		o.resend.gave(c.VendorID, workflow.Now(ctx))
 	case submit.Sent:
 		o.shows(message.StatusSent, "")
+		o.resend.gave(c.VendorID, workflow.Now(ctx))
 	}
 	o.decided = o.decided || r.Decided
 	return false, o.notify(ctx, r.Notify)

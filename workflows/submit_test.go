@@ -20,7 +20,7 @@ func TestRefusedThenNext(t *testing.T) {
 	b.receipt(time.Minute, delivered)
 	b.run(delivered, "")
 	b.offered("acme", "zeta")
-	if o := b.options[1]; o.TaskQueue != "vendor.zeta" || o.ScheduleToStartTimeout != validity {
+	if o := b.options[1]; o.TaskQueue != "vendor.zeta" || o.ScheduleToStartTimeout != 30*time.Second {
 		t.Errorf("options %+v", o)
 	}
 }
@@ -74,7 +74,7 @@ func TestThrottled(t *testing.T) {
 	b := setup(t).second()
 	b.vendor = answers(throttle, throttle, throttle, throttle, throttle, submit.Result{Outcome: submit.Sent})
 	b.inSubmit = func(n int) {
-		if at := b.env.Now().Sub(start); n == 6 && at != 31*time.Second {
+		if at := b.env.Now().Sub(start); n == 6 && at != 30*time.Second {
 			t.Errorf("sent after %s", at)
 		}
 	}
@@ -140,7 +140,8 @@ func TestNoLinkAtAll(t *testing.T) {
 		if took := b.run(expired, message.ReasonVendorUnreachable); took != validity {
 			t.Errorf("took %s", took)
 		}
-		b.offered("acme") // the queue holds it, nothing polls
+		b.alwaysQueued()
+		b.growing()
 	})
 	t.Run("two vendors", func(t *testing.T) {
 		b := setup(t).second()
@@ -151,12 +152,7 @@ func TestNoLinkAtAll(t *testing.T) {
 		if n := len(b.offers); n < 10 || n > 60 {
 			t.Errorf("%d offers", n)
 		}
-		// There is always a queue that holds the message.
-		for i, at := range b.offeredAt[1:] {
-			if waited := at.Sub(b.offeredAt[i]); waited != b.options[i].ScheduleToStartTimeout {
-				t.Errorf("offer %d came %s after the one before, which waited %s", i+2, waited, b.options[i].ScheduleToStartTimeout)
-			}
-		}
+		b.alwaysQueued()
 	})
 	t.Run("the one that is left", func(t *testing.T) {
 		b := setup(t).second()
@@ -164,8 +160,36 @@ func TestNoLinkAtAll(t *testing.T) {
 		if took := b.run(expired, message.ReasonVendorUnreachable); took != validity {
 			t.Errorf("took %s", took)
 		}
-		b.offered("acme", "zeta", "acme")
+		if !slices.Equal(b.offers[:3], []string{"acme", "zeta", "acme"}) || slices.Contains(b.offers[2:], "zeta") {
+			t.Errorf("offered to %v", b.offers)
+		}
 	})
+}
+
+// alwaysQueued checks that there is always a queue that holds the message.
+func (b *bundle) alwaysQueued() {
+	b.t.Helper()
+	for i, at := range b.offeredAt[1:] {
+		if waited := at.Sub(b.offeredAt[i]); waited != b.options[i].ScheduleToStartTimeout {
+			b.t.Errorf("offer %d came %s after the one before, which waited %s", i+2, waited, b.options[i].ScheduleToStartTimeout)
+		}
+	}
+}
+
+// growing checks that the vendors are listed anew, at first after 30 s, then after
+// pauses that double up to 10 min.
+func (b *bundle) growing() {
+	b.t.Helper()
+	if len(b.listedAt) < 20 {
+		b.t.Fatalf("listed %d times", len(b.listedAt))
+	}
+	before, least := start, 30*time.Second
+	for i, at := range b.listedAt {
+		if waited := at.Sub(before); waited < least || waited > 2*least+10*time.Minute {
+			b.t.Errorf("list %d came %s after the one before, not %s", i+1, waited, least)
+		}
+		before, least = at, min(2*least, 10*time.Minute)
+	}
 }
 
 // The first vendor comes back while the message waits for the second: it gets
@@ -274,7 +298,8 @@ func TestExpiredAtTheVendor(t *testing.T) {
 // pending.
 func TestEveryMessageEnds(t *testing.T) {
 	outcomes := []submit.Result{{Outcome: submit.Sent}, refusal, trouble, throttle, unreachable, {Outcome: down},
-		{Outcome: submit.InDoubt, Reason: message.ReasonSubmitInDoubt}, {Outcome: submit.Partial, Reason: message.ReasonVendorRejected}}
+		{Outcome: submit.InDoubt, Reason: message.ReasonSubmitInDoubt}, {Outcome: submit.Partial, Reason: message.ReasonVendorRejected},
+		gone, {Outcome: submit.Refused, Reason: message.ReasonUnknownSubscriber}}
 	ends := []message.Status{"", delivered, undelivered, expired}
 	rapid.Check(t, func(rt *rapid.T) {
 		b := setup(t)
@@ -282,6 +307,13 @@ func TestEveryMessageEnds(t *testing.T) {
 			b.second()
 		}
 		b.candidates[0].Here = rapid.Bool().Draw(rt, "here")
+		hereFirst := b.candidates[0].Here
+		b.in.Class = rapid.SampledFrom(message.Classes()).Draw(rt, "class")
+		b.resend = rapid.SampledFrom([]time.Duration{0, 10 * time.Second, time.Hour}).Draw(rt, "resend")
+		names := []string{"acme", "zeta", "nova"}
+		for range rapid.IntRange(0, 3).Draw(rt, "lists") {
+			b.relists = append(b.relists, b.others(rapid.SliceOfNDistinct(rapid.SampledFrom(names), 0, 3, rapid.ID).Draw(rt, "list")...))
+		}
 		if rapid.Bool().Draw(rt, "scheduled") {
 			b.in.SendAt, b.in.ExpiresAt = start.Add(time.Hour), start.Add(time.Hour+validity)
 		}
@@ -289,7 +321,7 @@ func TestEveryMessageEnds(t *testing.T) {
 		unheard := rapid.Bool().Draw(rt, "nobody hears of the first submit")
 		b.vendor = func(name string, n int) (submit.Result, error) {
 			r := script[(n-1)%len(script)]
-			if b.candidates[0].Here && n == 1 {
+			if hereFirst && n == 1 {
 				if unheard {
 					return submit.Result{}, errAway
 				}
@@ -300,7 +332,7 @@ func TestEveryMessageEnds(t *testing.T) {
 			return r, nil
 		}
 		b.inSubmit = func(n int) {
-			if b.candidates[0].Here && n == 1 && unheard {
+			if hereFirst && n == 1 && unheard {
 				b.mu.Lock()
 				defer b.mu.Unlock()
 				b.move(message.StatusQueued)
@@ -334,6 +366,9 @@ func TestEveryMessageEnds(t *testing.T) {
 					b.env.UpdateWorkflow(workflows.UpdateDecided, "", ignore())
 				}
 			})
+		}
+		for range rapid.IntRange(0, 2).Draw(rt, "reroutes") {
+			b.at(whenever("reroute"), func() { b.env.SignalWorkflow(workflows.SignalReroute, nil) })
 		}
 		for range rapid.IntRange(0, 2).Draw(rt, "cancels") {
 			b.at(whenever("cancel"), func() { b.env.UpdateWorkflow(workflows.UpdateCancel, "", ignore()) })

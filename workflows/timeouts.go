@@ -29,11 +29,18 @@ const (
 	submitTimeout = 2 * time.Minute
 	// submitHeartbeat is how soon a submit whose process died is noticed.
 	submitHeartbeat = 15 * time.Second
-	// noBindTimeout is how long a part waits on a vendor's queue before the
-	// next vendor is asked, when there is one.
+	// noBindTimeout is how long a part waits on a vendor's queue before the next
+	// vendor is asked or, when there is none, the vendors are listed anew.
 	noBindTimeout = 30 * time.Second
 	// maxNoBind bounds that wait, which doubles each time nobody took the part.
 	maxNoBind = 10 * time.Minute
+	// listEvery and maxListEvery are how often the vendors are listed anew after all
+	// were asked in vain: the pause doubles from the one to the other.
+	listEvery    = 30 * time.Second
+	maxListEvery = 10 * time.Minute
+	// listAfterGone is the same after a vendor has said that it goes: that says that
+	// the configuration has changed.
+	listAfterGone = 5 * time.Second
 	// webhookFor is how long a webhook is retried.
 	webhookFor = 73 * time.Hour
 )
@@ -77,10 +84,35 @@ func submitOptions(ctx workflow.Context, vendor string, class message.Class, acc
 		ScheduleToStartTimeout: wait,
 		StartToCloseTimeout:    submitTimeout,
 		HeartbeatTimeout:       submitHeartbeat,
-		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
-		Summary:                "submit to " + vendor,
-		Priority:               temporal.Priority{PriorityKey: class.Priority(), FairnessKey: account.String()},
+		// What is taken back may be under way already, and then its answer counts.
+		WaitForCancellation: true,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
+		Summary:             "submit to " + vendor,
+		Priority:            temporal.Priority{PriorityKey: class.Priority(), FairnessKey: account.String()},
 	})
+}
+
+// queueWait is how long a part waits on a vendor's queue when nobody has taken it so
+// many times before. alone: there is no other vendor to be asked meanwhile. Bulk
+// then waits the longest time at once: a campaign makes a backlog that a live vendor
+// works off, and each part that comes back goes to its end.
+func queueWait(class message.Class, waits int, alone bool) time.Duration {
+	if alone && class == message.ClassBulk {
+		return maxNoBind
+	}
+	return min(noBindTimeout<<min(waits, 10), maxNoBind)
+}
+
+// throttleBudget is how long all pauses for a vendor that throttles may be before
+// the next vendor's turn comes: who waits for a password does not wait for it.
+func throttleBudget(class message.Class) time.Duration {
+	switch class {
+	case message.ClassOTP:
+		return 5 * time.Second
+	case message.ClassBulk:
+		return 2 * time.Minute
+	}
+	return 30 * time.Second
 }
 
 // firstTryOptions are for the first webhook try.

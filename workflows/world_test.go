@@ -45,6 +45,7 @@ type steps struct {
 	tries     int          // runs of TryWebhook
 	offers    []string     // vendors in the order they were asked, with "here" for a local submit
 	offeredAt []time.Time
+	listedAt  []time.Time // when the vendors were listed anew
 	submits   []submit.Input
 	notes     int // of a route whose queueing was left to the submit
 	waits     int // for receipts that come at once
@@ -54,6 +55,8 @@ type steps struct {
 	admissions []admit.Result // of the first admissions; then admission's turn comes
 	released   []pace.Slot
 	candidates []route.Candidate
+	relists    [][]route.Candidate                             // what is listed anew, one after the other; then candidates' turn comes
+	resend     time.Duration                                   // that the routing asks for
 	vendor     func(name string, n int) (submit.Result, error) // n counts from 1 over all submits
 	inSubmit   func(n int)                                     // called while a submit is under way
 	awaited    func() bool                                     // whether receipts decide while they are waited for; nil: never
@@ -160,6 +163,9 @@ func (s *steps) ChooseRoute(_ context.Context, in route.Input) (route.Result, er
 	if s.fresh() && in.Revision != s.revision {
 		return route.Result{Revised: true}, nil
 	}
+	if in.Again {
+		return s.routedAgain(in), nil
+	}
 	if len(s.candidates) == 0 {
 		s.move(message.StatusRejected)
 		s.reason = message.ReasonNoRoute
@@ -173,7 +179,7 @@ func (s *steps) ChooseRoute(_ context.Context, in route.Input) (route.Result, er
 			}
 		}
 	} else if s.candidates[0].Here && in.Hold == nil {
-		return route.Result{Candidates: s.candidates, Unrecorded: true}, nil
+		return route.Result{Candidates: s.candidates, Unrecorded: true, ResendAfter: s.resend}, nil
 	}
 	if s.fresh() {
 		s.move(message.StatusQueued)
@@ -182,7 +188,25 @@ func (s *steps) ChooseRoute(_ context.Context, in route.Input) (route.Result, er
 	if s.status.Final() {
 		return route.Result{Status: s.status, Notify: slices.Clone(s.pending)}, nil
 	}
-	return route.Result{Candidates: s.candidates}, nil
+	return route.Result{Candidates: s.candidates, ResendAfter: s.resend}, nil
+}
+
+// routedAgain lists the candidates of now.
+func (s *steps) routedAgain(in route.Input) route.Result {
+	s.routed = append(s.routed, in)
+	if s.env != nil {
+		s.listedAt = append(s.listedAt, s.env.Now())
+	}
+	if s.fresh() {
+		s.move(message.StatusQueued)
+	}
+	if s.status.Final() {
+		return route.Result{Status: s.status, Notify: slices.Clone(s.pending)}
+	}
+	if len(s.relists) > 0 {
+		s.candidates, s.relists = s.relists[0], s.relists[1:]
+	}
+	return route.Result{Candidates: s.candidates, ResendAfter: s.resend}
 }
 
 // fresh reports whether the record does not show the queueing yet.
@@ -216,8 +240,11 @@ func (s *steps) Submit(ctx context.Context, in submit.Input) (submit.Result, err
 		defer s.mu.Unlock()
 		return submit.Result{Outcome: submit.Revised}, nil
 	}
-	if s.receipts != "" {
+	if s.receipts != "" || in.Resend && s.status != message.StatusSent && s.status != message.StatusInDoubt {
 		defer s.mu.Unlock()
+		if s.receipts == "" {
+			s.wrong = append(s.wrong, fmt.Sprintf("sent again while it is %s", s.status))
+		}
 		return submit.Result{Outcome: submit.Settled, Decided: true}, nil
 	}
 	s.mu.Unlock()
@@ -245,6 +272,16 @@ func (s *steps) endedBefore() submit.Result {
 
 // answered writes what the vendor has said.
 func (s *steps) answered(in submit.Input, r submit.Result) submit.Result {
+	if in.Resend { // only another yes changes anything
+		if r.Outcome == submit.Sent && s.move(message.StatusSent) {
+			r.Notify = s.tell()
+		}
+		r.Decided = s.receipts != ""
+		return r
+	}
+	if r.Gone {
+		return r // nothing is written
+	}
 	idle := r.Reason == message.ReasonVendorUnreachable || r.Reason == message.ReasonExpired
 	if in.Queued != nil && r.Outcome == submit.Busy && idle {
 		return r // without a link, or past the validity, the first submit writes nothing
@@ -411,7 +448,8 @@ func setup(t *testing.T) *bundle {
 	b.env = suite.NewTestWorkflowEnvironment()
 	b.env.SetTestTimeout(time.Minute)
 	b.env.SetStartTime(start)
-	b.env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&optionsOf{steps: b.steps}}})
+	// A machine that does many things at once may not come to a step for a second.
+	b.env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute, Interceptors: []interceptor.WorkerInterceptor{&optionsOf{steps: b.steps}}})
 	b.env.RegisterActivity(b.steps)
 	b.env.RegisterWorkflowWithOptions(workflows.Outbound, workflow.RegisterOptions{Name: workflows.OutboundType})
 	return b

@@ -58,6 +58,7 @@ type row struct {
 	seq      int
 	settled  int
 	failed   int
+	sequence int // of settling
 	started  bool
 	owed     []message.Status
 	review   message.Review
@@ -187,11 +188,21 @@ func (j *Journal) Advance(_ context.Context, c message.Change) (message.Advanced
 		if c.While != "" && c.To == "" && r.m.Status != c.While {
 			return nil
 		}
+		if c.Resend && !r.undecided(c) {
+			return nil
+		}
 		j.apply(r, c)
 		out.Changed, out.Sequence = true, r.seq
 		return nil
 	})
 	return out, err
+}
+
+// undecided reports whether the message may be given to another vendor although one
+// has it, and nobody has begun to.
+func (r *row) undecided(c message.Change) bool {
+	begun := slices.ContainsFunc(c.Attempts, func(a message.Attempt) bool { return r.attempt(a.Part, a.Number) != nil })
+	return (r.m.Status == message.StatusSent || r.m.Status == message.StatusInDoubt) && !r.progress().Decided() && !begun
 }
 
 func (j *Journal) apply(r *row, c message.Change) {
@@ -355,10 +366,14 @@ func (j *Journal) match(in *receipt) message.Matched {
 			if !decides || a.State.Settled() {
 				return out
 			}
-			a.State, a.receipt, a.at = state, &in.Receipt, r.settled
-			r.settled++
-			if state != message.PartDelivered {
-				r.failed++
+			counted := slices.ContainsFunc(r.attempts, func(o *attempt) bool { return o.Answer.Part == a.Answer.Part && o.State.Settled() })
+			a.State, a.receipt, a.at = state, &in.Receipt, r.sequence
+			r.sequence++
+			if !counted { // whichever attempt is heard of first speaks for the part
+				r.settled++
+				if state != message.PartDelivered {
+					r.failed++
+				}
 			}
 			r.seq++
 			r.events = append(r.events, message.Event{MessageID: id, Sequence: r.seq, Type: message.EventReceipt})
@@ -399,7 +414,9 @@ func (j *Journal) DecidingReceipt(_ context.Context, id message.ID) (message.Par
 		}
 		var best *attempt
 		for _, a := range r.attempts {
-			if !a.State.Settled() {
+			if !a.State.Settled() || slices.ContainsFunc(r.attempts, func(o *attempt) bool {
+				return o.Answer.Part == a.Answer.Part && o.State.Settled() && o.at < a.at
+			}) {
 				continue
 			}
 			worse := best != nil && best.State == message.PartDelivered && a.State != message.PartDelivered

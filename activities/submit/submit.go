@@ -40,6 +40,8 @@ type Activities struct {
 	// Connector finds the live connector of a vendor in this process, nil when
 	// there is none.
 	Connector func(vendor message.ID) Connector
+	// Draining reports whether a vendor is to be given nothing more; nil: none is.
+	Draining func(vendor message.ID) bool
 	// Gate is asked once more right before the message leaves.
 	Gate     activities.Gate
 	Instance string // names this process in the journal; unique per start
@@ -64,6 +66,9 @@ type Input struct {
 	Slot *pace.Slot `json:"slot,omitempty"`
 	// Held: the record shows that it waits for something, which is over.
 	Held bool `json:"held,omitempty"`
+	// Resend: another vendor has the message, or may have it, and no receipt came. It
+	// goes to this one as well if its delivery policy says at_least_once.
+	Resend bool `json:"resend,omitempty"`
 }
 
 // Queued is what the timeline is to say of admission and routing.
@@ -107,6 +112,9 @@ type Result struct {
 	// that it came with.
 	Hold *message.Hold `json:"hold,omitempty"`
 	Slot *pace.Slot    `json:"slot,omitempty"`
+	// Gone, when busy: the vendor is being drained or removed. It has not refused, and
+	// is not to be asked again.
+	Gone bool `json:"gone,omitempty"`
 }
 
 // Submit journals and sends every part that the vendor does not have yet. It may
@@ -134,6 +142,8 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 		return a.ended(ctx, m.ID)
 	case m.Status.Revisable() && m.Revision != in.Revision:
 		return Result{Outcome: Revised}, nil
+	case in.Resend && !resendable(m):
+		return Result{Outcome: Settled, Decided: m.Progress().Decided()}, nil
 	}
 	// What is queued is of the revision that was admitted, and is not revised any
 	// more: from here on no step needs to look at it.
@@ -148,6 +158,9 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 	if len(w.todo) > 0 {
 		if r, err := w.pointless(ctx, parts); r != nil || err != nil {
 			return orZero(r), activities.Fail(err)
+		}
+		if a.drains(in.Vendor.ID) {
+			return Result{Outcome: Busy, Gone: true, Reason: message.ReasonVendorUnreachable, Detail: "the vendor is being drained"}, nil
 		}
 		connector := a.Connector(in.Vendor.ID)
 		if connector == nil {
@@ -173,6 +186,8 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 	return r, activities.Fail(err)
 }
 
+func (a *Activities) drains(vendor message.ID) bool { return a.Draining != nil && a.Draining(vendor) }
+
 // repeated reports whether an earlier run came to no answer. It may have noted that
 // the message waits.
 func repeated(ctx context.Context) bool {
@@ -189,7 +204,7 @@ func (a *Activities) first(ctx context.Context, in *Input) (*Result, error) {
 	}
 	connector := a.Connector(in.Vendor.ID)
 	w := &work{a: a, m: m, in: *in, expired: !a.Gate.Now().Before(m.ExpiresAt)}
-	if connector == nil || w.expired {
+	if connector == nil || w.expired || a.drains(in.Vendor.ID) {
 		return nil, nil
 	}
 	unsent := make([]message.Part, m.Segments)

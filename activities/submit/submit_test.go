@@ -83,6 +83,7 @@ type bundle struct {
 	steps   *submit.Activities
 	m       message.Message
 	in      submit.Input
+	acme    message.ID // the vendor that has it, when it is sent again
 }
 
 func setup(t testing.TB, parts int, delivery message.Delivery) *bundle {

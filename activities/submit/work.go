@@ -47,15 +47,18 @@ func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
 	for i, p := range parts {
 		switch p.State {
 		case message.PartSubmitted, message.PartDelivered, message.PartUndelivered, message.PartExpired:
-			w.taken++
-			continue
+			if !w.elsewhere(p) {
+				w.taken++
+				continue
+			}
+			w.resent = true
 		case message.PartSending, message.PartInDoubt:
 			if p.State == message.PartSending {
 				w.lost = append(w.lost, message.Answer{Part: p.Number, Attempt: p.Attempt, State: message.PartInDoubt, Reason: message.ReasonSubmitInDoubt})
 				events = append(events, message.Event{Type: message.EventSubmitUnknown,
 					Detail: map[string]any{"part": p.Number, "attempt": p.Attempt, "detail": "the process ended before the vendor's answer was recorded"}})
 			}
-			if w.m.Delivery != message.AtLeastOnce || w.expired {
+			if w.m.Delivery != message.AtLeastOnce || w.expired || w.in.Resend && !w.elsewhere(p) {
 				w.doubted++
 				continue
 			}
@@ -69,12 +72,12 @@ func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
 		return nil
 	}
 	c := message.Change{MessageID: w.m.ID, Answers: w.lost, Events: events}
-	if w.resent {
+	if w.resent && !w.in.Resend {
 		c.To = message.StatusInDoubt
 		c.Events = append(c.Events, message.Event{Type: message.StatusEvent(message.StatusInDoubt), Detail: map[string]any{"parts": len(w.lost)}})
 	}
 	changed, err := w.write(ctx, c)
-	if changed && w.resent {
+	if changed && c.To != "" {
 		w.m.Status = message.StatusInDoubt
 	}
 	return err
@@ -127,6 +130,9 @@ func (w *work) pointless(ctx context.Context, parts []message.Part) (*Result, er
 // are suspended and recipients stop senders while it waits for its vendor. Nil: it
 // may go. A message that has left in part goes on.
 func (w *work) gate(ctx context.Context) (*Result, error) {
+	if w.in.Resend {
+		return w.unwanted(), nil
+	}
 	if w.underWay() {
 		return nil, nil
 	}
@@ -166,7 +172,7 @@ func (w *work) still() error {
 // barred says why the message may not leave now. The pacer cannot be asked here: a
 // message whose moment has passed is taken back, and gets another one.
 func (w *work) barred() *message.SubmitError {
-	if w.underWay() {
+	if w.underWay() && !w.in.Resend {
 		return nil
 	}
 	now := w.a.Gate.Now()
@@ -233,13 +239,17 @@ var errUnderWay = errors.New("another run of this submit is under way")
 // journal writes a row for each part about to be sent. It reports true when the
 // message has ended: nothing may be sent then, and neither after an error.
 func (w *work) journal(ctx context.Context) (ended bool, err error) {
-	if w.m.Status == message.StatusInDoubt {
+	if w.m.Status == message.StatusInDoubt && !w.in.Resend {
 		// From in doubt the way leads over queued.
 		if _, err := w.a.Journal.Advance(ctx, message.Change{MessageID: w.m.ID, To: message.StatusQueued, Events: []message.Event{queuedAgain()}}); err != nil {
 			return false, err
 		}
 	}
-	adv, err := w.a.Journal.Advance(ctx, w.sending(message.Change{MessageID: w.m.ID, MaybeDoubled: w.resent}))
+	c := w.sending(message.Change{MessageID: w.m.ID, MaybeDoubled: w.resent})
+	if w.in.Resend {
+		c = w.sendingAgain()
+	}
+	adv, err := w.a.Journal.Advance(ctx, c)
 	switch {
 	case err != nil || adv.Changed:
 		return false, err
@@ -270,6 +280,8 @@ func (w *work) send(ctx context.Context, connector Connector) {
 		w.a.Expect(w.m.ID)
 	}
 	defer beat(ctx)()
+	live, done := uncanceled(ctx)
+	defer done()
 	type answered struct {
 		result message.SubmitResult
 		err    error
@@ -283,7 +295,7 @@ func (w *work) send(ctx context.Context, connector Connector) {
 	for i, s := range wire {
 		wg.Go(func() {
 			start := w.a.Gate.Now()
-			got[i].result, got[i].err = guarded(ctx, connector, s)
+			got[i].result, got[i].err = guarded(live, connector, s)
 			if w.a.Observe != nil && !w.kept() {
 				w.a.Observe(w.in.Vendor.ID, w.in.Vendor.Name, w.a.Gate.Now().Sub(start), got[i].err)
 			}
@@ -392,6 +404,8 @@ func (w *work) conclude(ctx context.Context) (Result, error) {
 // record writes the answers and says how the submit ended.
 func (w *work) record(ctx context.Context) (Result, error) {
 	switch {
+	case w.in.Resend && (w.barrier != nil || w.refusal != nil || w.busy != nil || w.doubted > 0):
+		return w.notTakenAgain(ctx)
 	case w.barrier != nil:
 		return w.takeBack(ctx)
 	case w.refusal != nil && w.taken+w.doubted > 0:
@@ -430,7 +444,11 @@ func (w *work) keepAnswers(ctx context.Context, changed bool) error {
 	if changed || len(w.answers) == 0 {
 		return nil
 	}
-	_, err := w.a.Journal.Advance(ctx, w.change(""))
+	c := w.change("")
+	if w.in.Resend {
+		c.Events = w.sentAgain()
+	}
+	_, err := w.a.Journal.Advance(ctx, c)
 	return err
 }
 

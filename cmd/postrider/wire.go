@@ -192,7 +192,7 @@ func (g *Gateway) joinSteps() {
 	g.steps = workers.Steps{
 		Admit: &admit.Activities{Journal: g.db, Gate: gate},
 		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: time.Now, Health: g.health.board.Health},
-		Submit: &submit.Activities{Journal: g.db, Gate: gate, Connector: g.fleet.Connector, Instance: g.instance(), Observe: g.observeSubmit,
+		Submit: &submit.Activities{Journal: g.db, Gate: gate, Connector: g.fleet.Connector, Draining: g.fleet.Draining, Instance: g.instance(), Observe: g.observeSubmit,
 			Expect: g.ingress.Expect, Forget: g.ingress.Forget},
 		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now, Recorded: g.observeOutcome,
 			Await: g.ingress.AwaitDecision, CapReached: gate.CapReached},

@@ -422,6 +422,7 @@ type server struct {
 	cancels      []message.ID
 	revised      []message.ID
 	reconsidered []message.ID
+	rerouted     []message.ID
 	moved        *sync.Cond
 
 	cancel      error         // the answer to Cancel

@@ -66,7 +66,7 @@ type Journal interface {
 }
 
 // Temporal is what ingress needs of Temporal. Errors of Decided, Revised,
-// Reconsider and Cancel are message.ReasonNotFound when the workflow has ended or was never started.
+// Reconsider, Reroute and Cancel are message.ReasonNotFound when the workflow has ended or was never started.
 type Temporal interface {
 	// Start starts a message's workflow. Started before counts as done, and
 	// already is true.
@@ -76,6 +76,8 @@ type Temporal interface {
 	Revised(ctx context.Context, id message.ID) error
 	// Reconsider tells the workflow of a message that waits to look again.
 	Reconsider(ctx context.Context, id message.ID) error
+	// Reroute tells the workflow of a message to route it anew.
+	Reroute(ctx context.Context, id message.ID) error
 	// PostWebhook starts the delivery of a notification that no workflow works
 	// on. Started before counts as done.
 	PostWebhook(ctx context.Context, account string, delivery message.ID) error

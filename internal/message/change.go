@@ -18,8 +18,12 @@ type Change struct {
 	Price        *Price // the settled price, or nil: unchanged
 	Receipt      *ReceiptSummary
 	MaybeDoubled bool // a submit in doubt is being sent again
-	Submitted    bool // sets submitted_at
-	Delivered    bool // sets delivered_at
+	// Resend: it is being given to another vendor although one has it, or may have it.
+	// The change, whose To is empty, is made only while receipts have not decided it,
+	// and once: not when one of its attempts is there.
+	Resend    bool
+	Submitted bool // sets submitted_at
+	Delivered bool // sets delivered_at
 
 	Attempts      []Attempt      // journal rows to be inserted
 	Answers       []Answer       // what became of earlier attempts

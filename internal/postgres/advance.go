@@ -141,10 +141,24 @@ func (w *writer) moved(c message.Change) {
 	if c.While != "" && c.To == "" {
 		where += " and status = " + w.arg(string(c.While), "text")
 	}
+	if c.Resend {
+		where += " and " + w.undecided(id, c)
+	}
 	if c.Revision != nil {
 		where += " and revision = " + w.arg(*c.Revision, "int")
 	}
 	w.clause("moved", "update messages\n  set "+strings.Join(set, ",\n      ")+"\n  where "+where+"\n  returning id, event_seq, account_id, campaign_id, price_micros")
+}
+
+// undecided is the condition for giving a message to another vendor although one has
+// it. No status keeps a second run from doing the same, so the first one's attempts do.
+func (w *writer) undecided(id string, c message.Change) string {
+	return `status in ('sent', 'in_doubt') and parts_failed = 0 and parts_settled < segments
+    and not exists (
+      select
+      from unnest(` + w.arg(pick(c.Attempts, func(a message.Attempt) int32 { return int32(a.Part) }), "int[]") + ", " +
+		w.arg(pick(c.Attempts, func(a message.Attempt) int32 { return int32(a.Number) }), "int[]") + `) as a (part, attempt)
+      join segments s on s.message_id = ` + id + ` and s.part = a.part and s.attempt = a.attempt)`
 }
 
 func (w *writer) events(c message.Change) {
