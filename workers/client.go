@@ -57,6 +57,25 @@ func (s Starter) Start(ctx context.Context, id message.ID, in workflows.Outbound
 	return false, err
 }
 
+// StartInbound starts the workflow of an inbound message. One that was started before
+// counts as done.
+func (s Starter) StartInbound(ctx context.Context, in workflows.InboundInput) error {
+	_, err := s.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       workflows.InboundID(in.MessageID),
+		TaskQueue:                                workflows.QueueMessages,
+		EnableEagerStart:                         true,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		TypedSearchAttributes:                    temporal.NewSearchAttributes(workflows.AttrAccount.ValueSet(in.AccountID.String())),
+		StaticSummary:                            "inbound message",
+		Priority:                                 temporal.Priority{PriorityKey: message.ClassConversation.Priority(), FairnessKey: in.AccountID.String()},
+	}, workflows.InboundType, in)
+	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		return nil
+	}
+	return err
+}
+
 // updateTimeout is how long an update may wait for a worker before the signal,
 // which needs none, takes its place: longer than the workflow task that answers
 // it takes, with the record and a customer's slow webhook in it.

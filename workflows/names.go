@@ -28,6 +28,12 @@ const OutboundType = "Outbound"
 // OutboundID is the workflow id of a message.
 func OutboundID(id message.ID) string { return "mt-" + id.String() }
 
+// InboundType is the name under which Inbound is registered.
+const InboundType = "Inbound"
+
+// InboundID is the workflow id of an inbound message.
+func InboundID(id message.ID) string { return "mo-" + id.String() }
+
 // Names of updates, signals and queries of a message's workflow.
 const (
 	// UpdateDecided tells the workflow that receipts have decided the message.

@@ -36,6 +36,7 @@ func adminCommand() *cobra.Command {
 	cmd.AddCommand(staffCommand())
 	cmd.AddCommand(optOutCommand())
 	cmd.AddCommand(inboundCommand())
+	cmd.AddCommand(receiptCommand())
 	cmd.AddCommand(brandCommand())
 	cmd.AddCommand(contentRuleCommand())
 	return cmd

@@ -38,7 +38,7 @@ func inboundCommand() *cobra.Command {
 				var err error
 				switch {
 				case unrouted:
-					found, err = db.InboundUnrouted(cmd.Context(), limit)
+					found, err = db.InboundUnrouted(cmd.Context(), "", message.ID{}, limit)
 				case human:
 					found, err = db.InboundForHuman(cmd.Context(), limit)
 				default:
@@ -59,7 +59,7 @@ func inboundCommand() *cobra.Command {
 	f.IntVar(&limit, "limit", 20, "how many")
 	list.MarkFlagsMutuallyExclusive("account", "unrouted", "for-human")
 	list.MarkFlagsOneRequired("account", "unrouted", "for-human")
-	cmd.AddCommand(list)
+	cmd.AddCommand(list, redriveCommand())
 	return cmd
 }
 
@@ -72,8 +72,13 @@ func showInbound(cmd *cobra.Command, found []message.InboundRecord, texts bool) 
 	fmt.Fprintln(w, head)
 	for _, r := range found {
 		part := "whole"
-		if r.Parts > 1 {
+		switch {
+		case r.Parts > 1:
 			part = fmt.Sprintf("%d of %d", r.Part, r.Parts)
+		case r.Missing > 0:
+			part = fmt.Sprintf("%d of %d came", r.Joined-r.Missing, r.Joined)
+		case r.Joined > 0:
+			part = fmt.Sprintf("of %d", r.Joined)
 		}
 		if r.RepeatOf != (message.ID{}) {
 			part += ", again"

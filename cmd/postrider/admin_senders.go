@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -20,9 +22,9 @@ import (
 const maxParts = 100_000_000
 
 func numberSetCommand() *cobra.Command {
-	var verification, leased string
+	var verification, leased, reply string
 	var sms, mms bool
-	cmd := &cobra.Command{Use: "set NUMBER", Short: "Change what a number may send", Long: "Change the settings that are given; the others stay.",
+	cmd := &cobra.Command{Use: "set NUMBER", Short: "Change what a number may send, and what it answers", Long: "Change the settings that are given; the others stay.",
 		Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 			number, err := message.ParseRecipient(args[0])
 			if err != nil {
@@ -46,6 +48,12 @@ func numberSetCommand() *cobra.Command {
 			if given("mms") {
 				c.MMSEnabled = &mms
 			}
+			if given("auto-reply") {
+				c.AutoReply = &reply
+				if n := utf8.RuneCountInString(reply); n > maxReply || !utf8.ValidString(reply) || strings.ContainsRune(reply, 0) {
+					err = errors.Join(err, fmt.Errorf("--auto-reply: want a text of at most %d characters", maxReply))
+				}
+			}
 			switch {
 			case err != nil:
 				return err
@@ -61,6 +69,7 @@ func numberSetCommand() *cobra.Command {
 	f.StringVar(&leased, "leased-until", "", "the day on which the lease of a short code ends, such as 2027-03-31 (it may send until the day is over, in UTC); none: not known")
 	f.BoolVar(&sms, "sms", true, "whether it may send SMS")
 	f.BoolVar(&mms, "mms", false, "whether it may send MMS")
+	f.StringVar(&reply, "auto-reply", "", "what it answers to people who write to it, at most once an hour and three times a day each; empty: nothing")
 	return cmd
 }
 

@@ -108,6 +108,9 @@ type Config struct {
 	CodecOrigin string `env:"CODEC_ORIGIN"`
 	// Currency is what the routes' rates are in.
 	Currency string `env:"CURRENCY" envDefault:"USD"`
+	// InboundPartsWait is how long after its newest part an inbound message waits for
+	// the others before it is delivered as it is.
+	InboundPartsWait time.Duration `env:"INBOUND_PARTS_WAIT" envDefault:"60s"`
 	// Starters bounds the workflow starts under way at once. 0: the default.
 	Starters int `env:"STARTERS" envDefault:"0"`
 
@@ -142,6 +145,9 @@ func readConfig() (Config, error) {
 	}
 	if c.SMPPInactivity < 0 {
 		errs = append(errs, fmt.Errorf("SMPP_INACTIVITY is %s; want a time such as 5m, or 0 for never", c.SMPPInactivity))
+	}
+	if c.InboundPartsWait < time.Second || c.InboundPartsWait > time.Hour {
+		errs = append(errs, fmt.Errorf("INBOUND_PARTS_WAIT is %s; want 1s to 1h", c.InboundPartsWait))
 	}
 	if c.Keys == "" && c.KeyFile == "" {
 		errs = append(errs, errors.New("set POSTRIDER_KEYS or POSTRIDER_KEY_FILE: without a key nothing can be stored"))

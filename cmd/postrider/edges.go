@@ -10,6 +10,7 @@ import (
 
 	"github.com/postrider/postrider/edges/rest"
 	"github.com/postrider/postrider/edges/vendors"
+	"github.com/postrider/postrider/edges/vendors/loop"
 	vendorsmpp "github.com/postrider/postrider/edges/vendors/smpp"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/postgres"
@@ -20,10 +21,19 @@ import (
 // vendorKinds are the kinds of vendor that this build can link to.
 func (g *Gateway) vendorKinds() map[string]vendors.Kind {
 	return map[string]vendors.Kind{
+		message.ProviderInternal: {New: func(v *snapshot.Vendor) (vendors.Link, error) {
+			return loop.New(loop.Config{Vendor: *v, Enabled: g.takesMessages, OnReceipt: g.ingress.Receipt, OnInbound: g.ingress.Inbound})
+		}},
 		"smpp": {New: func(v *snapshot.Vendor) (vendors.Link, error) {
 			return vendorsmpp.New(vendorsmpp.Config{Vendor: *v, OnReceipt: g.ingress.Receipt, OnInbound: g.ingress.Inbound, Log: g.Log.With("part", "vendor")})
 		}},
 	}
+}
+
+// takesMessages reports whether a number is somebody's and enabled.
+func (g *Gateway) takesMessages(number message.Address, kind message.Kind) bool {
+	n := g.config.Current().Numbers[number]
+	return n != nil && (kind == message.MMS && n.MMSEnabled || kind != message.MMS && n.SMSEnabled)
 }
 
 // noteTimeout bounds a note in the database that nobody waits for.

@@ -24,13 +24,15 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		},
 		Messages:   g.db,
 		Passwords:  secret.Passwords{},
+		Reclaim:    g.ingress,
 		Reconsider: g.ingress.Reconsider,
 		Reviews:    g.db,
 		Services:   g.db,
 		ServiceUsed: func(id message.ID) {
 			g.note("use of a service credential", func(ctx context.Context) error { return g.db.ServiceCredentialUsed(ctx, id) })
 		},
-		Staff: g.db,
+		Staff:  g.db,
+		Strays: g.db,
 	}
 	if at := strings.TrimSuffix(g.Config.TemporalUIURL, "/"); at != "" {
 		a.WorkflowURL = func(id message.ID) string {

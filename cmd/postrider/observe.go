@@ -37,10 +37,21 @@ func (g *Gateway) ingressMetrics() ingress.Metrics {
 		},
 		Inbound: func(vendor, account message.ID, first bool) {
 			g.metrics.ServerDelivered.WithLabelValues(vendor.String()).Inc()
-			if first && account != (message.ID{}) {
+			switch {
+			case first && account != (message.ID{}):
 				g.metrics.ReceivedPerCustomer.WithLabelValues(account.String()).Inc()
+			case first:
+				g.metrics.InboundUnrouted.WithLabelValues(vendor.String()).Inc()
 			}
 		},
+		Joined: func(missing int) {
+			result := "whole"
+			if missing > 0 {
+				result = "incomplete"
+			}
+			g.metrics.InboundJoined.WithLabelValues(result).Inc()
+		},
+		Redriven: func(account message.ID) { g.metrics.InboundRedriven.WithLabelValues(account.String()).Inc() },
 		Backlog: func(now []message.Backlog) {
 			depth := map[int]int{1: 0, 3: 0, 5: 0}
 			for _, b := range now {
@@ -109,8 +120,9 @@ func (g *Gateway) registerGauges() {
 		return 0
 	})
 	g.metrics.Counted("journal_unstarted_messages", "Accepted messages whose workflow may not have been started.", g.db.CountUnstarted)
+	g.metrics.Counted("inbound_unstarted_messages", "Inbound messages whose workflow may not have been started.", g.db.CountInboundUnstarted)
 	g.metrics.Counted("receipts_unmatched", "Receipts that match no part.", g.db.CountUnmatched)
-	g.metrics.Counted("automatic_replies_owed", "Answers to STOP, START and HELP that are not accepted as messages yet.", g.db.CountReplies)
+	g.metrics.Counted("automatic_replies_owed", "Answers to STOP, START and HELP, and numbers' own, that are not accepted as messages yet.", g.db.CountReplies)
 	g.metrics.CountedBy("campaign_daily_cap_used", "Parts of today's cap in US Pacific time that are given out, by campaign or brand; the 1,000 with the most.", "counter", g.capUse)
 	g.metrics.Collect(linkCollector{g})
 	g.metrics.CountedBy("messages_held", "Admitted messages that wait, by the rule that makes them.", "rule", g.db.Holds)

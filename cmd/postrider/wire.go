@@ -166,17 +166,18 @@ var startMark = message.Hex32(message.NewID())[24:]
 func (g *Gateway) joinIngress() {
 	policy := g.webhookPolicy()
 	g.ingress = &ingress.Ingress{
-		Journal:  g.db,
-		Temporal: workers.Starter{Client: g.temporal},
-		Snapshot: g.config.Current,
-		OptOuts:  g.optOuts,
-		CheckURL: func(url string) error { return webhook.ValidateURL(url, policy) },
-		Log:      g.Log.With("part", "ingress"),
-		Now:      time.Now,
-		Starters: g.Config.Starters,
-		NoStarts: !g.Roles["messages"],
-		Currency: g.Config.Currency,
-		Metrics:  g.ingressMetrics(),
+		Journal:   g.db,
+		Temporal:  workers.Starter{Client: g.temporal},
+		Snapshot:  g.config.Current,
+		OptOuts:   g.optOuts,
+		CheckURL:  func(url string) error { return webhook.ValidateURL(url, policy) },
+		Log:       g.Log.With("part", "ingress"),
+		Now:       time.Now,
+		Starters:  g.Config.Starters,
+		NoStarts:  !g.Roles["messages"],
+		Currency:  g.Config.Currency,
+		PartsWait: g.Config.InboundPartsWait,
+		Metrics:   g.ingressMetrics(),
 		Outcome: func(ctx context.Context, in record.Input) (record.Result, error) {
 			return g.steps.Record.RecordOutcome(ctx, in)
 		},

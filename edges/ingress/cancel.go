@@ -30,6 +30,9 @@ func (in *Ingress) Cancel(ctx context.Context, id message.ID) error {
 	if answered {
 		return err
 	}
+	if m, err := in.Journal.Message(ctx, id); err == nil && m.Direction == message.Inbound {
+		return message.Refuse(message.ReasonConflict, "what came from a handset cannot be withdrawn")
+	}
 	r, err := in.Outcome(ctx, record.Input{MessageID: id, To: message.StatusCanceled, Reason: message.ReasonCanceled})
 	switch {
 	case err != nil:

@@ -78,6 +78,9 @@ type Temporal interface {
 	Reconsider(ctx context.Context, id message.ID) error
 	// Reroute tells the workflow of a message to route it anew.
 	Reroute(ctx context.Context, id message.ID) error
+	// StartInbound starts the workflow of an inbound message. Started before counts as
+	// done.
+	StartInbound(ctx context.Context, in workflows.InboundInput) error
 	// PostWebhook starts the delivery of a notification that no workflow works
 	// on. Started before counts as done.
 	PostWebhook(ctx context.Context, account string, delivery message.ID) error
@@ -117,7 +120,10 @@ type Ingress struct {
 	// starts would starve the messages it starts.
 	Starters int
 	Currency string // ISO 4217 of the routes' rates
-	Metrics  Metrics
+	// PartsWait is how long after its newest part an inbound message waits for the
+	// others before it is taken as it is. 0: message.InboundWait.
+	PartsWait time.Duration
+	Metrics   Metrics
 
 	// NoStarts is for a process without a worker for workflows: it takes receipts
 	// in and sweeps, and leaves its messages in the outbox for those who start
@@ -130,6 +136,7 @@ type Ingress struct {
 	starter   starter
 	sweeper   sweeper
 	replier   replier
+	inStarter inboundStarter
 	turns     turnTaker
 	backlog   backlog
 	expected  expected
@@ -143,6 +150,11 @@ type Metrics struct {
 	// Inbound is told of each message, or part of one, from a vendor. account is zero
 	// when the number is nobody's. first is false for parts behind the first.
 	Inbound func(vendor, account message.ID, first bool)
+	// Joined is told of each inbound message that was made of parts, and how many of
+	// them never came.
+	Joined func(missing int)
+	// Redriven is told of each inbound message that was nobody's and is the account's now.
+	Redriven func(account message.ID)
 	// Flagged is told of each class of content rules that flag or hold a message.
 	Flagged func(m *message.Message, class string)
 	// Backlog is told how many messages are on their way out, of all processes.
@@ -169,6 +181,7 @@ func (in *Ingress) Start(ctx context.Context) {
 	}
 	in.backlog.start(ctx)
 	in.replier.start(ctx)
+	in.inStarter.start(ctx)
 	in.sweeper.start(ctx)
 }
 
@@ -180,6 +193,7 @@ func (in *Ingress) ready() {
 		in.backlog.make(in)
 		in.sweeper.make(in)
 		in.replier.make(in)
+		in.inStarter.make(in)
 		in.expected.make(in.sweeper.settle)
 	})
 }
@@ -189,6 +203,7 @@ func (in *Ingress) ready() {
 func (in *Ingress) Stop() {
 	in.expected.close()
 	in.sweeper.stop()
+	in.inStarter.stop()
 	in.replier.stop()
 	in.backlog.stop()
 	in.turns.stop()

@@ -179,7 +179,7 @@ func (s *sweeper) runRest(ctx context.Context) {
 		for _, sweep := range []struct {
 			name string
 			run  func(context.Context) error
-		}{{"settlements", s.settlements}, {"receipts", s.receipts}, {"webhooks", s.webhooks}, {"parts", s.parts}, {"revisions", s.revisions}, {"holds", s.holds}, {"usage", s.usage}, {"answers", s.answers}} {
+		}{{"settlements", s.settlements}, {"receipts", s.receipts}, {"webhooks", s.webhooks}, {"parts", s.parts}, {"revisions", s.revisions}, {"holds", s.holds}, {"usage", s.usage}, {"answers", s.answers}, {"inbound parts", s.inbound}} {
 			if err := sweep.run(ctx); err != nil && ctx.Err() == nil {
 				s.in.Log.Warn("sweep interrupted, it will be repeated", "sweep", sweep.name, "error", err)
 			}

@@ -46,6 +46,8 @@ type Admin struct {
 	Messages AllMessages
 	// Passwords makes and checks the hashes of staff's passwords.
 	Passwords Passwords
+	// Reclaim brings what found nobody to whose it is, as ingress does.
+	Reclaim Reclaim
 	// Reconsider tells the workflow of a message that waits to look again, as ingress
 	// does.
 	Reconsider func(ctx context.Context, id message.ID) error
@@ -58,6 +60,8 @@ type Admin struct {
 	ServiceUsed func(credential message.ID)
 	// Staff are those who may log in.
 	Staff StaffTable
+	// Strays are inbound messages and receipts that found nobody.
+	Strays Strays
 	// WorkflowURL is where the workflow of a message can be looked at. Nil:
 	// nowhere.
 	WorkflowURL func(id message.ID) string
@@ -144,6 +148,7 @@ func adminConfig() huma.Config {
 	doc.Tags = []*huma.Tag{
 		{Name: "Access", Description: "Access tokens for staff and services."},
 		{Name: "Messages", Description: "The messages of all accounts."},
+		{Name: "Inbound", Description: "What came from vendors and found nobody."},
 		{Name: "Content rules", Description: "What texts are looked at for."},
 		{Name: "Customers", Description: "Accounts."},
 		{Name: "Staff", Description: "Who may log in, and the credentials of services."},
@@ -160,6 +165,7 @@ func (s *Server) registerAdmin(api huma.API) {
 	s.registerCustomers(api)
 	s.registerAdminMessages(api)
 	s.registerReviews(api)
+	s.registerInbound(api)
 	s.registerContent(api)
 	s.registerAudit(api)
 }

@@ -100,6 +100,7 @@ func open(t *testing.T, change func(*office)) *office {
 		b.server.Admin = &Admin{
 			Audit: o.db, Cancel: o.withdraw, Content: o.db, Customers: o.db, HashSecret: o.ring.Hasher().HashSecret, Messages: o.db,
 			Passwords: cheap, Reconsider: o.tell, Reviews: o.db, Services: o.db, Staff: o.db, LoggedIn: o.loggedIn,
+			Strays: o.db, Reclaim: o.door(),
 			WorkflowURL: func(id message.ID) string { return "https://temporal.gw.example/" + id.String() },
 		}
 		b.server.Snapshot = o.snapshot

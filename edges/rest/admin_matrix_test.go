@@ -76,6 +76,12 @@ var adminSamples = map[string]sample{
 	"releaseMessage":   {who: "admin compliance", status: 200, action: "message.review_release", ask: aboutHeld("/{id}/release", "")},
 	"refuseMessage":    {who: "admin compliance", status: 200, action: "message.review_refuse", ask: aboutHeld("/{id}/refuse", `{"reason":"a lottery"}`)},
 
+	"listUnrouted":          {who: everybody, status: 200, action: "inbound.read", by: readers, ask: aboutUnrouted("")},
+	"redriveUnrouted":       {who: "admin support", status: 200, action: "inbound.redrive", ask: aboutUnrouted("/{id}/redrive")},
+	"redriveAllUnrouted":    {who: "admin support", status: 200, action: "inbound.redrive", ask: aboutUnrouted("/redrive")},
+	"listUnmatchedReceipts": {who: everybody, status: 200},
+	"matchReceipt":          {who: "admin support", status: 200, action: "receipt.match", ask: aboutStrayReceipt()},
+
 	"listContentRules":  {who: everybody, status: 200},
 	"getContentRule":    {who: everybody, status: 200, ask: aboutRule("")},
 	"changeContentRule": {who: "admin compliance", status: 200, action: "content_rule.update", ask: aboutRule(`{"active":false}`)},

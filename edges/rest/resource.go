@@ -232,7 +232,7 @@ type eventResource struct {
 	_        struct{}       `json:"-" additionalProperties:"true"`
 	Sequence int            `json:"sequence" doc:"From 1, without gaps" example:"1"`
 	At       string         `json:"at" format:"date-time" example:"2026-11-21T20:15:04.310Z"`
-	Type     string         `json:"type" doc:"A status, or admitted, media_prepared, submit_accepted, submit_refused, submit_unknown, receipt, webhook_attempt, deliver_sm_attempt, mm4_attempt, read, opt_out_recorded, staff_action" example:"accepted"`
+	Type     string         `json:"type" doc:"A status, or admitted, media_prepared, submit_accepted, submit_refused, submit_unknown, receipt, webhook_attempt, deliver_sm_attempt, mm4_attempt, read, opt_out_recorded, staff_action; of an inbound message also received, opt_out_ended, reply_owed" example:"accepted"`
 	Detail   map[string]any `json:"detail"`
 }
 
@@ -244,7 +244,7 @@ var publicDetail = map[string]bool{
 	"stat": true, "err": true, "code": true, "class": true, "detail": true, "reason": true, "segments": true,
 	"send_at": true, "until": true, "http_status": true, "ms": true, "state": true, "event": true, "keyword": true,
 	"possible_duplicate": true, "hold": true, "late": true, "next_in_seconds": true,
-	"scope": true, "source": true,
+	"scope": true, "source": true, "missing": true,
 }
 
 func eventOf(e message.Event) eventResource {

@@ -59,11 +59,45 @@ type Arrival struct {
 	Action    KeywordAction
 	IfStopped bool // the word is one only when the sender had stopped the messages
 	ForHuman  bool // somebody should read it: it may ask for an end of the messages
-	// Act says what the Action does; nil: nothing, as for a number of nobody's.
+	// Act says what the Action does, or what the number answers by itself; nil: nothing,
+	// as for a number of nobody's.
 	Act *KeywordAct
+	// Message is what it becomes in the record; nil: it is a part, or the number is
+	// nobody's, or it is too old to be delivered.
+	Message *Message
+	Joined  int // parts that it came in; 0: it came whole
+	Missing int // of those, the ones that never came
+
+	// Join makes the message of the set that a part ends; nil: it is no part. It is
+	// called within a transaction, maybe more than once, and does no I/O.
+	Join func(InboundSet) Arrival
+	// Wait is how long after its newest part a set waits for the others.
+	Wait time.Duration
 }
 
-// KeywordAct is what the action of a keyword changes.
+// InboundSet is what has come of a message in parts.
+type InboundSet struct {
+	Parts []InboundMessage // by their numbers, each once; at least one
+}
+
+// Missing is how many of the parts have not come.
+func (s InboundSet) Missing() int { return s.Parts[0].Parts - len(s.Parts) }
+
+// Unrouted is a message to a number that was nobody's.
+type Unrouted struct {
+	ID ID
+	InboundMessage
+	Joined, Missing int // as in Arrival
+}
+
+// InboundStart is an inbound message whose workflow is to be started.
+type InboundStart struct {
+	MessageID ID
+	AccountID ID
+}
+
+// KeywordAct is what the action of a keyword changes. Without an action it is a
+// number's own answer, and there is a Reply alone.
 type KeywordAct struct {
 	OptOut OptOut // of a stop: what is recorded; of a start: its pair, campaign and scope say what is ended
 	// Tell gives the events that the account's webhooks want of it; nil: none.
@@ -81,17 +115,30 @@ type Arrived struct {
 	Changed bool
 	// Reply is the answer that is owed now; nil: none.
 	Reply *AutomaticReply
+	// Start is the message that is in the record now; nil: none.
+	Start *InboundStart
+	// Wholes are the messages that a part has ended: its own set, and what was left of
+	// an older one with its reference.
+	Wholes []ArrivedWhole
 }
 
-// AutomaticReply is an answer of the gateway's own to STOP, START or HELP that is not
-// accepted as a message yet.
+// ArrivedWhole is a message that was made of parts.
+type ArrivedWhole struct {
+	AccountID ID // zero: the number is nobody's
+	Missing   int
+	Reply     *AutomaticReply
+	Start     *InboundStart
+}
+
+// AutomaticReply is an answer of the gateway's own to STOP, START or HELP, or of a
+// number to whatever it is sent, that is not accepted as a message yet.
 type AutomaticReply struct {
 	ID        ID // of the message that it becomes
 	InboundID ID
 	AccountID ID
 	From, To  Address
 	Text      string
-	Action    KeywordAction
+	Action    KeywordAction // what it answers; KeywordNone: it is the number's own
 	CreatedAt time.Time
 }
 
@@ -112,6 +159,16 @@ type InboundRecord struct {
 	Action     KeywordAction
 	Changed    bool // the keyword recorded or ended an opt-out
 	ForHuman   bool
-	RepeatOf   ID // a message that says the same and came shortly before it; zero: none
+	RepeatOf   ID  // a message that says the same and came shortly before it; zero: none
+	Joined     int // parts that it came in; 0: it came whole
+	Missing    int // of those, the ones that never came
 	ReceivedAt time.Time
 }
+
+// InboundWait is how long after the newest part of an inbound message the gateway
+// waits for the others, unless it is told otherwise. Handsets send the parts one after
+// the other, within seconds.
+const InboundWait = 60 * time.Second
+
+// InboundValidity is how long an inbound message is worth delivering.
+const InboundValidity = 72 * time.Hour

@@ -54,6 +54,8 @@ type Message struct {
 	// it goes to who has stopped the sender, at any hour.
 	Automatic bool
 	Hold      *Hold // what a queued message waits for, or nil
+	// Incomplete: parts of an inbound message never came.
+	Incomplete bool
 }
 
 // Text is what may be shown of the message; false: it is binary, or its retention

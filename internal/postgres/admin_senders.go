@@ -15,6 +15,7 @@ type NumberChange struct {
 	LeasedUntil  *time.Time // of a short code; the zero time: not known
 	SMSEnabled   *bool
 	MMSEnabled   *bool
+	AutoReply    *string // what it answers by itself; empty: nothing
 }
 
 const updateNumber = `
@@ -23,14 +24,15 @@ set verification = coalesce($2, verification),
     leased_until = case when $3 then $4 else leased_until end,
     sms_enabled = coalesce($5, sms_enabled),
     mms_enabled = coalesce($6, mms_enabled),
+    auto_reply = coalesce($7, auto_reply),
     updated_at = now()
 where number = $1`
 
-// ChangeNumber sets what a number may send.
+// ChangeNumber sets what a number may send, and what it answers by itself.
 func (db *DB) ChangeNumber(ctx context.Context, by Actor, number message.Address, c NumberChange) error {
-	shown := map[string]any{"verification": c.Verification, "leased_until": c.LeasedUntil, "sms_enabled": c.SMSEnabled, "mms_enabled": c.MMSEnabled}
+	shown := map[string]any{"verification": c.Verification, "leased_until": c.LeasedUntil, "sms_enabled": c.SMSEnabled, "mms_enabled": c.MMSEnabled, "auto_reply": c.AutoReply}
 	return db.audited(ctx, by, "number.update", string(number), shown, func(tx pgx.Tx) error {
-		return exactlyOne(tx.Exec(ctx, updateNumber, number, c.Verification, c.LeasedUntil != nil, timeOrNull(orZero(c.LeasedUntil)), c.SMSEnabled, c.MMSEnabled))
+		return exactlyOne(tx.Exec(ctx, updateNumber, number, c.Verification, c.LeasedUntil != nil, timeOrNull(orZero(c.LeasedUntil)), c.SMSEnabled, c.MMSEnabled, c.AutoReply))
 	})
 }
 

@@ -156,7 +156,7 @@ func loadSMPPCredentials(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) e
 }
 
 const selectNumbers = `
-select number, account_id, vendor_id, type, sms_enabled, mms_enabled, campaign, verification, tag, "group", leased_until, rate_limit
+select number, account_id, vendor_id, type, sms_enabled, mms_enabled, campaign, verification, tag, "group", leased_until, rate_limit, auto_reply
 from numbers`
 
 func loadNumbers(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
@@ -166,7 +166,7 @@ func loadNumbers(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 	return each(ctx, tx, selectNumbers, func(row pgx.CollectableRow) error {
 		n := &snapshot.Number{}
 		var leased *time.Time
-		err := row.Scan((*string)(&n.Number), &n.AccountID, &n.VendorID, &kind, &n.SMSEnabled, &n.MMSEnabled, &n.Campaign, &verification, &tag, &group, &leased, &n.RateLimit)
+		err := row.Scan((*string)(&n.Number), &n.AccountID, &n.VendorID, &kind, &n.SMSEnabled, &n.MMSEnabled, &n.Campaign, &verification, &tag, &group, &leased, &n.RateLimit, &n.AutoReply)
 		if err != nil {
 			return fmt.Errorf("read numbers: %w", err)
 		}

@@ -107,6 +107,7 @@ type DB struct {
 	envelopes *recent[*message.Message]
 	untried   *recent[untried] // notifications of which no try was made
 	parts     turns            // of AddPart
+	inParts   turns            // of inboundPart
 
 	onOwed   atomic.Pointer[func()]                 // see OnOwed
 	onOptOut atomic.Pointer[func([]message.OptOut)] // see OnOptOut
@@ -150,7 +151,7 @@ func Open(ctx context.Context, c Config, sealer Sealer) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{pool: pool, sealer: sealer, groups: newGroups(pool, journalLanes),
-		envelopes: newRecent[*message.Message](recentSize), untried: newRecent[untried](recentSize), parts: make(turns, partTurns)}
+		envelopes: newRecent[*message.Message](recentSize), untried: newRecent[untried](recentSize), parts: make(turns, partTurns), inParts: make(turns, partTurns)}
 	db.accept, db.meter = newAcceptor(db), newAcceptor(db)
 	db.lanes = lanes{plain: db.accept, metered: db.meter, at: make(map[message.ID]*place)}
 	db.pacer = newPacer(pool)

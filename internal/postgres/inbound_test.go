@@ -94,7 +94,7 @@ func TestInboundIsKept(t *testing.T) {
 	odd := b.owned(b.arrival("\x00 NUL\xff"))
 	odd.Sender, odd.VendorRef, odd.ForHuman = "BA\x00NK\xff", "a\x00b", true
 	for _, a := range []message.Arrival{whole, part, binary, lost, odd} {
-		if out := b.came(a); out != (message.Arrived{}) {
+		if out := b.came(a); !idle(out) {
 			t.Errorf("%q: %+v", a.Text, out)
 		}
 		if got := b.story(a.ID); got != "received" {
@@ -128,7 +128,7 @@ func TestInboundIsKept(t *testing.T) {
 	if reference != part.Reference || coding != 8 {
 		t.Errorf("reference %d, data_coding %d", reference, coding)
 	}
-	unrouted, err := b.InboundUnrouted(b.ctx, 10)
+	unrouted, err := b.InboundUnrouted(b.ctx, "", message.ID{}, 10)
 	if err != nil || len(unrouted) != 1 || unrouted[0].ID != lost.ID || unrouted[0].Keyword != "STOP" || unrouted[0].AccountID != (message.ID{}) {
 		t.Errorf("unrouted: %+v, %v", unrouted, err)
 	}
@@ -240,10 +240,10 @@ func TestInboundPlans(t *testing.T) {
 		params    int
 		uses      string
 	}{
-		{"Inbound", insertInbound, 22, "inbound_messages_said"},
-		{"Inbound again", insertInbound, 22, "inbound_messages_vendor_id"},
+		{"Inbound", insertInbound, 36, "inbound_messages_said"},
+		{"Inbound again", insertInbound, 36, "inbound_messages_vendor_id"},
 		{"InboundOf", selectInboundOf, 2, "inbound_messages_account"},
-		{"InboundUnrouted", selectInboundUnrouted, 1, "inbound_messages_unrouted"},
+		{"InboundUnrouted", selectInboundUnrouted, 2, "inbound_messages_unrouted"},
 		{"InboundForHuman", selectInboundHuman, 1, "inbound_messages_human"},
 		{"RepliesDue", takeReplies, 2, "automatic_replies_taken"},
 		{"owe", countReply, 5, "keyword_pairs_pkey"},
@@ -254,4 +254,9 @@ func TestInboundPlans(t *testing.T) {
 			t.Errorf("%s:\n%s", q.name, plan)
 		}
 	}
+}
+
+// idle reports whether nothing came of an arrival but that it is kept.
+func idle(out message.Arrived) bool {
+	return !out.Again && !out.Changed && out.Reply == nil && out.Start == nil && len(out.Wholes) == 0
 }

@@ -15,8 +15,11 @@ import (
 // Bounds of automatic answers to one recipient from one number. A person never meets
 // them; a machine that answers our answers does.
 const (
-	repliesPerDay = 10 // in UTC, of all kinds
+	repliesPerDay = 10 // in UTC, to keywords of all kinds
 	helpEvery     = time.Minute
+	// The same of what a number answers by itself.
+	ownPerDay = 3
+	ownEvery  = time.Hour
 )
 
 // takePair locks the row of a pair, and makes it first.
@@ -61,6 +64,8 @@ func (db *DB) act(ctx context.Context, tx pgx.Tx, a message.Arrival, repeat bool
 		}
 	case message.KeywordHelp:
 		answer = true
+	case message.KeywordNone:
+		answer = !repeat
 	}
 	if err != nil {
 		return nil, err
@@ -163,11 +168,25 @@ func start(ctx context.Context, tx pgx.Tx, a *message.Arrival) (written []messag
 const countReply = `
 update keyword_pairs
 set answers = case when day = current_date then answers + 1 else 1 end,
+    own = case when day = current_date then own else 0 end,
     day = current_date,
     helped_at = case when $3 then now() else helped_at end
 where number = $1 and recipient = $2
   and (day < current_date or answers < $4)
   and (not $3 or helped_at is null or helped_at < now() - $5::interval)`
+
+// countOwn notes one more answer of the number's own, unless the pair has had enough.
+//
+//	$1 number  $2 recipient  $3 answers a day  $4 time between two
+const countOwn = `
+update keyword_pairs
+set own = case when day = current_date then own + 1 else 1 end,
+    answers = case when day = current_date then answers else 0 end,
+    day = current_date,
+    own_at = now()
+where number = $1 and recipient = $2
+  and (day < current_date or own < $3)
+  and (own_at is null or own_at < now() - $4::interval)`
 
 const insertReply = `
 insert into automatic_replies (id, inbound_id, account_id, from_addr, to_addr, body, action)
@@ -177,7 +196,11 @@ values ($1, $2, $3, $4, $5, $6, $7)`
 func (db *DB) owe(ctx context.Context, tx pgx.Tx, a message.Arrival, out *message.Arrived) error {
 	r := *a.Act.Reply
 	r.InboundID, r.Action = a.ID, a.Action
-	tag, err := tx.Exec(ctx, countReply, string(a.Number), string(a.Sender), a.Action == message.KeywordHelp, repliesPerDay, helpEvery)
+	sql, args := countReply, []any{string(a.Number), string(a.Sender), a.Action == message.KeywordHelp, repliesPerDay, helpEvery}
+	if a.Act.OptOut.Recipient == "" { // of no keyword
+		sql, args = countOwn, []any{string(a.Number), string(a.Sender), ownPerDay, ownEvery}
+	}
+	tag, err := tx.Exec(ctx, sql, args...)
 	if err != nil || tag.RowsAffected() == 0 {
 		return err
 	}
@@ -198,6 +221,13 @@ set keyword = $2,
 where id = $1
 returning event_seq`
 
+// countInboundEvents keeps the number of events that the record knows. Nobody else has
+// seen the message yet.
+const countInboundEvents = `
+update messages
+set event_seq = $2
+where id = $1`
+
 const insertInboundEvent = `
 insert into message_events (message_id, sequence, at, type, detail)
 values ($1, $2, clock_timestamp(), $3, $4)`
@@ -206,6 +236,11 @@ func finishInbound(ctx context.Context, tx pgx.Tx, a message.Arrival, changed bo
 	var last int
 	if err := tx.QueryRow(ctx, updateInbound, a.ID, storable(a.Keyword), string(a.Action), changed, a.ForHuman, len(events)).Scan(&last); err != nil {
 		return err
+	}
+	if a.Message != nil && len(events) > 0 {
+		if _, err := tx.Exec(ctx, countInboundEvents, a.ID, last); err != nil {
+			return err
+		}
 	}
 	for i, e := range events {
 		if _, err := tx.Exec(ctx, insertInboundEvent, a.ID, last-len(events)+1+i, string(e.Type), detailJSON(e.Detail)); err != nil {

@@ -88,7 +88,7 @@ func TestYes(t *testing.T) {
 		a.Keyword, a.IfStopped, a.VendorRef = "YES", true, a.ID.String()
 		return a
 	}
-	if out := b.came(yes()); out != (message.Arrived{}) {
+	if out := b.came(yes()); !idle(out) {
 		t.Errorf("before a stop: %+v", out)
 	}
 	b.came(b.keyword(message.KeywordStop))

@@ -202,14 +202,17 @@ func (db *DB) receipts(ctx context.Context, sql string, args ...any) ([]message.
 	if err != nil {
 		return nil, fmt.Errorf("read receipts: %w", err)
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (message.Receipt, error) {
-		var r message.Receipt
-		var state, reason string
-		var done *time.Time
-		err := row.Scan(&r.ID, &r.VendorID, &r.VendorMessageID, &state, &r.Err, &reason, &r.Source, &r.Destination, &r.Raw, &done, &r.ReceivedAt)
-		r.State, r.Reason, r.DoneAt = message.ReceiptState(state), message.Reason(reason), orZero(done)
-		return r, err
-	})
+	return pgx.CollectRows(rows, scanReceipt)
+}
+
+// scanReceipt reads receiptColumns.
+func scanReceipt(row pgx.CollectableRow) (message.Receipt, error) {
+	var r message.Receipt
+	var state, reason string
+	var done *time.Time
+	err := row.Scan(&r.ID, &r.VendorID, &r.VendorMessageID, &state, &r.Err, &reason, &r.Source, &r.Destination, &r.Raw, &done, &r.ReceivedAt)
+	r.State, r.Reason, r.DoneAt = message.ReceiptState(state), message.Reason(reason), orZero(done)
+	return r, err
 }
 
 // selectUnmatched takes receipts that decide something, longest due first. Those

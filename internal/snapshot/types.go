@@ -143,7 +143,8 @@ type Number struct {
 	Verification string     // toll-free: unverified, pending, approved
 	LeasedUntil  time.Time  // of a short code; zero: not known
 	Tag, Group   string
-	RateLimit    int // messages a second that are taken with it as sender, over all edges; 0: no limit of its own
+	RateLimit    int    // messages a second that are taken with it as sender, over all edges; 0: no limit of its own
+	AutoReply    string // what it answers to whoever writes to it, within limits; empty: nothing
 }
 
 // CampaignStatus is the registration's state.

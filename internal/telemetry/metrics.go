@@ -52,6 +52,9 @@ type Metrics struct {
 
 	ServerDelivered     *prometheus.CounterVec // vendor_id
 	ReceivedPerCustomer *prometheus.CounterVec // customer_id
+	InboundUnrouted     *prometheus.CounterVec // vendor_id
+	InboundJoined       *prometheus.CounterVec // result
+	InboundRedriven     *prometheus.CounterVec // customer_id
 }
 
 // seconds are buckets from a millisecond to a minute: what the gateway itself
@@ -104,6 +107,9 @@ func New() *Metrics {
 	m.ServerDeliver = counter("smpp_server_deliveries_total", "Tries to bring a receipt or message to a customer.", "kind", "state")
 	m.ServerDelivered = counter("smpp_server_deliver_sm_total", "Inbound messages, or parts of them, taken from a vendor.", "vendor_id")
 	m.ReceivedPerCustomer = counter("sms_received_per_customer", "Inbound messages to a customer's numbers.", "customer_id")
+	m.InboundUnrouted = counter("inbound_unrouted_total", "Inbound messages to numbers that were nobody's or not enabled.", "vendor_id")
+	m.InboundJoined = counter("inbound_joined_total", "Inbound messages that were made of parts: whole, or incomplete after the wait.", "result")
+	m.InboundRedriven = counter("inbound_redriven_total", "Inbound messages that were nobody's and were given to a customer.", "customer_id")
 	m.AuditDropped = prometheus.NewCounter(prometheus.CounterOpts{Name: "audit_dropped_total", Help: "Lines of the audit log that could not be written."})
 	m.registry.MustRegister(m.ServerSessions, m.ServerConnections, m.LimitsAlone, m.AuditDropped)
 	m.registry.MustRegister(m.Illegal, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
