@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/postrider/postrider/activities/admit"
+	"github.com/postrider/postrider/activities/deliver"
 	"github.com/postrider/postrider/activities/notify"
 	"github.com/postrider/postrider/activities/record"
 	"github.com/postrider/postrider/activities/route"
@@ -25,7 +26,7 @@ const (
 	// hold a first webhook try of seconds, so it is well above what the CPU
 	// could do.
 	messageSlots = 512
-	// notifySlots bounds webhook retries at once.
+	// notifySlots bounds webhook retries and e-mails at once.
 	notifySlots = 256
 	// stickyMessages is how many workflows stay in memory between their tasks:
 	// those whose receipt comes soon. The others are replayed from some twenty
@@ -43,6 +44,8 @@ type Steps struct {
 	Submit *submit.Activities
 	Record *record.Activities
 	Notify *notify.Activities
+	// Deliver takes inbound messages to their owners.
+	Deliver *deliver.Activities
 }
 
 // Messages is the worker of workflows and their local activities.
@@ -57,15 +60,17 @@ func Messages(c client.Client, s Steps) worker.Worker {
 		DeadlockDetectionTimeout:                deadlockDetection,
 	})
 	w.RegisterWorkflowWithOptions(workflows.Outbound, workflow.RegisterOptions{Name: workflows.OutboundType})
+	w.RegisterWorkflowWithOptions(workflows.Inbound, workflow.RegisterOptions{Name: workflows.InboundType})
 	w.RegisterActivity(s.Admit)
 	w.RegisterActivity(s.Route)
 	w.RegisterActivity(s.Submit)
 	w.RegisterActivity(s.Record)
 	w.RegisterActivity(s.Notify)
+	w.RegisterActivity(s.Deliver)
 	return w
 }
 
-// Notify is the worker of webhook retries.
+// Notify is the worker of webhook retries and of e-mail.
 func Notify(c client.Client, s Steps) worker.Worker {
 	w := worker.New(c, workflows.QueueNotify, worker.Options{
 		DisableWorkflowWorker:              true,
@@ -74,5 +79,6 @@ func Notify(c client.Client, s Steps) worker.Worker {
 		WorkerStopTimeout:                  stopTimeout,
 	})
 	w.RegisterActivityWithOptions(s.Notify.PostWebhook, activity.RegisterOptions{Name: "PostWebhook"})
+	w.RegisterActivityWithOptions(s.Deliver.SendMail, activity.RegisterOptions{Name: "SendMail"})
 	return w
 }

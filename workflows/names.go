@@ -15,7 +15,7 @@ import (
 // Queues.
 const (
 	QueueMessages = "messages" // workflows and their local activities
-	QueueNotify   = "notify"   // webhook retries
+	QueueNotify   = "notify"   // webhook retries and e-mail
 )
 
 // VendorQueue is the queue that only processes with a live bind to the vendor

@@ -135,3 +135,18 @@ func retryOptions(ctx workflow.Context, account message.ID) workflow.Context {
 		Priority:               temporal.Priority{FairnessKey: account.String()},
 	})
 }
+
+// mailTimeout bounds one try to hand an e-mail over: 45 s at the relay and the record.
+const mailTimeout = time.Minute
+
+// mailOptions are for an e-mail: the pauses between tries come from the activity.
+func mailOptions(ctx workflow.Context, account message.ID) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              QueueNotify,
+		ScheduleToCloseTimeout: webhookFor,
+		StartToCloseTimeout:    mailTimeout,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 30 * time.Second, BackoffCoefficient: 2, MaximumInterval: 4 * time.Hour},
+		Summary:                "send it by e-mail",
+		Priority:               temporal.Priority{FairnessKey: account.String()},
+	})
+}

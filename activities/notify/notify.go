@@ -136,7 +136,8 @@ func (a *Activities) try(ctx context.Context, n message.Notification, url string
 		return a.record(ctx, n, webhook.Result{Err: errors.New("the endpoint or account is gone")}, message.NotificationFailed, 0)
 	}
 	began := a.Now()
-	result := a.Sender.Send(ctx, webhook.Request{URL: url, Body: []byte(n.Payload), EventID: n.EventID.String(), Secret: secret, OldSecret: old})
+	result := a.Sender.Send(ctx, webhook.Request{URL: url, Method: n.Method, Body: []byte(n.Payload), EventID: n.EventID.String(),
+		Secret: secret, OldSecret: old})
 	outcome := result.Outcome()
 	if a.Observe != nil {
 		a.Observe(outcome, a.Now().Sub(began))
@@ -157,6 +158,9 @@ func (a *Activities) try(ctx context.Context, n message.Notification, url string
 		elapsed = began.Sub(n.FirstTry)
 	}
 	gap, more := webhook.Next(rounds(n), elapsed, result.RetryAfter, rand.Float64())
+	if n.Retries != nil && rounds(n) > *n.Retries {
+		more = false
+	}
 	if !more && !another {
 		return a.record(ctx, n, result, message.NotificationFailed, 0)
 	}
@@ -198,10 +202,20 @@ func (a *Activities) record(ctx context.Context, n message.Notification, r webho
 }
 
 // secrets finds what signs: the endpoint's secret, with its predecessor while
-// both hold, or the account's for a message's own URL.
+// both hold, that of the destination of an inbound message, or the account's for a
+// message's own URL and a destination without one.
 func (a *Activities) secrets(n message.Notification) (newest, older string) {
 	s := a.Snapshot()
 	if n.EndpointID == (message.ID{}) {
+		if n.InboundRoute != (message.ID{}) {
+			d := s.Destinations.ByID(n.InboundRoute)
+			if d == nil || d.AccountID != n.AccountID {
+				return "", ""
+			}
+			if d.WebhookSecret != "" {
+				return d.WebhookSecret, ""
+			}
+		}
 		if account := s.Accounts[n.AccountID]; account != nil {
 			return account.WebhookSecret, ""
 		}

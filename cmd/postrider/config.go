@@ -102,6 +102,12 @@ type Config struct {
 	// WebhookAllowLoopback lets webhooks go to this machine and over plain
 	// http: for development only.
 	WebhookAllowLoopback bool `env:"WEBHOOK_ALLOW_LOOPBACK"`
+	// EmailRelay is where inbound messages that go to e-mail addresses are handed over:
+	// host:port, or smtp://user:password@host:port (smtps:// with TLS from the start).
+	// Empty: there is none, and such deliveries fail. EmailFrom is the address that they
+	// come from; empty: postrider@ and the relay's host.
+	EmailRelay secret.String `env:"EMAIL_RELAY"`
+	EmailFrom  string        `env:"EMAIL_FROM"`
 	// CodecOrigin is the origin of the Temporal UI that may decode payloads
 	// through the metrics listener; empty: nobody may. There is no
 	// authentication on it, so it is for development only.

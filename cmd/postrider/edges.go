@@ -57,18 +57,20 @@ func (g *Gateway) startREST(ctx context.Context) error {
 func (g *Gateway) restServer() *rest.Server {
 	policy := g.webhookPolicy()
 	return &rest.Server{
-		Admin:    g.internalAPI(),
-		CapUsed:  g.capUsed,
-		Limiter:  g.limiter(),
-		Ingress:  g.ingress,
-		Journal:  g.db,
-		OptOuts:  g.db,
-		Registry: registryEdge{g.registry.registrar, g.db},
-		Snapshot: g.config.Current,
-		Secrets:  g.keys.Hasher(),
-		Log:      g.Log.With("part", "rest"),
-		CheckURL: func(u *url.URL) error { return webhook.ValidateURL(u.String(), policy) },
-		Ready:    g.checks,
+		Admin:       g.internalAPI(),
+		CapUsed:     g.capUsed,
+		Limiter:     g.limiter(),
+		Inbound:     g.db,
+		Ingress:     g.ingress,
+		Journal:     g.db,
+		OptOuts:     g.db,
+		Registry:    registryEdge{g.registry.registrar, g.db},
+		Snapshot:    g.config.Current,
+		Secrets:     g.keys.Hasher(),
+		TestInbound: g.tester().Test,
+		Log:         g.Log.With("part", "rest"),
+		CheckURL:    func(u *url.URL) error { return webhook.ValidateURL(u.String(), policy) },
+		Ready:       g.checks,
 		CredentialUsed: func(id message.ID) {
 			// The edge calls this once a minute for each key, and must not wait.
 			g.background.Go(func() {

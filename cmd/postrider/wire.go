@@ -131,6 +131,9 @@ func (g *Gateway) open(ctx context.Context) error {
 	g.joinHealth()
 	g.joinIngress()
 	g.joinSteps()
+	if err := g.joinDeliver(); err != nil {
+		return err
+	}
 	g.joinLimits()
 	if err := g.joinRegistry(); err != nil {
 		return err

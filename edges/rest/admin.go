@@ -165,7 +165,7 @@ func (s *Server) registerAdmin(api huma.API) {
 	s.registerCustomers(api)
 	s.registerAdminMessages(api)
 	s.registerReviews(api)
-	s.registerInbound(api)
+	s.registerStrays(api)
 	s.registerContent(api)
 	s.registerAudit(api)
 }

@@ -149,7 +149,7 @@ const (
 	receiptPath  = adminPrefix + "/receipts"
 )
 
-func (s *Server) registerInbound(api huma.API) {
+func (s *Server) registerStrays(api huma.API) {
 	schemas := api.OpenAPI().Components.Schemas
 	tags := []string{"Inbound"}
 	register(api, s.operation(huma.Operation{

@@ -44,6 +44,7 @@ func describeAPI(doc *huma.OpenAPI) {
 	}
 	doc.Tags = []*huma.Tag{
 		{Name: "Messages", Description: "Send messages and see what became of them."},
+		{Name: "Inbound", Description: "Where messages go that handsets send, and the messages."},
 		{Name: "Usage", Description: "What may be sent, what was, and what it cost."},
 		{Name: "10DLC", Description: "Brands and campaigns of US long codes: describe them, ask for their registration, see what carriers say."},
 		{Name: "Access", Description: "Access tokens for API keys."},
@@ -127,6 +128,7 @@ func (s *Server) register(api huma.API) {
 		Extensions: example(`curl -sS ` + exampleHost + `/v1/errors`),
 	}, access{rate: byAddress}), s.listErrors, nil)
 
+	s.registerInbound(api)
 	s.registerOptOuts(api)
 	s.registerRegistry(api)
 }

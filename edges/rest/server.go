@@ -69,6 +69,9 @@ type Server struct {
 	Hooks http.Handler
 	// IdleTimeout ends a kept connection without requests. Zero: DefaultIdle.
 	IdleTimeout time.Duration
+	// Inbound keeps where inbound messages go, and the messages. Nil: those operations
+	// answer 503.
+	Inbound Inbound
 	// Ingress takes new messages.
 	Ingress Ingress
 	// Issuer is the iss claim of access tokens. Empty: DefaultIssuer.
@@ -114,6 +117,9 @@ type Server struct {
 	SignOnsPerMinute int
 	// Snapshot gives the configuration in force.
 	Snapshot func() *snapshot.Snapshot
+	// TestInbound tries the destinations of a number with a message that nobody sent,
+	// within the time that ctx leaves. Nil: it is not offered.
+	TestInbound func(ctx context.Context, account message.ID, number message.Address) []message.DestinationTest
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
 )
 
 // customerOperations are the operations of the customers' API.
@@ -44,6 +46,15 @@ var things = map[string]func(b *bundle) string{
 		b.do("PUT", "/v1/campaigns/"+id+"/numbers", `{"numbers":["+`+belongings["{number}"]+`"]}`, as("keyA"))
 		return id
 	},
+	"/v1/numbers/": func(*bundle) string { return belongings["{number}"] },
+	"/v1/inbound-messages/": func(b *bundle) string {
+		f := b.server.Inbound.(*fakeInbound)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		m := message.ReceivedState{Received: message.Received{Message: &message.Message{ID: message.NewID(), AccountID: accountA}}}
+		f.messages = append(f.messages, m)
+		return m.ID.String()
+	},
 	"/v1/opt-outs/": func(b *bundle) string {
 		return b.do("POST", "/v1/opt-outs", stopOne, as("keyA")).json(b.t)["id"].(string)
 	},
@@ -55,10 +66,11 @@ var belongings = map[string]string{"{number}": "12025550143"}
 // bodies are what operations with a name in their path are sent: one that would do.
 // By operationId; without a row: nothing, or {} where there must be a body.
 var bodies = map[string]string{
-	"assignNumbers":  `{"numbers":["+12025550143"]}`,
-	"changeBrand":    `{"name":"Other"}`,
-	"changeCampaign": `{"use_case":"MIXED"}`,
-	"endOptOut":      `{"reason":"opted in again"}`,
+	"assignNumbers":    `{"numbers":["+12025550143"]}`,
+	"changeBrand":      `{"name":"Other"}`,
+	"changeCampaign":   `{"use_case":"MIXED"}`,
+	"putNumberInbound": `{"method":"storage"}`,
+	"endOptOut":        `{"reason":"opted in again"}`,
 }
 
 // What another account has is not there: no operation that names a thing reads or
@@ -76,7 +88,15 @@ func TestEveryNamedThingIsItsTenants(t *testing.T) {
 			t.Errorf("%s %s: add a row to things, so that it is tried with another account's", op.Method, op.Path)
 			continue
 		}
-		b := setup(t, (&shelf{owners: map[message.Address]message.ID{}}).keptBy)
+		b := setup(t, func(b *bundle) {
+			(&shelf{owners: map[message.Address]message.ID{}}).keptBy(b)
+			b.server.Inbound = &fakeInbound{sets: map[string]message.DestinationSet{}}
+			b.server.TestInbound = func(context.Context, message.ID, message.Address) []message.DestinationTest { return nil }
+			if b.config.Numbers == nil {
+				b.config.Numbers = map[message.Address]*snapshot.Number{}
+			}
+			b.config.Numbers["+12025550143"] = &snapshot.Number{Number: "+12025550143", AccountID: accountA}
+		})
 		for name, c := range b.config.Credentials { // of every scope: the account alone must decide
 			if name != "keyRO" {
 				c.Scopes = everyScope()

@@ -126,6 +126,12 @@ type Notification struct {
 	Payload     string    // the exact body
 	Attempts    int       // made so far
 	FirstTry    time.Time // zero: none was made
+
+	// Of an inbound message that goes to a Destination; zero otherwise.
+	InboundRoute    ID     // the Destination, whose secret signs; zero: the endpoint's or the account's does
+	InboundPosition int    // of the delivery that this is a try at
+	Method          string // POST or PUT; empty: POST
+	Retries         *int   // after the first try; nil: the whole schedule
 }
 
 // NotificationAttempt is one try at a notification.

@@ -93,8 +93,11 @@ const (
 	EventRead           EventType = "read"
 	EventOptOutRecorded EventType = "opt_out_recorded"
 	EventOptOutEnded    EventType = "opt_out_ended"
-	EventReceived       EventType = "received"   // the first of an inbound message
-	EventReplyOwed      EventType = "reply_owed" // to an inbound message
+	EventReceived       EventType = "received"         // the first of an inbound message
+	EventReplyOwed      EventType = "reply_owed"       // to an inbound message
+	EventPlanned        EventType = "delivery_planned" // of an inbound message: where it goes
+	EventFellBack       EventType = "fell_back"        // a destination of an inbound message was given up for its fall-back
+	EventEmail          EventType = "email_attempt"
 	EventStaffAction    EventType = "staff_action"
 )
 

@@ -12,12 +12,12 @@ const CampaignStatusChanged = "campaign.status_changed"
 
 // documented are types of the contract that are made elsewhere, or by a later release:
 // an endpoint may ask for them already.
-var documented = []string{"batch.completed", "endpoint.disabled", "endpoint.test", "message.received"}
+var documented = []string{"batch.completed", "endpoint.disabled", "endpoint.test"}
 
 // Types lists the types of events that an endpoint can ask for, in order. An endpoint
 // that asks for none gets all.
 func Types() []string {
-	list := append(slices.Clone(documented), OptOutCreated, OptOutRemoved, CampaignStatusChanged, CapWarning, CapReached)
+	list := append(slices.Clone(documented), MessageReceived, OptOutCreated, OptOutRemoved, CampaignStatusChanged, CapWarning, CapReached)
 	for _, s := range message.Statuses() {
 		if told[s] {
 			list = append(list, Type(s))

@@ -38,6 +38,7 @@ func (db *DB) sections() []section {
 		{"vendors", both(db.loadVendors, loadReplies), func(to, from s) { to.Vendors = from.Vendors }},
 		{"routing_rules", loadRoutes, func(to, from s) { to.Routes = from.Routes }},
 		{"webhook_endpoints", db.loadEndpoints, func(to, from s) { to.Endpoints = from.Endpoints }},
+		{"inbound_routes", db.loadDestinations, func(to, from s) { to.Destinations = from.Destinations; to.KeepProblems("inbound_routes", from) }},
 		// Compiling the rules takes a while, if there are many.
 		{"content_rules", loadContentRules, func(to, from s) { to.Content = from.Content; to.KeepProblems("content_rules", from) }},
 		{"staff", loadStaff, func(to, from s) { to.Staff = from.Staff }},

@@ -77,7 +77,7 @@ with expired as (
   set state = 'expired', done_at = now(), claimed_by = null, claimed_until = null
   from expired e
   where d.id = e.id
-  returning d.message_id, d.created_at, jsonb_build_object('kind', d.kind, 'state', d.state, 'attempts', d.attempts) as detail
+  returning d.message_id, d.created_at, d.kind, d.state, jsonb_build_object('kind', d.kind, 'state', d.state, 'attempts', d.attempts) as detail
 )` + tellEnded + `, due as materialized (
   select d.id
   from unnest($2::uuid[], $3::integer[]) as w (credential_id, most)
@@ -180,13 +180,11 @@ order by d.created_at, d.id`
 // tellEnded is the clause that gives each delivery of ended its line in its message's
 // timeline.
 const tellEnded = `, told as (
-  select message_id, detail, row_number() over (partition by message_id order by created_at) as number
+  select message_id, kind, state, detail, row_number() over (partition by message_id order by created_at) as number
   from ended
 ), counted as (
   update messages m
-  set event_seq = m.event_seq + t.lines
-  from (select message_id, count(*)::integer as lines from told group by message_id) t
-  where m.id = t.message_id
+  set event_seq = m.event_seq + t.lines` + arrives + `
   returning m.id, m.event_seq - t.lines as sequence
 ), event as (
   insert into message_events (message_id, sequence, at, type, detail)
@@ -194,6 +192,35 @@ const tellEnded = `, told as (
   from counted c
   join told t on t.message_id = c.id
 )`
+
+// arrives is the rest of the update of a message whose deliver_sm were worked on: an
+// inbound message has arrived with the first that an ESME took. When this is its only
+// destination, and has no fall-back, it has failed with it, and is left in the store
+// when nobody came for it; in all other cases its workflow sees to that.
+const arrives = `,
+      status = case when t.taken and m.status in ('accepted', 'failed') or t.kept and m.status = 'accepted' then 'delivered'
+        when t.lost and m.status = 'accepted' then 'failed' else m.status end,
+      delivered_at = case when t.taken and m.status in ('accepted', 'failed') then coalesce(m.delivered_at, now()) else m.delivered_at end,
+      updated_at = case when t.taken or t.kept or t.lost then now() else m.updated_at end
+  from (
+    select g.message_id, g.lines, g.taken, g.expired and o.sole as kept, g.failed and o.sole as lost
+    from (
+      select message_id, count(*)::integer as lines,
+        bool_or(kind = 'message' and state = 'delivered') as taken,
+        bool_or(kind = 'message' and state = 'expired') as expired,
+        bool_or(kind = 'message' and state = 'failed') as failed
+      from told
+      group by message_id
+    ) g
+    cross join lateral (
+      select (g.expired or g.failed) and (
+        select count(*) = 1 and bool_and(i.fallback is null)
+        from inbound_deliveries i
+        where i.message_id = g.message_id) as sole
+      offset 0
+    ) o
+  ) t
+  where m.id = t.message_id`
 
 // claimDepth is how many rows of a kind a claim looks at that it may not take.
 const claimDepth = `1000`
@@ -301,7 +328,7 @@ with given as (
   from given g
   where d.id = g.id
     and case when g.state = 'delivered' then d.state <> 'delivered' else d.state = 'pending' and d.attempts < g.number and coalesce(d.claimed_by, $8::text) = $8 end
-  returning d.message_id, d.conversation, d.created_at, d.id, d.state, g.detail, g.ord
+  returning d.message_id, d.conversation, d.created_at, d.id, d.kind, d.state, g.detail, g.ord
 ), freed as (
   update smpp_deliveries d
   set due_at = now()
@@ -315,13 +342,11 @@ with given as (
   ) next
   where t.state <> 'pending' and d.id = next.id and d.parked and d.id <> all ($1)
 ), told as (
-  select message_id, detail, row_number() over (partition by message_id order by ord) as number
+  select message_id, kind, state, detail, row_number() over (partition by message_id order by ord) as number
   from tried
 ), counted as (
   update messages m
-  set event_seq = m.event_seq + t.lines
-  from (select message_id, count(*)::integer as lines from told group by message_id) t
-  where m.id = t.message_id
+  set event_seq = m.event_seq + t.lines` + arrives + `
   returning m.id, m.event_seq - t.lines as sequence
 )
 insert into message_events (message_id, sequence, at, type, detail)

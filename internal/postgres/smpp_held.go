@@ -112,7 +112,7 @@ with over as materialized (
   set state = 'failed', done_at = now(), claimed_by = null, claimed_until = null, last_error = 'more than ' || o.cap || ' were held for the account'
   from unnest(array(select id from surplus)) as s (id), over o
   where d.id = s.id
-  returning d.message_id, d.created_at, jsonb_build_object('kind', d.kind, 'state', d.state, 'attempts', d.attempts, 'error', d.last_error) as detail
+  returning d.message_id, d.created_at, d.kind, d.state, jsonb_build_object('kind', d.kind, 'state', d.state, 'attempts', d.attempts, 'error', d.last_error) as detail
 )` + tellEnded + `
 select count(*)
 from ended`

@@ -24,6 +24,7 @@ func (b *bundle) fillSMPP() {
 		 select gen_random_uuid(), a.account_id, a.account_id, gen_random_uuid(), 'message', 'accepted', case when n % 100 = 0 then 1 else 0 end, n % 100 between 1 and 9,
 		   now() - n * interval '1 second', now() + case when n % 100 < 10 then interval '1 minute' else interval '0' end, now() + n * interval '1 minute', n / 10
 		 from (select account_id from messages limit 1) a, generate_series(1, 100000) n`,
+		`insert into inbound_deliveries (message_id, position, method) select id, 1, 'smpp' from messages`,
 		`insert into smpp_binds (id, credential_id, instance, mode, tls, version, seen_at) select id, account_id, 'i' || n % 8, 'receiver', true, 52, now()
 		 from (select *, row_number() over (order by id) n from messages limit 2000) m`,
 		`insert into smpp_credentials (id, account_id, system_id, password_hash)

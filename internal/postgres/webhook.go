@@ -22,7 +22,8 @@ type untried struct {
 const untriedFor = 30 * time.Second
 
 const selectNotification = `
-select id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload, attempts, first_attempt_at, state
+select id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload, attempts, first_attempt_at, state,
+  inbound_route, coalesce(inbound_position, 0), method, retries
 from webhook_deliveries
 where id = $1`
 
@@ -34,18 +35,18 @@ func (db *DB) Notification(ctx context.Context, id message.ID) (message.Notifica
 		return u.Notification, message.NotificationPending, nil
 	}
 	var n message.Notification
-	var endpoint, about *message.ID
+	var endpoint, about, route *message.ID
 	var first *time.Time
 	var state string
 	err := db.pool.QueryRow(ctx, selectNotification, id).Scan(&n.ID, &n.EventID, &n.AccountID, &endpoint, &about, &n.Type, &n.URL,
-		&n.FailoverURL, &n.Payload, &n.Attempts, &first, &state)
+		&n.FailoverURL, &n.Payload, &n.Attempts, &first, &state, &route, &n.InboundPosition, &n.Method, &n.Retries)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return n, "", message.Refuse(message.ReasonNotFound, "no webhook delivery %s", id)
 	}
 	if err != nil {
 		return n, "", fmt.Errorf("read webhook delivery %s: %w", id, err)
 	}
-	n.EndpointID, n.MessageID, n.FirstTry = orZero(endpoint), orZero(about), orZero(first)
+	n.EndpointID, n.MessageID, n.FirstTry, n.InboundRoute = orZero(endpoint), orZero(about), orZero(first), orZero(route)
 	return n, message.NotificationState(state), nil
 }
 

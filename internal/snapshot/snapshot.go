@@ -34,6 +34,9 @@ type Snapshot struct {
 	Vendors     map[message.ID]*Vendor
 	Routes      []Route                   // by priority, then id
 	Endpoints   map[message.ID][]Endpoint // by account
+	// Destinations are where inbound messages go: of single numbers, and of accounts for
+	// all others. Each list is in the order of its positions.
+	Destinations Destinations
 	// SMPPCredentials by system_id.
 	SMPPCredentials map[string]*SMPPCredential
 	SigningKeys     []SigningKey // newest first

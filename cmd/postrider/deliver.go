@@ -1,0 +1,27 @@
+package main
+
+import (
+	"time"
+
+	"github.com/postrider/postrider/activities/deliver"
+	"github.com/postrider/postrider/internal/email"
+)
+
+// joinDeliver joins what takes inbound messages to their owners.
+func (g *Gateway) joinDeliver() error {
+	g.steps.Deliver = &deliver.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now}
+	if g.Config.EmailRelay.Empty() {
+		return nil
+	}
+	relay, err := email.Parse(g.Config.EmailRelay.Reveal(), g.Config.EmailFrom, nil)
+	if err != nil {
+		return err
+	}
+	g.steps.Deliver.Mailer = relay
+	return nil
+}
+
+// tester tries the destinations of numbers.
+func (g *Gateway) tester() *deliver.Tester {
+	return &deliver.Tester{Snapshot: g.config.Current, Sender: g.sender, Mailer: g.steps.Deliver.Mailer, Now: time.Now}
+}
