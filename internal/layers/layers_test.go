@@ -26,6 +26,7 @@ var free = []string{"cmd/", "internal/stack", "internal/bench", "internal/e2e", 
 var levels = map[string]int{
 	"internal/message":      0,
 	"internal/secret":       0,
+	"internal/email":        0,
 	"internal/fuzztest":     0,
 	"internal/telemetry":    0,
 	"internal/text":         1,

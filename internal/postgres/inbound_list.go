@@ -37,7 +37,7 @@ func receivedQuery(account message.ID, f message.ReceivedFilter, behind message.
 const idSkew = time.Hour
 
 const selectReceivedDetails = `
-select m.id, m.complete, coalesce(i.keyword, ''), coalesce(i.received_at, m.created_at)
+select m.id, m.complete, coalesce(i.keyword, ''), coalesce(i.received_at, m.created_at), i.subject, i.media
 from messages m
 left join inbound_messages i on i.id = m.id
 where m.id = any($1)`
@@ -99,10 +99,12 @@ func (db *DB) receivedStates(ctx context.Context, sql string, args ...any) ([]me
 	}
 	var id message.ID
 	var r message.Received
-	if _, err = pgx.ForEachRow(rows, []any{&id, &r.Complete, &r.Keyword, &r.ReceivedAt}, func() error {
+	var subject, media []byte
+	if _, err = pgx.ForEachRow(rows, []any{&id, &r.Complete, &r.Keyword, &r.ReceivedAt, &subject, &media}, func() (err error) {
 		to := at[id]
 		to.Complete, to.Keyword, to.ReceivedAt = r.Complete, r.Keyword, r.ReceivedAt
-		return nil
+		to.Subject, to.Media, err = db.openMMS(id, subject, media)
+		return err
 	}); err != nil {
 		return fail(err)
 	}

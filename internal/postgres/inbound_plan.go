@@ -12,7 +12,7 @@ import (
 )
 
 const selectReceived = `
-select m.complete, coalesce(i.keyword, ''), coalesce(i.received_at, m.created_at)
+select m.complete, coalesce(i.keyword, ''), coalesce(i.received_at, m.created_at), i.subject, i.media
 from messages m
 left join inbound_messages i on i.id = m.id
 where m.id = $1 and m.direction = 'inbound'`
@@ -21,7 +21,11 @@ where m.id = $1 and m.direction = 'inbound'`
 // ReasonNotFound when there is none.
 func (db *DB) Received(ctx context.Context, id message.ID) (message.Received, error) {
 	var r message.Received
-	err := db.pool.QueryRow(ctx, selectReceived, id).Scan(&r.Complete, &r.Keyword, &r.ReceivedAt)
+	var subject, media []byte
+	err := db.pool.QueryRow(ctx, selectReceived, id).Scan(&r.Complete, &r.Keyword, &r.ReceivedAt, &subject, &media)
+	if err == nil {
+		r.Subject, r.Media, err = db.openMMS(id, subject, media)
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, message.Refuse(message.ReasonNotFound, "no inbound message %s", id)
 	}
