@@ -2,12 +2,9 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os/user"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +15,6 @@ import (
 	"github.com/postrider/postrider/internal/notification"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/secret"
-	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
@@ -196,88 +192,6 @@ func numberType(a message.Address) snapshot.NumberType {
 		return snapshot.TollFree
 	}
 	return snapshot.LongCode
-}
-
-func vendorCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "vendor", Short: "Upstream links"}
-	v := snapshot.Vendor{ProviderType: "smpp", Active: true, SupportsUnicode: true}
-	var password string
-	var pass hexFlag
-	add := &cobra.Command{Use: "add NAME", Short: "Add an SMPP vendor", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		v.ID, v.Name, v.Password = message.NewID(), args[0], password
-		for _, tag := range pass {
-			if tag > math.MaxUint16 || !smpp.Passable(smpp.Tag(tag)) {
-				return fmt.Errorf("--pass-tlvs: %04X may not be passed on", tag)
-			}
-			v.PassTLVs = append(v.PassTLVs, uint16(tag))
-		}
-		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
-			if err := db.CreateVendor(cmd.Context(), shellActor(), v); err != nil {
-				return err
-			}
-			return printJSON(cmd.OutOrStdout(), map[string]any{"id": v.ID, "instance_name": v.Name})
-		})
-	}}
-	f := add.Flags()
-	f.StringVar(&v.Host, "host", "", "host")
-	f.IntVar(&v.Port, "port", 2775, "port")
-	f.StringVar(&v.Username, "system-id", "", "system_id")
-	f.StringVar(&password, "password", "", "password")
-	f.StringVar(&v.SystemType, "system-type", "", "system_type")
-	f.BoolVar(&v.UseTLS, "tls", false, "TLS")
-	f.StringVar(&v.BindType, "bind-type", "transceiver", "transmitter, receiver or transceiver")
-	f.IntVar(&v.Throughput, "throughput", 100, "parts a second, 0 for no limit")
-	f.IntVar(&v.Window, "window", 10, "unanswered submits a bind")
-	f.IntVar(&v.MaxBinds, "max-binds", 1, "binds")
-	f.IntVar(&v.Priority, "priority", 100, "smaller is asked first")
-	f.StringVar(&v.IDFormat, "id-format", "same", "same, hex_to_dec or dec_to_hex")
-	f.StringVar(&v.LongMessage, "long-message", "udh", "udh, sar or payload")
-	f.Var(&pass, "pass-tlvs", "tags in hex of customers' optional parameters that it is given, such as 1403,020A")
-	f.BoolVar(&v.SupportsAlphanumeric, "alphanumeric", false, "takes alphanumeric senders")
-	_ = add.MarkFlagRequired("host")
-	cmd.AddCommand(add, vendorRepliesCommand())
-	return cmd
-}
-
-func routeCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "route", Short: "Routing rules"}
-	var vendor, account idFlag
-	var dest, source, rate string
-	var priority, weight int
-	add := &cobra.Command{Use: "add", Short: "Send what matches to a vendor", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		r := snapshot.Route{Priority: priority, VendorID: vendor.id, AccountID: account.id, Weight: weight}
-		var errs [3]error
-		r.DestPattern, errs[0] = pattern(dest)
-		r.SourcePattern, errs[1] = pattern(source)
-		r.RatePerMsg, errs[2] = micros(rate)
-		if err := errors.Join(errs[:]...); err != nil {
-			return err
-		}
-		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
-			id, err := db.CreateRoute(cmd.Context(), shellActor(), r)
-			if err != nil {
-				return err
-			}
-			return printJSON(cmd.OutOrStdout(), map[string]any{"id": id})
-		})
-	}}
-	add.Flags().Var(&vendor, "vendor", "the vendor's id")
-	add.Flags().Var(&account, "account", "only for this account")
-	add.Flags().StringVar(&dest, "dest", "", "RE2 on the recipient's digits; empty for any")
-	add.Flags().StringVar(&source, "source", "", "RE2 on the sender's digits; empty for any")
-	add.Flags().StringVar(&rate, "rate", "0", "price a part, such as 0.0045")
-	add.Flags().IntVar(&priority, "priority", 100, "smaller is asked first")
-	add.Flags().IntVar(&weight, "weight", 1, "share among equals")
-	_ = add.MarkFlagRequired("vendor")
-	cmd.AddCommand(add)
-	return cmd
-}
-
-func pattern(s string) (*regexp.Regexp, error) {
-	if s == "" {
-		return nil, nil
-	}
-	return regexp.Compile(s)
 }
 
 // micros reads a decimal price with at most six decimals.

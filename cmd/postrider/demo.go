@@ -268,6 +268,7 @@ logs          %s/log
 variables     . %s/demo.env
 demo key      %s
 demo secret   %s
+demo admin    %s, password %s
 
 Send one yourself:
 
@@ -275,7 +276,7 @@ Send one yourself:
     -d '{"from":"%s","to":"+13105550123","body":"Hello from Postrider"}' %s/v1/messages
 
 Ctrl-C stops everything.`, d.url(), ui, d.config.MetricsPort, d.smsc.HTTP, d.flags.dir, d.flags.dir,
-		d.demo.APIKey, d.demo.APISecret, d.demo.APIKey, d.demo.APISecret, d.demo.From, d.url())
+		d.demo.APIKey, d.demo.APISecret, d.demo.AdminEmail, d.demo.AdminPassword, d.demo.APIKey, d.demo.APISecret, d.demo.From, d.url())
 }
 
 func splitPort(address string) (string, int, error) {

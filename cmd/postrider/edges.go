@@ -26,7 +26,7 @@ func (g *Gateway) vendorKinds() map[string]vendors.Kind {
 		}},
 		"smpp": {New: func(v *snapshot.Vendor) (vendors.Link, error) {
 			return vendorsmpp.New(vendorsmpp.Config{Vendor: *v, OnReceipt: g.ingress.Receipt, OnInbound: g.ingress.Inbound, Log: g.Log.With("part", "vendor")})
-		}},
+		}, Test: vendorsmpp.Test},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/postrider/postrider/edges/rest"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/secret"
+	"github.com/postrider/postrider/workers"
 	"github.com/postrider/postrider/workflows"
 )
 
@@ -22,17 +23,28 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		LoggedIn: func(by message.Actor, staff message.ID, in bool) {
 			g.note("login", func(ctx context.Context) error { return g.db.StaffTried(ctx, by, staff, in) })
 		},
-		Messages:   g.db,
-		Passwords:  secret.Passwords{},
-		Reclaim:    g.ingress,
+		Reclaim:   g.ingress,
+		Messages:  g.db,
+		Passwords: secret.Passwords{},
+		QueueSize: func(ctx context.Context, vendor string) (int, error) {
+			return workers.QueueSize(ctx, g.temporal, g.Config.TemporalNamespace, vendor)
+		},
 		Reconsider: g.ingress.Reconsider,
+		Reload:     g.config.Reload,
+		Reroute:    g.reroute,
 		Reviews:    g.db,
+		Routes:     g.db,
+		Routing:    routing{db: g.db, config: g.config.Current, health: g.health.board.Health},
 		Services:   g.db,
 		ServiceUsed: func(id message.ID) {
 			g.note("use of a service credential", func(ctx context.Context) error { return g.db.ServiceCredentialUsed(ctx, id) })
 		},
-		Staff:  g.db,
-		Strays: g.db,
+		Strays:         g.db,
+		Staff:          g.db,
+		TestVendor:     testVendor,
+		VendorLinks:    g.db.VendorLinks,
+		VendorProfiles: vendorProfiles(),
+		Vendors:        g.db,
 	}
 	if at := strings.TrimSuffix(g.Config.TemporalUIURL, "/"); at != "" {
 		a.WorkflowURL = func(id message.ID) string {
@@ -40,6 +52,19 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		}
 	}
 	return a
+}
+
+// reroute names the vendor of a message, and has its workflow look. What was named is in
+// the database then: that the workflow cannot be told is no failure, for it reads it at
+// its next look.
+func (g *Gateway) reroute(ctx context.Context, by message.Actor, id, vendor message.ID, reason string) error {
+	if err := g.db.SetRouteOverride(ctx, by, id, vendor, reason); err != nil {
+		return err
+	}
+	if err := g.ingress.Reroute(ctx, id); err != nil {
+		g.Log.Warn("workflow not told of another vendor", "message_id", id, "error", err)
+	}
+	return nil
 }
 
 // note writes something that nobody waits for.

@@ -31,6 +31,8 @@ type demoState struct {
 	SMPPSystemID  string          `json:"smpp_system_id"`
 	SMPPPassword  string          `json:"smpp_password"`
 	From          message.Address `json:"from"`
+	AdminEmail    string          `json:"admin_email"`
+	AdminPassword string          `json:"admin_password"`
 }
 
 // smscPorts are where the simulator listens.
@@ -126,17 +128,44 @@ func (d *dev) prepare(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 		if snap.Accounts[d.demo.AccountID] != nil {
+			if snap.Staff[d.demo.AdminEmail] == nil { // an older release made the rest
+				if err := errors.Join(d.seedAdmin(ctx, db), d.keep(file)); err != nil {
+					return err
+				}
+			}
 			return db.SetVendorAddress(ctx, demoActor, d.demo.VendorID, host, port)
 		}
 	}
 	if err := d.seed(ctx, db, keys, host, port); err != nil {
 		return err
 	}
+	return d.keep(file)
+}
+
+// keep writes what the next start of the demo wants to know.
+func (d *dev) keep(file string) error {
 	b, err := json.MarshalIndent(d.demo, "", "  ")
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(file, b, 0o600)
+}
+
+// seedAdmin makes somebody who may do everything in the internal API. It is not put in
+// place of anybody: a password that was lost stays so.
+func (d *dev) seedAdmin(ctx context.Context, db *postgres.DB) error {
+	password := secret.NewPassword(staffPasswordLength).Reveal()
+	hash, err := secret.Passwords{}.HashPassword(password)
+	if err != nil {
+		return err
+	}
+	id := message.NewID()
+	email := "demo-" + message.Hex32(id)[24:] + "@postrider.example"
+	if _, err := db.CreateStaff(ctx, demoActor, snapshot.Staff{ID: id, Email: email, Name: "Demo", Role: snapshot.RoleAdmin, PasswordHash: hash, Active: true}); err != nil {
+		return fmt.Errorf("make the demo's admin: %w", err)
+	}
+	d.demo.AdminEmail, d.demo.AdminPassword = email, password
+	return nil
 }
 
 // seed makes the demo's configuration.
@@ -184,7 +213,7 @@ func (d *dev) seed(ctx context.Context, db *postgres.DB, keys *secret.Keyring, h
 			return fmt.Errorf("make the demo account: %w", err)
 		}
 	}
-	return nil
+	return d.seedAdmin(ctx, db)
 }
 
 // writeEnv writes what scripts need to use the running system.
@@ -197,6 +226,8 @@ func (d *dev) writeEnv() error {
 		{"POSTRIDER_SMPP_ADDR", fmt.Sprintf("127.0.0.1:%d", d.config.SMPPPort)},
 		{"POSTRIDER_SMPP_SYSTEM_ID", d.demo.SMPPSystemID},
 		{"POSTRIDER_SMPP_PASSWORD", d.demo.SMPPPassword},
+		{"POSTRIDER_ADMIN_EMAIL", d.demo.AdminEmail},
+		{"POSTRIDER_ADMIN_PASSWORD", d.demo.AdminPassword},
 		{"POSTRIDER_TEMPORAL_ADDRESS", d.config.TemporalAddress},
 		{"POSTRIDER_TEMPORAL_UI", d.ui},
 		{"POSTRIDER_METRICS", fmt.Sprintf("http://127.0.0.1:%d/metrics", d.config.MetricsPort)},

@@ -48,11 +48,24 @@ type Admin struct {
 	Passwords Passwords
 	// Reclaim brings what found nobody to whose it is, as ingress does.
 	Reclaim Reclaim
+	// QueueSize is how many messages wait on the queue of the vendor of this name. Nil:
+	// it cannot be asked.
+	QueueSize func(ctx context.Context, vendor string) (int, error)
 	// Reconsider tells the workflow of a message that waits to look again, as ingress
 	// does.
 	Reconsider func(ctx context.Context, id message.ID) error
+	// Reload reads the configuration anew in this process. Nil: it does so in its time.
+	Reload func(ctx context.Context) error
+	// Reroute names the vendor that a message is to go over, or with the zero id leaves it
+	// to the routes again, and tells its workflow. It leaves a line in the audit log, and
+	// refuses with ReasonConflict when it is too late. Nil: that cannot be done here.
+	Reroute func(ctx context.Context, by message.Actor, id, vendor message.ID, reason string) error
 	// Reviews are the messages that wait for somebody to look at them.
 	Reviews ReviewTable
+	// Routes keeps the routing rules.
+	Routes RouteTable
+	// Routing explains where messages go. Nil: that cannot be asked here.
+	Routing Routing
 	// Services are the credentials of the platform's own services.
 	Services Services
 	// ServiceUsed is told, at most once a minute for each, that a service's
@@ -62,6 +75,17 @@ type Admin struct {
 	Staff StaffTable
 	// Strays are inbound messages and receipts that found nobody.
 	Strays Strays
+	// TestVendor connects to a vendor, over a connection of its own, and tells what it
+	// said; the error holds no credentials. Nil: that cannot be done here.
+	TestVendor func(ctx context.Context, v *snapshot.Vendor) (detail string, err error)
+	// VendorLinks tells what the links of every process look like; those of processes that
+	// have gone are not among them. Nil: that is not known.
+	VendorLinks func(ctx context.Context) ([]message.VendorLinkState, error)
+	// VendorProfiles are sets of settings that are shipped, by name: what of one is set is
+	// laid over a new vendor of its provider type.
+	VendorProfiles map[string]snapshot.Vendor
+	// Vendors keeps the vendors.
+	Vendors VendorTable
 	// WorkflowURL is where the workflow of a message can be looked at. Nil:
 	// nowhere.
 	WorkflowURL func(id message.ID) string
@@ -149,6 +173,8 @@ func adminConfig() huma.Config {
 		{Name: "Access", Description: "Access tokens for staff and services."},
 		{Name: "Messages", Description: "The messages of all accounts."},
 		{Name: "Inbound", Description: "What came from vendors and found nobody."},
+		{Name: "Vendors", Description: "Upstream links: what they are, what they do now."},
+		{Name: "Routes", Description: "Which vendor a message is offered to, and why."},
 		{Name: "Content rules", Description: "What texts are looked at for."},
 		{Name: "Customers", Description: "Accounts."},
 		{Name: "Staff", Description: "Who may log in, and the credentials of services."},
@@ -167,6 +193,8 @@ func (s *Server) registerAdmin(api huma.API) {
 	s.registerReviews(api)
 	s.registerStrays(api)
 	s.registerContent(api)
+	s.registerVendors(api)
+	s.registerRoutes(api)
 	s.registerAudit(api)
 }
 

@@ -55,6 +55,9 @@ type office struct {
 	told     []message.ID // whose workflows were told to look again
 	tries    []try
 	tokens   map[snapshot.Role]string
+	links    []message.VendorLinkState // what VendorLinks gives
+	queued   map[string]int            // what QueueSize gives; one that is missing cannot be asked
+	says     error                     // what TestVendor gives
 }
 
 // try is what LoggedIn was told.
@@ -101,7 +104,9 @@ func open(t *testing.T, change func(*office)) *office {
 			Audit: o.db, Cancel: o.withdraw, Content: o.db, Customers: o.db, HashSecret: o.ring.Hasher().HashSecret, Messages: o.db,
 			Passwords: cheap, Reconsider: o.tell, Reviews: o.db, Services: o.db, Staff: o.db, LoggedIn: o.loggedIn,
 			Strays: o.db, Reclaim: o.door(),
-			WorkflowURL: func(id message.ID) string { return "https://temporal.gw.example/" + id.String() },
+			Vendors: o.db, Routes: o.db, Routing: o, Reroute: o.reroute, TestVendor: o.testVendor, QueueSize: o.queueSize, VendorLinks: o.vendorLinks,
+			VendorProfiles: map[string]snapshot.Vendor{"long": {ProviderType: "smpp", LongMessage: "sar", Window: 77}},
+			WorkflowURL:    func(id message.ID) string { return "https://temporal.gw.example/" + id.String() },
 		}
 		b.server.Snapshot = o.snapshot
 		if change != nil {

@@ -91,6 +91,37 @@ var adminSamples = map[string]sample{
 		return contentPath, `{"name":"` + message.NewID().String() + `","kind":"word","class":"spam","pattern":"bad","action":"flag"}`
 	}},
 
+	"listVendors":         {who: everybody, status: 200},
+	"getVendor":           {who: everybody, status: 200, ask: aboutVendor("", "")},
+	"changeVendor":        {who: "admin operator", status: 200, action: "vendor.update", ask: aboutVendor("", `{"priority":7}`)},
+	"removeVendor":        {who: "admin operator", status: 204, action: "vendor.delete", ask: aboutVendor("", "")},
+	"listVendorStatus":    {who: everybody, status: 200},
+	"getVendorStatus":     {who: everybody, status: 200, ask: aboutVendor("/status", "")},
+	"testVendor":          {who: "admin operator", status: 200, action: "vendor.test", ask: aboutVendor("/test", "")},
+	"restartVendor":       {who: "admin operator", status: 200, action: "vendor.restart", ask: aboutVendor("/restart", "")},
+	"pauseVendor":         {who: "admin operator", status: 200, action: "vendor.pause", ask: aboutVendor("/pause", "")},
+	"drainVendor":         {who: "admin operator", status: 200, action: "vendor.drain", ask: aboutVendor("/drain", "")},
+	"resumeVendor":        {who: "admin operator", status: 200, action: "vendor.resume", ask: aboutVendor("/resume", "")},
+	"setVendorThroughput": {who: "admin operator", status: 200, action: "vendor.throughput", ask: aboutVendor("/throughput", `{"tps":5}`)},
+	"reloadVendors":       {who: "admin operator", status: 200, action: "config.reload"},
+	"reloadConfiguration": {who: "admin operator", status: 200, action: "config.reload"},
+	"createVendor": {who: "admin operator", status: 201, action: "vendor.create", ask: func(*office) (string, string) {
+		return vendorPath, `{"instance_name":"v-` + message.NewID().String() + `","provider_type":"smpp","host":"smsc.example","port":2775,"username":"us"}`
+	}},
+
+	"listRoutes":  {who: everybody, status: 200},
+	"getRoute":    {who: everybody, status: 200, ask: aboutRoute("")},
+	"changeRoute": {who: "admin operator", status: 200, action: "route.update", ask: aboutRoute(`{"weight":7}`)},
+	"removeRoute": {who: "admin operator", status: 204, action: "route.delete", ask: aboutRoute("")},
+	"createRoute": {who: "admin operator", status: 201, action: "route.create", ask: func(o *office) (string, string) {
+		return routePath, `{"vendor_id":"` + o.vendor().ID.String() + `"}`
+	}},
+	"testRoute":    {who: "admin operator", status: 200, harmless: true, ask: func(*office) (string, string) { return routePath + "/test", `{"to":"+13105550117"}` }},
+	"whatIfRoutes": {who: "admin operator", status: 200, harmless: true, ask: func(*office) (string, string) { return routePath + "/what-if", `{}` }},
+	"rerouteMessage": {who: "admin support", status: 200, action: "message.reroute", ask: func(o *office) (string, string) {
+		return messagePath + "/" + o.message(nil).ID.String() + "/reroute", `{"vendor":"` + o.vendor().Name + `","reason":"it is slow"}`
+	}},
+
 	"listAuditLog": {who: "admin compliance", status: 200},
 }
 

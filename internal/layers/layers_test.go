@@ -46,6 +46,7 @@ var levels = map[string]int{
 	"internal/postgres":     2,
 	"activities":            3,
 	"edges/vendors":         3,
+	"internal/vendorconf":   3,
 	"workflows":             5,
 	"edges/ingress":         6,
 	"edges/rest":            7,

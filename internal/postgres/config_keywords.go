@@ -96,12 +96,16 @@ where instance_name = $1`
 // SetVendorReplies says who answers STOP, START and HELP that come over the vendor of
 // this name.
 func (db *DB) SetVendorReplies(ctx context.Context, by Actor, vendor string, r snapshot.VendorReplies) error {
-	var itself *bool
-	if r != snapshot.RepliesDefault {
-		b := r == snapshot.RepliesVendor
-		itself = &b
-	}
 	return db.audited(ctx, by, "vendor.replies", vendor, map[string]any{"replies": r}, func(tx pgx.Tx) error {
-		return exactlyOne(tx.Exec(ctx, updateVendorReplies, vendor, itself))
+		return exactlyOne(tx.Exec(ctx, updateVendorReplies, vendor, repliesColumn(r)))
 	})
+}
+
+// repliesColumn is null when nobody has said who answers.
+func repliesColumn(r snapshot.VendorReplies) *bool {
+	if r == snapshot.RepliesDefault {
+		return nil
+	}
+	b := r == snapshot.RepliesVendor
+	return &b
 }

@@ -13,45 +13,55 @@ import (
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
-const selectVendors = `
-select id, instance_name, display_name, provider_type, is_active, version, host, port, username, password, use_tls, tls_ca,
+const vendorColumns = `
+  id, instance_name, display_name, provider_type, is_active, version, host, port, username, password, use_tls, tls_ca,
   tls_server_name, bind_type, system_type, throughput, priority, (cost_per_sms * 1000000)::bigint, (cost_per_mms * 1000000)::bigint, "window", max_binds,
   supports_alphanumeric, supports_unicode, supports_mms, id_format, long_message, default_alphabet, code_map,
   enquire_link_seconds, response_timeout_seconds, receipt_grace_seconds, pass_tlvs,
   base_url, account_sid, messaging_profile_id, signing_keys, tls_client_cert, tls_client_key,
   source_ton, source_npi, dest_ton, dest_npi, addr_ton, addr_npi, address_range,
   default_coding, receipt_id, receipts_unmarked, outbind_system_id, outbind_password, outbind_allowed_ips,
-  media_profile, paused, draining, receipt_percent, receipt_expected_seconds
+  media_profile, paused, draining, receipt_percent, receipt_expected_seconds`
+
+const selectVendors = `select` + vendorColumns + `
 from vendors`
 
 func (db *DB) loadVendors(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 	s.Vendors = map[message.ID]*snapshot.Vendor{}
 	return each(ctx, tx, selectVendors, func(row pgx.CollectableRow) error {
 		v := &snapshot.Vendor{}
-		var codes []byte
-		var secrets vendorSecrets
-		var enquire, response, grace, expected int
-		err := row.Scan(&v.ID, &v.Name, &v.DisplayName, &v.ProviderType, &v.Active, &v.Version, &v.Host, &v.Port, &v.Username, &secrets.password,
-			&v.UseTLS, &v.TLSCA, &v.ServerName, &v.BindType, &v.SystemType, &v.Throughput, &v.Priority, &v.CostPerSMS, &v.CostPerMMS, &v.Window, &v.MaxBinds,
-			&v.SupportsAlphanumeric, &v.SupportsUnicode, &v.SupportsMMS, &v.IDFormat, &v.LongMessage, &v.DefaultAlphabet, &codes,
-			&enquire, &response, &grace, &v.PassTLVs,
-			&v.BaseURL, &v.AccountSID, &v.MessagingProfileID, &secrets.signing, &v.ClientCert, &secrets.clientKey,
-			&v.SourceTON, &v.SourceNPI, &v.DestTON, &v.DestNPI, &v.AddressTON, &v.AddressNPI, &v.AddressRange,
-			&v.DefaultCoding, &v.ReceiptID, &v.ReceiptsUnmarked, &v.OutbindSystemID, &secrets.outbind, &v.OutbindAllowed,
-			&v.MediaProfile, &v.Paused, &v.Draining, &v.ReceiptPercent, &expected)
-		if err != nil {
-			return fmt.Errorf("read vendors: %w", err)
-		}
-		if err := db.openVendor(v, secrets); err != nil {
+		if err := db.scanVendor(row, v); err != nil {
 			return err
 		}
-		if err := json.Unmarshal(codes, &v.CodeMap); err != nil {
-			return fmt.Errorf("code_map of vendor %s: %w", v.Name, err)
-		}
-		v.EnquireLink, v.ResponseTimeout, v.ReceiptGrace, v.ReceiptExpected = seconds(enquire), seconds(response), seconds(grace), seconds(expected)
 		s.Vendors[v.ID] = v
 		return nil
 	})
+}
+
+// scanVendor reads the vendorColumns, and those that stand behind them into more.
+func (db *DB) scanVendor(row pgx.CollectableRow, v *snapshot.Vendor, more ...any) error {
+	var codes []byte
+	var secrets vendorSecrets
+	var enquire, response, grace, expected int
+	err := row.Scan(append([]any{&v.ID, &v.Name, &v.DisplayName, &v.ProviderType, &v.Active, &v.Version, &v.Host, &v.Port, &v.Username, &secrets.password,
+		&v.UseTLS, &v.TLSCA, &v.ServerName, &v.BindType, &v.SystemType, &v.Throughput, &v.Priority, &v.CostPerSMS, &v.CostPerMMS, &v.Window, &v.MaxBinds,
+		&v.SupportsAlphanumeric, &v.SupportsUnicode, &v.SupportsMMS, &v.IDFormat, &v.LongMessage, &v.DefaultAlphabet, &codes,
+		&enquire, &response, &grace, &v.PassTLVs,
+		&v.BaseURL, &v.AccountSID, &v.MessagingProfileID, &secrets.signing, &v.ClientCert, &secrets.clientKey,
+		&v.SourceTON, &v.SourceNPI, &v.DestTON, &v.DestNPI, &v.AddressTON, &v.AddressNPI, &v.AddressRange,
+		&v.DefaultCoding, &v.ReceiptID, &v.ReceiptsUnmarked, &v.OutbindSystemID, &secrets.outbind, &v.OutbindAllowed,
+		&v.MediaProfile, &v.Paused, &v.Draining, &v.ReceiptPercent, &expected}, more...)...)
+	if err != nil {
+		return fmt.Errorf("read vendors: %w", err)
+	}
+	if err := db.openVendor(v, secrets); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(codes, &v.CodeMap); err != nil {
+		return fmt.Errorf("code_map of vendor %s: %w", v.Name, err)
+	}
+	v.EnquireLink, v.ResponseTimeout, v.ReceiptGrace, v.ReceiptExpected = seconds(enquire), seconds(response), seconds(grace), seconds(expected)
+	return nil
 }
 
 // vendorSecrets are the sealed columns of a vendor; nil: not set.
@@ -96,43 +106,53 @@ func (db *DB) openVendor(v *snapshot.Vendor, in vendorSecrets) error {
 	return nil
 }
 
-const selectRoutes = `
-select id, priority, dest_pattern, source_pattern, vendor_id, account_id, coalesce(message_type, ''), (rate_per_msg * 1000000)::bigint, weight,
+const routingColumns = `
+  id, priority, dest_pattern, source_pattern, vendor_id, account_id, coalesce(message_type, ''), (rate_per_msg * 1000000)::bigint, weight,
   name, coalesce(message_class, ''), coalesce(capability, ''), selection, coalesce((max_cost * 1000000)::bigint, 0), sticky, days, from_minute, until_minute,
-  time_zone, effective_from, effective_until
+  time_zone, effective_from, effective_until`
+
+const selectRoutes = `select` + routingColumns + `
 from routing_rules
 where is_active`
 
 func loadRoutes(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 	zones := map[string]*time.Location{}
 	return each(ctx, tx, selectRoutes, func(row pgx.CollectableRow) error {
-		var r snapshot.Route
-		var dest, source *string
-		var account *message.ID
-		var zone string
-		var from, until *time.Time
-		if err := row.Scan(&r.ID, &r.Priority, &dest, &source, &r.VendorID, &account, &r.MessageType, &r.RatePerMsg, &r.Weight,
-			&r.Name, &r.Class, &r.Capability, &r.Selection, &r.MaxCost, &r.Sticky, &r.Days, &r.FromMinute, &r.UntilMinute,
-			&zone, &from, &until); err != nil {
-			return fmt.Errorf("read routes: %w", err)
+		r, err := scanRoute(row, zones)
+		if err != nil {
+			return err
 		}
-		var err error
-		if r.DestPattern, err = compile(dest); err != nil {
-			return fmt.Errorf("dest_pattern of route %d: %w", r.ID, err)
-		}
-		if r.SourcePattern, err = compile(source); err != nil {
-			return fmt.Errorf("source_pattern of route %d: %w", r.ID, err)
-		}
-		if zones[zone] == nil {
-			if zones[zone], err = time.LoadLocation(zone); err != nil {
-				return fmt.Errorf("time_zone of route %d: %w", r.ID, err)
-			}
-		}
-		r.Zone, r.EffectiveFrom, r.EffectiveUntil = zones[zone], orZero(from), orZero(until)
-		r.AccountID = orZero(account)
 		s.Routes = append(s.Routes, r)
 		return nil
 	})
+}
+
+// scanRoute reads the routingColumns, and those that stand behind them into more. What it
+// reads of time zones it keeps in zones.
+func scanRoute(row pgx.CollectableRow, zones map[string]*time.Location, more ...any) (r snapshot.Route, err error) {
+	var dest, source *string
+	var account *message.ID
+	var zone string
+	var from, until *time.Time
+	if err := row.Scan(append([]any{&r.ID, &r.Priority, &dest, &source, &r.VendorID, &account, &r.MessageType, &r.RatePerMsg, &r.Weight,
+		&r.Name, &r.Class, &r.Capability, &r.Selection, &r.MaxCost, &r.Sticky, &r.Days, &r.FromMinute, &r.UntilMinute,
+		&zone, &from, &until}, more...)...); err != nil {
+		return r, fmt.Errorf("read routes: %w", err)
+	}
+	if r.DestPattern, err = compile(dest); err != nil {
+		return r, fmt.Errorf("dest_pattern of route %d: %w", r.ID, err)
+	}
+	if r.SourcePattern, err = compile(source); err != nil {
+		return r, fmt.Errorf("source_pattern of route %d: %w", r.ID, err)
+	}
+	if zones[zone] == nil {
+		if zones[zone], err = time.LoadLocation(zone); err != nil {
+			return r, fmt.Errorf("time_zone of route %d: %w", r.ID, err)
+		}
+	}
+	r.Zone, r.EffectiveFrom, r.EffectiveUntil = zones[zone], orZero(from), orZero(until)
+	r.AccountID = orZero(account)
+	return r, nil
 }
 
 func compile(pattern *string) (*regexp.Regexp, error) {

@@ -26,27 +26,36 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16::n
 // CreateVendor adds an upstream link. Every replica binds to it within
 // seconds.
 func (db *DB) CreateVendor(ctx context.Context, by Actor, v snapshot.Vendor) error {
+	row, err := db.vendorRow(v)
+	if err != nil {
+		return err
+	}
+	shown := map[string]any{"instance_name": v.Name, "provider_type": v.ProviderType, "host": v.Host, "port": v.Port}
+	return db.audited(ctx, by, "vendor.create", v.ID.String(), shown, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, insertVendor, row...)
+		return err
+	})
+}
+
+// vendorRow is a new vendor's columns in the order of insertVendor.
+func (db *DB) vendorRow(v snapshot.Vendor) ([]any, error) {
 	if v.CodeMap == nil {
 		v.CodeMap = map[string]message.Reason{}
 	}
 	codes, err := json.Marshal(v.CodeMap)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	sealed := db.sealVendor(v)
-	shown := map[string]any{"instance_name": v.Name, "provider_type": v.ProviderType, "host": v.Host, "port": v.Port}
-	return db.audited(ctx, by, "vendor.create", v.ID.String(), shown, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, insertVendor, v.ID, v.Name, v.DisplayName, orElse(v.ProviderType, "smpp"), v.Host, v.Port, v.Username, sealed.password,
-			v.UseTLS, v.TLSCA, v.ServerName, orElse(v.BindType, "transceiver"), v.SystemType, v.Throughput, v.Priority, int64(v.CostPerSMS), int64(v.CostPerMMS),
-			v.SupportsAlphanumeric, v.SupportsUnicode, v.SupportsMMS, v.Active, orElse(v.Window, 10), orElse(v.MaxBinds, 1),
-			orElse(v.IDFormat, "same"), orElse(v.LongMessage, "udh"), orElse(v.DefaultAlphabet, "gsm7"), string(codes),
-			wholeSeconds(v.EnquireLink, 30), wholeSeconds(v.ResponseTimeout, 30), wholeSeconds(v.ReceiptGrace, 900), append([]uint16{}, v.PassTLVs...),
-			v.BaseURL, v.AccountSID, v.MessagingProfileID, sealed.signing, v.ClientCert, sealed.clientKey,
-			octet(v.SourceTON), octet(v.SourceNPI), octet(v.DestTON), octet(v.DestNPI), int16(v.AddressTON), int16(v.AddressNPI), v.AddressRange,
-			int16(v.DefaultCoding), orElse(v.ReceiptID, "auto"), v.ReceiptsUnmarked, v.OutbindSystemID, sealed.outbind, append([]netip.Prefix{}, v.OutbindAllowed...),
-			v.MediaProfile, v.Paused, v.Draining, v.ReceiptPercent, wholeSeconds(v.ReceiptExpected, 300))
-		return err
-	})
+	return []any{v.ID, v.Name, v.DisplayName, orElse(v.ProviderType, "smpp"), v.Host, v.Port, v.Username, sealed.password,
+		v.UseTLS, v.TLSCA, v.ServerName, orElse(v.BindType, "transceiver"), v.SystemType, v.Throughput, v.Priority, int64(v.CostPerSMS), int64(v.CostPerMMS),
+		v.SupportsAlphanumeric, v.SupportsUnicode, v.SupportsMMS, v.Active, orElse(v.Window, 10), orElse(v.MaxBinds, 1),
+		orElse(v.IDFormat, "same"), orElse(v.LongMessage, "udh"), orElse(v.DefaultAlphabet, "gsm7"), string(codes),
+		wholeSeconds(v.EnquireLink, 30), wholeSeconds(v.ResponseTimeout, 30), wholeSeconds(v.ReceiptGrace, 900), append([]uint16{}, v.PassTLVs...),
+		v.BaseURL, v.AccountSID, v.MessagingProfileID, sealed.signing, v.ClientCert, sealed.clientKey,
+		octet(v.SourceTON), octet(v.SourceNPI), octet(v.DestTON), octet(v.DestNPI), int16(v.AddressTON), int16(v.AddressNPI), v.AddressRange,
+		int16(v.DefaultCoding), orElse(v.ReceiptID, "auto"), v.ReceiptsUnmarked, v.OutbindSystemID, sealed.outbind, append([]netip.Prefix{}, v.OutbindAllowed...),
+		v.MediaProfile, v.Paused, v.Draining, v.ReceiptPercent, wholeSeconds(v.ReceiptExpected, 300)}, nil
 }
 
 // sealVendor seals what of a vendor is secret. What is empty is not set, but for the

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/vendorconf"
+)
+
+// settingFlags are the settings of a document of vendorconf as flags, in its order. What
+// was given is laid over the document that there is.
+type settingFlags struct {
+	given []givenSetting
+	names map[string]string // flags by settings
+}
+
+type givenSetting struct{ name, word string }
+
+// settingWords are the flags whose names are shorter than those of their settings.
+var settingWords = map[string]string{"username": "system-id", "use_tls": "tls", "supports_alphanumeric": "alphanumeric", "supports_unicode": "unicode", "supports_mms": "mms",
+	"is_active": "active", "dest_pattern": "dest", "source_pattern": "source", "vendor_id": "vendor", "account_id": "account", "rate_per_msg": "rate"}
+
+// settingFlag is one of them.
+type settingFlag struct {
+	of      *settingFlags
+	setting vendorconf.Setting
+	kind    string
+}
+
+func (f settingFlag) String() string   { return "" }
+func (f settingFlag) Type() string     { return f.kind }
+func (f settingFlag) IsBoolFlag() bool { return f.kind == "bool" }
+
+func (f settingFlag) Set(word string) error {
+	if f.setting.Lines() && word != "" {
+		text, err := os.ReadFile(word)
+		if err != nil {
+			return err
+		}
+		word = string(text)
+	}
+	f.of.given = append(f.of.given, givenSetting{f.setting.Name, word})
+	return f.setting.Set(word)
+}
+
+// add makes a flag of every setting of the document, which is one to try words on.
+func (s *settingFlags) add(cmd *cobra.Command, doc any) {
+	s.names = map[string]string{}
+	for _, setting := range vendorconf.Settings(doc) {
+		flag := settingWords[setting.Name]
+		if flag == "" {
+			flag = strings.ReplaceAll(setting.Name, "_", "-")
+		}
+		s.names[setting.Name] = flag
+		kind := strings.TrimPrefix(setting.Value.Type().String(), "*")
+		usage := setting.Doc
+		switch {
+		case setting.Lines():
+			kind, usage = "file", "a file: "+usage
+		case setting.Choices() != nil:
+			usage += " (" + strings.Join(setting.Choices(), ", ") + ")"
+		case kind == "[]string":
+			kind = "list"
+		case kind == "map[string]string":
+			kind = "pairs"
+		}
+		f := cmd.Flags().VarPF(settingFlag{s, setting, kind}, flag, "", usage)
+		if kind == "bool" {
+			f.NoOptDefVal = "true"
+		}
+	}
+}
+
+// lay puts what was given into a document.
+func (s *settingFlags) lay(doc any) error {
+	byName := map[string]vendorconf.Setting{}
+	for _, setting := range vendorconf.Settings(doc) {
+		byName[setting.Name] = setting
+	}
+	for _, g := range s.given {
+		if err := byName[g.name].Set(g.word); err != nil {
+			return fmt.Errorf("--%s: %w", s.names[g.name], err)
+		}
+	}
+	return nil
+}
+
+// fault names the flags that are wrong, nil when none is.
+func (s *settingFlags) fault(f vendorconf.Faults) error {
+	var errs []error
+	for _, one := range f {
+		name := s.names[one.Location]
+		if name == "" {
+			name = strings.ReplaceAll(one.Location, "_", "-")
+		}
+		errs = append(errs, fmt.Errorf("--%s: %s", name, one.Message))
+	}
+	return errors.Join(errs...)
+}
+
+// said turns the database's words for settings into those of flags.
+func (s *settingFlags) said(err error) error {
+	if e := message.AsError(err); e != nil && len(e.Fields) > 0 {
+		return s.fault(e.Fields)
+	}
+	return err
+}
+
+// secretsFile is a file with the secrets of a vendor: flags are seen by whoever lists the
+// processes, and stay in the shell's history.
+type secretsFile struct{ path string }
+
+func (f *secretsFile) flag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.path, "secrets", "", `a JSON file, - for standard input, with any of "password", "tls_client_key", "outbind_password" and "signing_keys" (a list, newest first)`)
+}
+
+func (f *secretsFile) read(cmd *cobra.Command) (vendorconf.Secrets, error) {
+	var s vendorconf.Secrets
+	if f.path == "" {
+		return s, nil
+	}
+	in := cmd.InOrStdin()
+	if f.path != "-" {
+		file, err := os.Open(f.path)
+		if err != nil {
+			return s, fmt.Errorf("--secrets: %w", err)
+		}
+		defer func() { _ = file.Close() }()
+		in = file
+	}
+	d := json.NewDecoder(io.LimitReader(in, 256<<10))
+	d.DisallowUnknownFields()
+	given := struct {
+		Password        *string   `json:"password"`
+		TLSClientKey    *string   `json:"tls_client_key"`
+		OutbindPassword *string   `json:"outbind_password"`
+		SigningKeys     *[]string `json:"signing_keys"`
+	}{}
+	if err := d.Decode(&given); err != nil {
+		return s, errors.New("--secrets: want a JSON object with any of password, tls_client_key, outbind_password and signing_keys") // what the decoder says may hold some of them
+	}
+	return vendorconf.Secrets(given), nil
+}
