@@ -149,6 +149,12 @@ func (f *Fleet) Connector(vendor message.ID) submit.Connector {
 	return nil
 }
 
+// Link is a vendor's link here, whether or not it may be used now; nil without one.
+func (f *Fleet) Link(vendor message.ID) vendors.Link {
+	link, _ := f.link(vendor)
+	return link
+}
+
 // Draining reports whether what waits for the vendor is to go elsewhere: it is being
 // drained, or was taken out of use.
 func (f *Fleet) Draining(vendor message.ID) bool {

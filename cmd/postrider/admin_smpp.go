@@ -22,8 +22,8 @@ const smppPasswordLength, smppPasswordMost = 8, 64
 
 func smppCredentialCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "smpp-credential", Short: "What customers' ESMEs bind with",
-		Long: "What customers' ESMEs bind with. Changes reach live sessions within seconds: one that could not bind any more is unbound.",
+		Use: "smpp-credential", Short: "What customers' ESMEs bind with, and vendors that bind to us",
+		Long: "What customers' ESMEs bind with, and vendors that bind to us (--vendor): what those send are inbound messages and receipts. Changes reach live sessions within seconds: one that could not bind any more is unbound.",
 	}
 	cmd.AddCommand(smppCreateCommand(), smppListCommand(), smppEnabledCommand("enable", true), smppEnabledCommand("disable", false), smppRegenerateCommand())
 	return cmd
@@ -31,6 +31,7 @@ func smppCredentialCommand() *cobra.Command {
 
 func smppCreateCommand() *cobra.Command {
 	var account idFlag
+	var vendor string
 	var s smppFlags
 	var password string
 	cmd := &cobra.Command{Use: "create SYSTEM_ID", Short: "Make a system_id; its password is shown once", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,6 +44,11 @@ func smppCreateCommand() *cobra.Command {
 			return err
 		}
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+			if vendor != "" {
+				if c.VendorID, err = db.VendorNamed(cmd.Context(), vendor); err != nil {
+					return err
+				}
+			}
 			err := db.CreateSMPPCredential(cmd.Context(), shellActor(), c)
 			switch {
 			case message.ReasonOf(err) == message.ReasonNotFound:
@@ -53,10 +59,12 @@ func smppCreateCommand() *cobra.Command {
 			return printJSON(cmd.OutOrStdout(), map[string]any{"id": c.ID, "system_id": c.SystemID, "password": password})
 		})
 	}}
-	cmd.Flags().Var(&account, "account", "whose it is")
+	cmd.Flags().Var(&account, "account", "the customer whose it is")
+	cmd.Flags().StringVar(&vendor, "vendor", "", "the vendor whose it is, by name")
+	cmd.MarkFlagsOneRequired("account", "vendor")
+	cmd.MarkFlagsMutuallyExclusive("account", "vendor")
 	passwordFlag(cmd, &password)
 	s.add(cmd)
-	_ = cmd.MarkFlagRequired("account")
 	return cmd
 }
 
@@ -171,9 +179,17 @@ func smppShown(c postgres.SMPPState) map[string]any {
 			types = append(types, smppBindTypes[i])
 		}
 	}
-	return map[string]any{"id": c.ID, "system_id": c.SystemID, "account_id": c.AccountID, "enabled": c.Enabled, "live_binds": c.Binds,
+	return map[string]any{"id": c.ID, "system_id": c.SystemID, "account_id": idOrNil(c.AccountID), "vendor_id": idOrNil(c.VendorID), "enabled": c.Enabled, "live_binds": c.Binds,
 		"max_binds": c.MaxBinds, "throughput": c.Throughput, "window": c.Window, "allowed_ips": c.AllowedIPs, "bind_types": types,
 		"require_tls": c.RequireTLS, "receipt_tlvs": c.ReceiptTLVs, "long_mo": c.LongMO, "mo_lifetime_seconds": int(c.MOLifetime / time.Second), "alphabet": c.Alphabet}
+}
+
+// idOrNil is an id as a list shows it, null for none.
+func idOrNil(id message.ID) any {
+	if id == (message.ID{}) {
+		return nil
+	}
+	return id
 }
 
 func smppEnabledCommand(word string, enabled bool) *cobra.Command {

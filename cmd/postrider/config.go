@@ -44,6 +44,10 @@ type Config struct {
 	SMPPTLSPort int    `env:"SMPP_TLS_PORT" envDefault:"2776"`
 	SMPPTLSCert string `env:"SMPP_TLS_CERT"`
 	SMPPTLSKey  string `env:"SMPP_TLS_KEY"`
+	// SMPPOutbindPort is where vendors connect to send us an outbind, in the role
+	// vendors, under TLS with the same certificate if SMPPOutbindTLS. 0: nowhere.
+	SMPPOutbindPort int  `env:"SMPP_OUTBIND_PORT"`
+	SMPPOutbindTLS  bool `env:"SMPP_OUTBIND_TLS"`
 	// SMPPProxyFrom are the addresses (CIDR, comma-separated) of the proxies that
 	// say by PROXY protocol who is behind them.
 	SMPPProxyFrom []netip.Prefix `env:"SMPP_PROXY_FROM"`
@@ -135,7 +139,7 @@ func readConfig() (Config, error) {
 	}
 	var errs []error
 	for name, port := range map[string]int{"API_PORT": c.APIPort, "METRICS_PORT": c.MetricsPort, "POSTGRES_PORT": c.PostgresPort,
-		"SMPP_PORT": c.SMPPPort, "SMPP_TLS_PORT": c.SMPPTLSPort, "REDIS_PORT": c.RedisPort} {
+		"SMPP_PORT": c.SMPPPort, "SMPP_TLS_PORT": c.SMPPTLSPort, "SMPP_OUTBIND_PORT": c.SMPPOutbindPort, "REDIS_PORT": c.RedisPort} {
 		if port < 0 || port > 65535 {
 			errs = append(errs, fmt.Errorf("%s is %d; want 0 to 65535", name, port))
 		}

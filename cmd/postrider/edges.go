@@ -5,22 +5,35 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"time"
 
 	"github.com/postrider/postrider/edges/rest"
 	"github.com/postrider/postrider/edges/vendors"
+	"github.com/postrider/postrider/edges/vendors/hooks"
+	"github.com/postrider/postrider/edges/vendors/httpvendor"
 	"github.com/postrider/postrider/edges/vendors/loop"
 	vendorsmpp "github.com/postrider/postrider/edges/vendors/smpp"
+	"github.com/postrider/postrider/edges/vendors/telnyx"
+	"github.com/postrider/postrider/edges/vendors/twilio"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/snapshot"
 	"github.com/postrider/postrider/internal/webhook"
 )
 
-// vendorKinds are the kinds of vendor that this build can link to.
+// vendorKinds are the kinds of vendor that this build can link to. Tests of a connection
+// need nothing of g, which may be the zero Gateway for them.
 func (g *Gateway) vendorKinds() map[string]vendors.Kind {
+	log := g.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	overHTTP := httpvendor.Config{PublicURL: g.Config.PublicURL, Log: log.With("part", "vendor")}
 	return map[string]vendors.Kind{
+		twilio.Name: twilio.Kind(overHTTP),
+		telnyx.Name: telnyx.Kind(overHTTP),
 		message.ProviderInternal: {New: func(v *snapshot.Vendor) (vendors.Link, error) {
 			return loop.New(loop.Config{Vendor: *v, Enabled: g.takesMessages, OnReceipt: g.ingress.Receipt, OnInbound: g.ingress.Inbound})
 		}},
@@ -88,6 +101,28 @@ func (g *Gateway) restServer() *rest.Server {
 		PublicURL:   g.Config.PublicURL,
 
 		TrustedProxies: g.Config.TrustedProxies,
+		Hooks:          g.vendorHooks(),
+	}
+}
+
+// vendorHooks takes the webhooks of vendors.
+func (g *Gateway) vendorHooks() *hooks.Handler {
+	return &hooks.Handler{
+		Snapshot:  g.config.Current,
+		Kinds:     g.vendorKinds(),
+		PublicURL: g.Config.PublicURL,
+		OnReceipt: g.ingress.Receipt,
+		OnInbound: g.ingress.Inbound,
+		Limiter:   g.limiter(),
+		Observe: func(vendor message.ID, result hooks.Result, took time.Duration) {
+			label := ""
+			if vendor != (message.ID{}) {
+				label = vendor.String()
+			}
+			g.metrics.VendorWebhooks.WithLabelValues(label, string(result)).Inc()
+			g.metrics.VendorWebhooksTook.WithLabelValues(label, string(result)).Observe(took.Seconds())
+		},
+		Log: g.Log.With("part", "vendor"),
 	}
 }
 

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"time"
 
 	"github.com/postrider/postrider/edges/smpp"
+	vendorsmpp "github.com/postrider/postrider/edges/vendors/smpp"
 	"github.com/postrider/postrider/internal/message"
+	wire "github.com/postrider/postrider/internal/smpp"
+	"github.com/postrider/postrider/internal/snapshot"
 )
 
 // joinSMPP makes the server of customers' ESMEs. It is there before anything is
@@ -27,6 +31,8 @@ func (g *Gateway) joinSMPP() {
 		ConnectRate:    c.SMPPConnectRate,
 		Inactivity:     c.SMPPInactivity,
 	}
+	visitors := &vendorsmpp.Desk{OnReceipt: g.ingress.Receipt, OnInbound: g.ingress.Inbound, Log: g.Log.With("part", "vendor")}
+	g.smpp.FromVendor = func(v *snapshot.Vendor, r *wire.Request) { visitors.Take(context.Background(), v, r) }
 	g.smpp.Numbers = g.limiter()
 	if g.shared != nil {
 		g.smpp.Rates = g.shared

@@ -25,6 +25,7 @@ import (
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/edges/ingress"
 	"github.com/postrider/postrider/edges/smpp"
+	vendorsmpp "github.com/postrider/postrider/edges/vendors/smpp"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/optout"
@@ -56,8 +57,9 @@ type Gateway struct {
 	keepers  []*workers.Keeper
 	rest     restEdge
 	smpp     *smpp.Server
-	shared   *limit.Shared  // nil: rates are counted in process
-	alone    *limit.Limiter // of all edges, without shared
+	outbind  *vendorsmpp.Door // nil: no listener
+	shared   *limit.Shared    // nil: rates are counted in process
+	alone    *limit.Limiter   // of all edges, without shared
 	refusals *limit.Refusals
 	held     heldCollector
 	registry *registrations
@@ -247,6 +249,9 @@ func (g *Gateway) start(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := g.startOutbind(); err != nil {
+		return err
+	}
 	g.ready.up()
 	return nil
 }
@@ -284,6 +289,13 @@ func (g *Gateway) shutdown() {
 func (g *Gateway) stopAccepting() {
 	var edges sync.WaitGroup
 	defer edges.Wait()
+	if g.outbind != nil {
+		edges.Go(func() {
+			drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+			defer cancel()
+			_ = g.outbind.Shutdown(drain) // who is cut off has not said whose it is
+		})
+	}
 	if g.rest != nil {
 		edges.Go(func() {
 			drain, cancel := context.WithTimeout(context.Background(), drainTimeout)

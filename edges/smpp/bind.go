@@ -42,11 +42,11 @@ func (c *connection) decide(ctx context.Context, session *smpp.Session, b *smpp.
 		return c.refuse(cred, b, err)
 	}
 	c.own = &bound{
-		id: c.row, systemID: cred.SystemID, credential: cred.ID, account: cred.AccountID, session: session,
+		id: c.row, systemID: cred.SystemID, credential: cred.ID, account: cred.AccountID, vendor: cred.VendorID, session: session,
 		password: cred.PasswordHash, legacy: b.InterfaceVersion < smpp.Version34, unbind: c.unbind,
 	}
 	c.server.registry.setMaxBinds(c, cred.MaxBinds)
-	return smpp.Decision{Window: cred.Window, Inbound: cred.Window}
+	return smpp.Decision{Window: cred.Window, Inbound: cred.Window, AllowDeliver: cred.VendorID != (message.ID{})}
 }
 
 // refuse counts a refused bind and makes its answer. The credential is that of
@@ -77,12 +77,10 @@ func (c *connection) refuse(cred *snapshot.SMPPCredential, b *smpp.Bind, err err
 // mayBind looks at what holds for a proved credential, when it binds and as
 // long as it is bound.
 func (c *connection) mayBind(snap *snapshot.Snapshot, cred *snapshot.SMPPCredential, mode smpp.Mode) error {
-	account := snap.Accounts[cred.AccountID]
+	if err := c.mayOwner(snap, cred); err != nil {
+		return err
+	}
 	switch {
-	case account == nil:
-		return message.Refuse(message.ReasonAccountSuspended, "the account is gone")
-	case account.Status != snapshot.AccountActive:
-		return message.Refuse(message.ReasonAccountSuspended, "the account is %s", account.Status)
 	case !cred.Enabled:
 		return message.Refuse(message.ReasonForbidden, "the credential is disabled")
 	case len(cred.AllowedIPs) > 0 && !inNetworks(c.peer, cred.AllowedIPs):
@@ -92,6 +90,28 @@ func (c *connection) mayBind(snap *snapshot.Snapshot, cred *snapshot.SMPPCredent
 	case mode == smpp.ModeReceiver && !cred.Receiver, mode == smpp.ModeTransmitter && !cred.Transmitter,
 		mode == smpp.ModeTransceiver && !cred.Transceiver:
 		return message.Refuse(message.ReasonForbidden, "not as a %s", mode)
+	}
+	return nil
+}
+
+// mayOwner looks at whose credential it is.
+func (c *connection) mayOwner(snap *snapshot.Snapshot, cred *snapshot.SMPPCredential) error {
+	if cred.VendorID != (message.ID{}) {
+		vendor := snap.Vendors[cred.VendorID]
+		switch {
+		case c.server.FromVendor == nil:
+			return message.Refuse(message.ReasonForbidden, "vendors do not bind here")
+		case vendor == nil || !vendor.Active:
+			return message.Refuse(message.ReasonAccountSuspended, "the vendor is gone or not active")
+		}
+		return nil
+	}
+	account := snap.Accounts[cred.AccountID]
+	switch {
+	case account == nil:
+		return message.Refuse(message.ReasonAccountSuspended, "the account is gone")
+	case account.Status != snapshot.AccountActive:
+		return message.Refuse(message.ReasonAccountSuspended, "the account is %s", account.Status)
 	}
 	return nil
 }

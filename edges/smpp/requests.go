@@ -8,6 +8,7 @@ import (
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
+	"github.com/postrider/postrider/internal/snapshot"
 )
 
 const (
@@ -42,6 +43,10 @@ func (s *Server) handle(b *bound, r *smpp.Request) {
 		x.refuseGone()
 		return
 	}
+	if c.VendorID != (message.ID{}) {
+		x.fromVendor(c)
+		return
+	}
 	switch p := r.Body.(type) {
 	case *smpp.SubmitSM:
 		x.submit(c, &p.Message)
@@ -57,6 +62,22 @@ func (s *Server) handle(b *bound, r *smpp.Request) {
 		x.replace(c, p)
 	default: // a deliver_sm: a customer has none for us
 		x.answer(smpp.StatusInvBindState, nil)
+	}
+}
+
+// fromVendor hands on what a vendor sends that has bound to us: inbound messages and
+// receipts, by whichever of these commands. It has nothing else to ask.
+func (x *exchange) fromVendor(c *snapshot.SMPPCredential) {
+	v := x.s.Snapshot().Vendors[c.VendorID]
+	if v == nil {
+		x.refuseGone()
+		return
+	}
+	switch x.r.Body.(type) {
+	case *smpp.SubmitSM, *smpp.DataSM, *smpp.DeliverSM:
+		x.s.FromVendor(v, x.r)
+	default:
+		x.answer(smpp.StatusInvCmdID, nil)
 	}
 }
 

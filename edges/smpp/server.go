@@ -61,6 +61,9 @@ type Server struct {
 	// Rates are the credentials' rates over all replicas; nil: each process has its
 	// own.
 	Rates Rates
+	// FromVendor takes and answers a request of a vendor that has bound to us. It runs on
+	// the session's reader and must not wait. Nil: vendors may not bind.
+	FromVendor func(v *snapshot.Vendor, r *smpp.Request)
 	// Numbers counts the messages of senders that have a rate of their own, together
 	// with the other edges; nil: this edge counts alone, in process.
 	Numbers limit.Many
@@ -143,12 +146,13 @@ const (
 	RefusedFraming     = "framing"          // not SMPP, such as a PROXY header of a stranger
 )
 
-// bound is one bound session of a customer.
+// bound is one bound session of a customer, or of a vendor.
 type bound struct {
 	id         message.ID // of its row in the registry
 	systemID   string
 	credential message.ID
-	account    message.ID
+	account    message.ID // zero: a vendor's
+	vendor     message.ID // zero: a customer's
 	session    *smpp.Session
 	password   string // its hash, as it was when it bound
 	// legacy is a peer below version 3.4: it gets no optional parameters, and

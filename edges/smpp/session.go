@@ -160,7 +160,7 @@ func (c *connection) onBound(session *smpp.Session) {
 	}
 	s.log.Info("smpp bound", "system_id", b.systemID, "mode", mode.String(), "address", c.peer.String(), "tls", c.config != nil)
 	s.audits.session(auditLine{b.account, b.systemID, c.peer.String(), "smpp.bind", c.describe(mode, session.PeerVersion())}, s.now())
-	if mode.CanDeliver() {
+	if mode.CanDeliver() && b.vendor == (message.ID{}) {
 		c.attach()
 	}
 	// It was decided by the configuration of then; a Recheck since has not seen it.

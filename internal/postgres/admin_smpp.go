@@ -13,25 +13,31 @@ import (
 )
 
 const insertSMPPCredential = `
-insert into smpp_credentials (id, account_id, system_id, password_hash, enabled, allowed_ips, max_binds, throughput, "window",
+insert into smpp_credentials (id, account_id, vendor_id, system_id, password_hash, enabled, allowed_ips, max_binds, throughput, "window",
   bind_types, require_tls, receipt_format, long_mo, mo_lifetime_seconds, alphabet)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`
 
 // CreateSMPPCredential adds a system_id with the bcrypt hash of its password and
 // with its settings, all or nothing. Zero fields get the defaults of the schema's
-// documentation, no bind type at all means each. A system_id that somebody has is
-// ReasonConflict, an account that nobody has ReasonNotFound.
+// documentation, no bind type at all means each. It is an account's or a vendor's. A
+// system_id that somebody has is ReasonConflict, an account or vendor that is not there
+// ReasonNotFound.
 func (db *DB) CreateSMPPCredential(ctx context.Context, by Actor, c snapshot.SMPPCredential) error {
 	s := smppSettingsOf(c)
 	shown := s.shown()
-	shown["account_id"], shown["system_id"] = c.AccountID, c.SystemID
+	shown["system_id"] = c.SystemID
+	owner, whose := "account", c.AccountID
+	if c.VendorID != (message.ID{}) {
+		owner, whose = "vendor", c.VendorID
+	}
+	shown[owner+"_id"] = whose
 	return db.audited(ctx, by, "smpp_credential.create", c.ID.String(), shown, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, insertSMPPCredential, append([]any{c.ID, c.AccountID, c.SystemID, c.PasswordHash}, s.args()...)...)
+		_, err := tx.Exec(ctx, insertSMPPCredential, append([]any{c.ID, idOrNull(c.AccountID), idOrNull(c.VendorID), c.SystemID, c.PasswordHash}, s.args()...)...)
 		switch sqlState(err) {
 		case uniqueViolation:
 			return message.Because(message.ReasonConflict, err, "system_id %s is taken", c.SystemID)
 		case foreignKeyViolation:
-			return message.Because(message.ReasonNotFound, err, "there is no account %s", c.AccountID)
+			return message.Because(message.ReasonNotFound, err, "there is no %s %s", owner, whose)
 		}
 		return err
 	})
@@ -166,7 +172,7 @@ type SMPPState struct {
 //
 //	$1 account, null for all
 const listSMPPCredentials = `
-select c.id, c.account_id, c.system_id, c.enabled, c.allowed_ips, c.max_binds, c.throughput, c."window",
+select c.id, c.account_id, c.vendor_id, c.system_id, c.enabled, c.allowed_ips, c.max_binds, c.throughput, c."window",
   'receiver' = any(c.bind_types), 'transmitter' = any(c.bind_types), 'transceiver' = any(c.bind_types),
   c.require_tls, c.receipt_format = 'text_tlv', c.long_mo, c.mo_lifetime_seconds, c.alphabet,
   (select count(*)
@@ -185,9 +191,10 @@ func (db *DB) SMPPCredentials(ctx context.Context, account message.ID) ([]SMPPSt
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c SMPPState, err error) {
 		var lifetime int
-		err = row.Scan(&c.ID, &c.AccountID, &c.SystemID, &c.Enabled, &c.AllowedIPs, &c.MaxBinds, &c.Throughput, &c.Window,
+		var account, vendor *message.ID
+		err = row.Scan(&c.ID, &account, &vendor, &c.SystemID, &c.Enabled, &c.AllowedIPs, &c.MaxBinds, &c.Throughput, &c.Window,
 			&c.Receiver, &c.Transmitter, &c.Transceiver, &c.RequireTLS, &c.ReceiptTLVs, &c.LongMO, &lifetime, &c.Alphabet, &c.Binds)
-		c.MOLifetime = seconds(lifetime)
+		c.AccountID, c.VendorID, c.MOLifetime = orZero(account), orZero(vendor), seconds(lifetime)
 		return c, err
 	})
 	if err != nil {

@@ -134,7 +134,7 @@ func loadCredentials(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error
 // selectSMPPCredentials reads disabled ones as well: what is held for them has an
 // owner, and their binds are refused by name.
 const selectSMPPCredentials = `
-select id, account_id, system_id, password_hash, enabled, allowed_ips, max_binds, throughput, "window",
+select id, account_id, vendor_id, system_id, password_hash, enabled, allowed_ips, max_binds, throughput, "window",
   'receiver' = any(bind_types), 'transmitter' = any(bind_types), 'transceiver' = any(bind_types),
   require_tls, receipt_format = 'text_tlv', long_mo, mo_lifetime_seconds, alphabet
 from smpp_credentials`
@@ -144,12 +144,13 @@ func loadSMPPCredentials(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) e
 	return each(ctx, tx, selectSMPPCredentials, func(row pgx.CollectableRow) error {
 		c := &snapshot.SMPPCredential{}
 		var lifetime int
-		err := row.Scan(&c.ID, &c.AccountID, &c.SystemID, &c.PasswordHash, &c.Enabled, &c.AllowedIPs, &c.MaxBinds, &c.Throughput, &c.Window,
+		var account, vendor *message.ID
+		err := row.Scan(&c.ID, &account, &vendor, &c.SystemID, &c.PasswordHash, &c.Enabled, &c.AllowedIPs, &c.MaxBinds, &c.Throughput, &c.Window,
 			&c.Receiver, &c.Transmitter, &c.Transceiver, &c.RequireTLS, &c.ReceiptTLVs, &c.LongMO, &lifetime, &c.Alphabet)
 		if err != nil {
 			return fmt.Errorf("read SMPP credentials: %w", err)
 		}
-		c.MOLifetime = seconds(lifetime)
+		c.AccountID, c.VendorID, c.MOLifetime = orZero(account), orZero(vendor), seconds(lifetime)
 		s.SMPPCredentials[c.SystemID] = c
 		return nil
 	})

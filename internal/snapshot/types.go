@@ -100,12 +100,13 @@ type Credential struct {
 	ExpiresAt          time.Time      // zero: never
 }
 
-// SMPPCredential is what an ESME of a customer binds with.
+// SMPPCredential is what an ESME of a customer binds with, or a vendor that binds to us.
 type SMPPCredential struct {
 	ID           message.ID
-	AccountID    message.ID
-	SystemID     string // 1 to 15 octets, unique over all accounts
-	PasswordHash string // bcrypt
+	AccountID    message.ID // zero: a vendor's
+	VendorID     message.ID // zero: an account's
+	SystemID     string     // 1 to 15 octets, unique over all accounts
+	PasswordHash string     // bcrypt
 	Enabled      bool
 	AllowedIPs   []netip.Prefix // empty: from anywhere
 	MaxBinds     int            // at once, over all processes

@@ -48,7 +48,8 @@ type Metrics struct {
 	ServerDeliver     *prometheus.CounterVec   // kind, state
 	AuditDropped      prometheus.Counter
 
-	VendorWebhooks *prometheus.HistogramVec // vendor_id, result
+	VendorWebhooks     *prometheus.CounterVec   // vendor_id, result
+	VendorWebhooksTook *prometheus.HistogramVec // vendor_id, result
 
 	ServerDelivered     *prometheus.CounterVec // vendor_id
 	ReceivedPerCustomer *prometheus.CounterVec // customer_id
@@ -81,7 +82,8 @@ func New() *Metrics {
 	m.ClientSubmit = counter("smpp_client_submit_sm_total", "Parts submitted to a vendor, by its answer.", "vendor_id", "status")
 	m.Receipts = counter("smpp_client_dlr_received_total", "Receipts committed, by the vendor and the receipt word.", "vendor_id", "dlr_status")
 	m.WebhookAttempts = histogram("webhook_attempt_duration_seconds", "Webhook tries, by what came of them.", "outcome")
-	m.VendorWebhooks = histogram("vendor_webhook_duration_seconds", "Webhooks of vendors, by what became of them; without a vendor: nobody's.", "vendor_id", "result")
+	m.VendorWebhooks = counter("vendor_webhooks_total", "Webhooks of vendors, by what became of them; without a vendor: nobody's.", "vendor_id", "result")
+	m.VendorWebhooksTook = histogram("vendor_webhook_duration_seconds", "How long webhooks of vendors took to be answered.", "vendor_id", "result")
 	m.APIRequests = histogram("api_request_duration_seconds", "Requests of the customer API.", "operation", "status")
 	m.SentPerCustomer = counter("sms_sent_per_customer", "Messages accepted for sending.", "customer_id")
 	m.CostPerCustomer = counter("sms_cost_per_customer", "Price of settled messages, in currency units.", "customer_id")

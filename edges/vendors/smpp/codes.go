@@ -37,14 +37,14 @@ var receiptReasons = map[string]message.Reason{
 // receiptReason is why a part was not delivered: by the vendor's code map, then
 // by the built-in table, then by the state. Empty when it was delivered or
 // nothing is decided.
-func (l *Link) receiptReason(state message.ReceiptState, err string) message.Reason {
+func (v reader) receiptReason(state message.ReceiptState, err string) message.Reason {
 	part, final := state.PartState()
 	if !final || part == message.PartDelivered {
 		return ""
 	}
 	short := strings.TrimLeft(err, "0")
 	for _, key := range []string{err, short} {
-		if r, ok := l.vendor.CodeMap[key]; ok && key != "" && r.Known() {
+		if r, ok := v.vendor.CodeMap[key]; ok && key != "" && r.Known() {
 			return r
 		}
 	}

@@ -1,13 +1,13 @@
 package smpp
 
 import (
-	"context"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
+	"github.com/postrider/postrider/internal/snapshot"
 	"github.com/postrider/postrider/internal/text"
 )
 
@@ -18,82 +18,21 @@ const maxRaw = 255
 // where data_coding 0 means GSM 7-bit, which has other signs for _ and @.
 const latin1Coding = 3
 
-// handle takes a request of the vendor, on the session's reader. Commits run
-// beside each other, at most maxInbound on a bind; inbound messages of one sender to
-// one number are committed one after the other, in the order in which they came.
-func (l *Link) handle(r *smpp.Request) {
-	var m smpp.Message
-	switch body := r.Body.(type) {
-	case *smpp.DeliverSM:
-		m = body.Message
-	case *smpp.DataSM:
-		m = body.Message()
-	case *smpp.SubmitSM: // of a vendor that has bound to us
-		m = body.Message
-	default:
-		_ = r.Respond(smpp.StatusInvCmdID, nil)
-		return
-	}
-	received := time.Now()
-	content, _ := m.Content() // what is odd in it is read as far as it goes
-	receipt, isReceipt := l.receipt(&m, content, received)
-	turn := turnOf{}
-	if !isReceipt {
-		turn = l.line.enter(m.Source.Text, m.Dest.Text)
-	}
-	r.Go(func() {
-		defer turn.leave()
-		answered := false
-		defer func() { // a panic above us must not leave the vendor waiting
-			if !answered {
-				_ = r.Respond(smpp.StatusTempAppError, nil)
-			}
-		}()
-		ctx, cancel := context.WithTimeout(l.commits, commitTimeout)
-		defer cancel()
-		st := smpp.StatusTempAppError
-		if isReceipt {
-			st = l.taken("receipt", l.cfg.OnReceipt(ctx, receipt))
-		} else if err := turn.wait(ctx); err != nil {
-			st = l.taken("inbound", err)
-		} else {
-			st = l.taken("inbound", l.cfg.OnInbound(ctx, l.inbound(&m, content, received)))
-		}
-		answered = true
-		_ = r.Respond(st, answerTo(r.Body, st))
-	})
-}
-
-// answerTo is the body of an answer: a submit_sm is answered with an id, which means
-// nothing to us.
-func answerTo(request smpp.PDU, st smpp.Status) smpp.PDU {
-	if _, ok := request.(*smpp.SubmitSM); ok && st == smpp.StatusOK {
-		return &smpp.SubmitSMResp{MessageID: message.Hex32(message.NewID())}
-	}
-	return nil
-}
-
-// taken is the answer to what was handed up: a receipt or an inbound message.
-func (l *Link) taken(kind string, err error) smpp.Status {
-	if l.cfg.Metrics.Received != nil {
-		l.cfg.Metrics.Received(l.vendor.Name, kind, err == nil)
-	}
-	if err != nil {
-		l.log.Warn("vendor is asked to send again", "kind", kind, "error", err)
-		return smpp.StatusTempAppError
-	}
-	return smpp.StatusOK
+// reader reads what one vendor writes.
+type reader struct {
+	vendor *snapshot.Vendor
+	format smpp.IDFormat
 }
 
 // receipt reads m as a receipt; false: it is a message.
-func (l *Link) receipt(m *smpp.Message, c smpp.Content, received time.Time) (message.Receipt, bool) {
+func (v reader) receipt(m *smpp.Message, c smpp.Content, received time.Time) (message.Receipt, bool) {
 	words := receiptText(m.DataCoding, c.Octets)
 	r, ok := smpp.ReceiptOf(m, words)
-	if !ok || !l.believed(m, r) {
+	if !ok || !v.believed(m, r) {
 		return message.Receipt{}, false
 	}
 	out := message.Receipt{
-		ID: message.NewID(), VendorID: l.vendor.ID, VendorMessageID: l.format.OfAt(smpp.ReceiptID(l.vendor.ReceiptID), r), State: r.State, Err: clean(r.Err, 32),
+		ID: message.NewID(), VendorID: v.vendor.ID, VendorMessageID: v.format.OfAt(smpp.ReceiptID(v.vendor.ReceiptID), r), State: r.State, Err: clean(r.Err, 32),
 		Source: clean(m.Source.Text, 64), Destination: clean(m.Dest.Text, 64), DoneAt: r.Done,
 		Raw: withoutText(words), ReceivedAt: received,
 	}
@@ -103,7 +42,7 @@ func (l *Link) receipt(m *smpp.Message, c smpp.Content, received time.Time) (mes
 		// its own, or all of a vendor's would be one receipt to the journal.
 		out.VendorMessageID = "none-" + message.Hex32(out.ID)
 	}
-	out.Reason = l.receiptReason(out.State, out.Err)
+	out.Reason = v.receiptReason(out.State, out.Err)
 	return out, true
 }
 
@@ -111,8 +50,8 @@ func (l *Link) receipt(m *smpp.Message, c smpp.Content, received time.Time) (mes
 // esm_class anybody with a handset could write one, unless it has the optional
 // parameters, which nobody can write there; so the vendor's row must say that its
 // receipts come like that.
-func (l *Link) believed(m *smpp.Message, r smpp.Receipt) bool {
-	if l.vendor.ReceiptsUnmarked || m.Marked() {
+func (v reader) believed(m *smpp.Message, r smpp.Receipt) bool {
+	if v.vendor.ReceiptsUnmarked || m.Marked() {
 		return true
 	}
 	_, hasState := m.TLVs.Byte(smpp.TagMessageState)
@@ -153,10 +92,10 @@ func clean(s string, n int) string {
 }
 
 // inbound is m as an inbound message.
-func (l *Link) inbound(m *smpp.Message, c smpp.Content, received time.Time) message.InboundMessage {
+func (v reader) inbound(m *smpp.Message, c smpp.Content, received time.Time) message.InboundMessage {
 	out := message.InboundMessage{
-		VendorID: l.vendor.ID, From: clean(m.Source.Text, 64), To: clean(m.Dest.Text, 64), FromTON: m.Source.TON, ToTON: m.Dest.TON,
-		DataCoding: m.DataCoding, Alphabet: l.vendor.DefaultAlphabet, Encoding: message.EncodingBinary,
+		VendorID: v.vendor.ID, From: clean(m.Source.Text, 64), To: clean(m.Dest.Text, 64), FromTON: m.Source.TON, ToTON: m.Dest.TON,
+		DataCoding: m.DataCoding, Alphabet: v.vendor.DefaultAlphabet, Encoding: message.EncodingBinary,
 		Reference: c.Reference, Part: c.Part, Parts: c.Parts, ReceivedAt: received,
 	}
 	if len(c.Header) > 0 {
@@ -165,7 +104,7 @@ func (l *Link) inbound(m *smpp.Message, c smpp.Content, received time.Time) mess
 	if id, ok := m.TLVs.Text(smpp.TagReceiptedMessageID); ok {
 		out.VendorRef = clean(id, 64)
 	}
-	s, ok := text.Decode(m.DataCoding, l.vendor.DefaultAlphabet, c.Octets)
+	s, ok := text.Decode(m.DataCoding, v.vendor.DefaultAlphabet, c.Octets)
 	if !ok || !out.Whole() { // a character may lie across two parts
 		out.Raw = append([]byte{}, c.Octets...)
 	}

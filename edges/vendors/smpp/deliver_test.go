@@ -206,10 +206,10 @@ func TestInboundStaysInOrder(t *testing.T) {
 		release["STOP again"] <- nil
 		wg.Wait()
 		want(answered, "STOP again")
-		st.link.line.mu.Lock()
-		defer st.link.line.mu.Unlock()
-		if len(st.link.line.last) != 0 {
-			t.Errorf("%d pairs are still in line", len(st.link.line.last))
+		st.link.desk.line.mu.Lock()
+		defer st.link.desk.line.mu.Unlock()
+		if len(st.link.desk.line.last) != 0 {
+			t.Errorf("%d pairs are still in line", len(st.link.desk.line.last))
 		}
 	})
 }

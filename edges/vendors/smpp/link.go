@@ -75,7 +75,7 @@ type Link struct {
 	codes  map[smpp.Status]message.Reason // of the vendor's code map
 	log    *slog.Logger
 	bucket vendors.Bucket // of the share's rate
-	line   line           // of inbound messages
+	desk   Desk           // for what it sends
 
 	dialing  context.Context // of dial and backoff; ends with Stop
 	stopDial context.CancelFunc
@@ -117,6 +117,7 @@ func New(cfg Config) (*Link, error) {
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
+	l.desk.OnReceipt, l.desk.OnInbound, l.desk.Log, l.desk.Received = cfg.OnReceipt, cfg.OnInbound, l.log, cfg.Metrics.Received
 	l.log = l.log.With("vendor", v.Name)
 	l.codes = make(map[smpp.Status]message.Reason)
 	for _, code := range slices.Sorted(maps.Keys(v.CodeMap)) { // of two for one status the same one wins always
@@ -201,7 +202,7 @@ func (l *Link) dialConfig(mode smpp.Mode) smpp.DialConfig {
 // sessionConfig is what all sessions of the link have.
 func (l *Link) sessionConfig() smpp.Config {
 	return smpp.Config{
-		Handler: smpp.HandlerFunc(l.handle), Log: l.log,
+		Handler: smpp.HandlerFunc(func(r *smpp.Request) { l.desk.Take(l.commits, &l.vendor, r) }), Log: l.log,
 		Window: l.window(), Inbound: maxInbound,
 		EnquireLink: l.vendor.EnquireLink, ResponseTimeout: l.responseTimeout(),
 	}

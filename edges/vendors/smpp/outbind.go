@@ -1,7 +1,6 @@
 package smpp
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -33,14 +32,12 @@ const (
 type Adopter interface {
 	// Adopt binds to the vendor as a receiver, as after an outbind.
 	Adopt(conn net.Conn) error
-	// Attend answers the bind of the vendor, which is the next that conn gives.
-	Attend(conn net.Conn) error
 }
 
-// Door takes the connections of vendors that come to us. A vendor sends an outbind (SMPP
-// 3.4 §2.2.1), and we bind over its connection as a receiver; or it binds itself, as an
-// ESME, to bring its inbound messages and receipts. Either way its link here serves the
-// connection as one more bind. Serve begins, Shutdown ends. Safe for concurrent use.
+// Door takes the connections of vendors that call us: a vendor sends an outbind (SMPP
+// 3.4 §2.2.1), and we bind over its connection as a receiver. Its link here serves the
+// connection as one more bind. A vendor that binds itself, as an ESME does, comes to the
+// listener of the customers. Serve begins, Shutdown ends. Safe for concurrent use.
 type Door struct {
 	// Vendors are the vendors as they are now. One may come that has an
 	// OutbindSystemID, and an OutbindPassword or addresses to come from.
@@ -132,16 +129,12 @@ func (d *Door) take(conn net.Conn) {
 
 // answer finds out whose the connection is and hands it over.
 func (d *Door) answer(raw net.Conn) error {
-	g, err := d.meet(raw)
-	if err == nil && g.vendor == nil {
-		err = errStranger
-	} else if err == nil {
-		if g.link = d.Link(g.vendor.ID); g.link == nil {
-			err = fmt.Errorf("vendor %s has no link here", g.vendor.Name)
+	conn, vendor, err := d.meet(raw)
+	var link Adopter
+	if err == nil {
+		if link = d.Link(vendor.ID); link == nil {
+			err = fmt.Errorf("vendor %s has no link here", vendor.Name)
 		}
-	}
-	if err != nil && g.binds {
-		turnAway(g.conn)
 	}
 	d.mu.Lock()
 	delete(d.callers, raw)
@@ -153,75 +146,40 @@ func (d *Door) answer(raw net.Conn) error {
 		_ = raw.Close()
 		return err
 	}
-	if g.binds {
-		err = g.link.Attend(g.conn)
-	} else {
-		err = g.link.Adopt(g.conn)
-	}
-	if err != nil {
-		return fmt.Errorf("vendor %s: %w", g.vendor.Name, err)
+	if err := link.Adopt(conn); err != nil {
+		return fmt.Errorf("vendor %s: %w", vendor.Name, err)
 	}
 	return nil
 }
 
-// guest is who stands at the door.
-type guest struct {
-	conn   net.Conn
-	binds  bool             // it binds itself, and conn gives its bind once more
-	vendor *snapshot.Vendor // nil: nobody's
-	link   Adopter
-}
-
-// meet reads the first PDU.
-func (d *Door) meet(raw net.Conn) (guest, error) {
+// meet reads the first PDU, which must be an outbind, and says whose it is.
+func (d *Door) meet(raw net.Conn) (net.Conn, *snapshot.Vendor, error) {
 	_ = raw.SetDeadline(time.Now().Add(outbindTimeout))
 	defer func() { _ = raw.SetDeadline(time.Time{}) }()
-	g := guest{conn: raw}
+	conn := raw
 	if d.TLS != nil {
-		g.conn = tls.Server(raw, d.TLS)
+		conn = tls.Server(raw, d.TLS)
 	}
-	p, err := smpp.ReadFirst(g.conn)
+	p, err := smpp.ReadFirst(conn)
 	if err != nil {
-		return guest{}, err
+		return nil, nil, err
 	}
 	from, err := netip.ParseAddrPort(raw.RemoteAddr().String())
 	if err != nil {
-		return guest{}, err
+		return nil, nil, err
 	}
-	switch body := p.Body.(type) {
-	case *smpp.Outbind:
-		g.vendor = callerOf(d.Vendors(), body.SystemID, body.Password, from.Addr().Unmap())
-	case *smpp.Bind:
-		g.binds, g.conn = true, &replayed{Conn: g.conn, first: bytes.NewReader(p.Raw)}
-		g.vendor = callerOf(d.Vendors(), body.SystemID, body.Password, from.Addr().Unmap())
+	o, ok := p.Body.(*smpp.Outbind)
+	if !ok {
+		return nil, nil, errNoOutbind
 	}
-	return g, nil
+	v := callerOf(d.Vendors(), o.SystemID, o.Password, from.Addr().Unmap())
+	if v == nil {
+		return nil, nil, errStranger
+	}
+	return conn, v, nil
 }
 
-// replayed is a connection that gives once more what was read from it.
-type replayed struct {
-	net.Conn
-	first *bytes.Reader
-}
-
-// Read gives the first PDU, then what follows it.
-func (r *replayed) Read(b []byte) (int, error) {
-	if r.first.Len() > 0 {
-		return r.first.Read(b)
-	}
-	return r.Conn.Read(b)
-}
-
-// turnAway refuses a bind. What was wrong with it is not said: a name cannot be
-// guessed without its password.
-func turnAway(conn net.Conn) {
-	smpp.NewServerSession(conn, smpp.ServerConfig{
-		SessionInit: outbindTimeout,
-		Bind: func(context.Context, *smpp.Session, *smpp.Bind) smpp.Decision {
-			return smpp.Decision{Status: smpp.StatusInvPassword}
-		},
-	}).Wait()
-}
+var errNoOutbind = errors.New("what came is no outbind")
 
 // errStranger says neither who was named nor what was wrong with it.
 var errStranger = errors.New("no vendor may call by this name and password from this address")
@@ -272,37 +230,6 @@ func (l *Link) Adopt(conn net.Conn) error {
 	defer l.loops.Done()
 	session, err := smpp.BindOn(l.dialing, conn, l.dialConfig(smpp.ModeReceiver))
 	return l.serveCall(session, err)
-}
-
-// Attend is Adopt for a vendor that binds to us. It takes binds that may send, knows
-// deliver_sm, data_sm and submit_sm as the ways to bring a message, and sends nothing
-// over them.
-func (l *Link) Attend(conn net.Conn) error {
-	if err := l.call(); err != nil {
-		_ = conn.Close()
-		return err
-	}
-	defer l.loops.Done()
-	bound := make(chan struct{})
-	session := smpp.NewServerSession(conn, smpp.ServerConfig{
-		Config: l.sessionConfig(), SystemID: l.vendor.Username,
-		Bind: func(_ context.Context, _ *smpp.Session, b *smpp.Bind) smpp.Decision {
-			if !b.Mode.CanSubmit() {
-				return smpp.Decision{Status: smpp.StatusBindFail}
-			}
-			return smpp.Decision{AllowDeliver: true}
-		},
-		Bound: func(*smpp.Session) { close(bound) },
-	})
-	select {
-	case <-bound:
-		return l.serveCall(session, nil)
-	case <-session.Done(): // refused, or it left at once
-	case <-l.dialing.Done():
-		session.Close()
-	}
-	session.Wait()
-	return l.serveCall(nil, session.Err())
 }
 
 // serveCall serves what call has taken a place for, or gives the place back.

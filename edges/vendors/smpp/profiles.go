@@ -55,7 +55,7 @@ func sinch() Profile {
 			"host: Sinch has two sites; make a vendor of each, with the same priority",
 			"our addresses: Sinch lets in those that it has been told of",
 			"system_type: some accounts need cp",
-			"whether Sinch binds to us for inbound messages and receipts: then an outbind name, or an account of ours with an SMPP credential for it",
+			"whether Sinch connects to us for inbound messages and receipts: then an outbind name, or an SMPP credential of the vendor when it binds",
 		},
 	}
 }
