@@ -43,7 +43,7 @@ func TestAdminFlags(t *testing.T) {
 		says   []string
 	}{
 		{create[:2], "--account " + id, []string{"arg"}},
-		{create[:3], "", []string{`"account"`}},
+		{create[:3], "", []string{"[account vendor]"}},
 		{create[:3], "--account acme", []string{"--account"}},
 		{create[:2], "sixteen-letters- --account " + id, []string{"SYSTEM_ID", "15"}},
 		{create[:2], "ac\x00me --account " + id, []string{"SYSTEM_ID"}},

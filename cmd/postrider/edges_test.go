@@ -22,6 +22,9 @@ func TestRESTShowsWhatIsUsedOfACap(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
 		g := &Gateway{db: db, keys: keys, Log: log, ingress: &ingress.Ingress{}, config: snapshot.NewHolder(db, log),
 			registry: &registrations{registrar: &registry.Registrar{Store: db}}}
+		if err := g.joinDeliver(); err != nil {
+			return err
+		}
 		server := g.restServer()
 		ctx := context.Background()
 		day := pace.Limit{Key: pace.BrandDay("acme"), Parts: 2000, Window: pace.PacificDay, Name: "brand Acme"}
