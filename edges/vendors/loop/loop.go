@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/postrider/postrider/edges/vendors"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
@@ -50,8 +48,8 @@ type Config struct {
 
 // Link is the loop. Make it with New. Safe for concurrent use.
 type Link struct {
-	cfg     Config
-	limiter *rate.Limiter
+	cfg    Config
+	bucket vendors.Bucket
 
 	mu       sync.Mutex
 	share    vendors.Share
@@ -78,7 +76,7 @@ func New(cfg Config) (*Link, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Link{cfg: cfg, limiter: rate.NewLimiter(rate.Inf, 1), changed: make(chan struct{})}, nil
+	return &Link{cfg: cfg, changed: make(chan struct{})}, nil
 }
 
 // Whole reports true: texts are not cut on their way from us to us.
@@ -112,11 +110,7 @@ func (l *Link) SetShare(s vendors.Share) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.share = s
-	limit := rate.Inf
-	if s.Rate > 0 {
-		limit = rate.Limit(s.Rate)
-	}
-	l.limiter.SetLimit(limit)
+	l.bucket.SetRate(s.Rate)
 	l.changeLocked()
 }
 
@@ -211,7 +205,7 @@ func (l *Link) enter(ctx context.Context) error {
 	}
 	l.inFlight++
 	l.mu.Unlock()
-	if err := l.limiter.Wait(ctx); err != nil {
+	if err := l.bucket.Take(ctx, 1, nil); err != nil {
 		l.mu.Lock()
 		l.inFlight--
 		l.changeLocked()
