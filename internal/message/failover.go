@@ -37,7 +37,7 @@ var another = map[Reason]struct {
 	ReasonMediaUnavailable:      {true, "reach"},
 	ReasonMediaRejected:         {true, "limits"},
 	ReasonMissingPart:           {false, "message"},
-	ReasonInvalidDestination:    {false, "recipient"},
+	ReasonInvalidDestination:    {true, "numbering"}, // it is a possible number, or we had refused it: a vendor says so of ranges that it does not reach
 	ReasonDestinationNotAllowed: {true, "contract"},
 	ReasonNoRoute:               {true, "reach"},
 	ReasonUnknownSubscriber:     {false, "recipient"},

@@ -18,9 +18,9 @@ func TestEveryReasonSaysWhetherItFailsOver(t *testing.T) {
 
 func TestFailsOver(t *testing.T) {
 	for r, want := range map[Reason]bool{
-		ReasonVendorRejected: true, ReasonVendorUnreachable: true, ReasonUnauthorizedSender: true, ReasonNoRoute: true, ReasonInternal: true,
+		ReasonVendorRejected: true, ReasonVendorUnreachable: true, ReasonInvalidDestination: true, ReasonUnauthorizedSender: true, ReasonNoRoute: true, ReasonInternal: true,
 		ReasonEncodingMismatch: true, ReasonInsufficientBalance: true, "strange": true, "": true,
-		ReasonOptedOut: false, ReasonInvalidDestination: false, ReasonUnknownSubscriber: false, ReasonRecipientRefused: false,
+		ReasonOptedOut: false, ReasonUnknownSubscriber: false, ReasonRecipientRefused: false,
 		ReasonMessageTooLong: false, ReasonProhibitedContent: false, ReasonFiltered: false, ReasonSubmitInDoubt: false, ReasonExpired: false,
 		ReasonDailyCapReached: false,
 	} {
