@@ -261,6 +261,35 @@ func TestStopGivesUp(t *testing.T) {
 	}
 }
 
+// A stop that waits is cut short by one that does not: the leases of its binds have
+// ended meanwhile.
+func TestStopIsCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := playInMemory(t, vendortest.Config{OnSubmit: answerWith(vendortest.Answer{Silence: true})}, nil)
+		st.ready()
+		result := make(chan *message.SubmitError, 1)
+		go func() {
+			_, no := st.submit("text")
+			result <- no
+		}()
+		synctest.Wait()
+		var wg sync.WaitGroup
+		wg.Go(func() { st.link.Stop(context.Background()) })
+		synctest.Wait()
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		began := time.Now()
+		st.link.Stop(now)
+		if took := time.Since(began); took != 0 || st.link.Status().Binds != 0 {
+			t.Errorf("%d binds after %v", st.link.Status().Binds, took)
+		}
+		if no := <-result; !no.Ambiguous() {
+			t.Errorf("%+v", no)
+		}
+		wg.Wait()
+	})
+}
+
 // What the socket did not take before the loss is safe to send elsewhere.
 func TestLossBeforeTheWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

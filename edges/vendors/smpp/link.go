@@ -231,7 +231,7 @@ func (l *Link) Start(context.Context) {
 }
 
 // Stop takes no more submits, waits for outstanding answers and commits until
-// ctx ends, unbinds, and closes. A second call waits for the first.
+// ctx ends, unbinds, and closes. Of several calls the context that ends first counts.
 func (l *Link) Stop(ctx context.Context) {
 	l.mu.Lock()
 	first := l.stopped == nil
@@ -245,25 +245,21 @@ func (l *Link) Stop(ctx context.Context) {
 	}
 	l.wakeLocked()
 	l.mu.Unlock()
-	if !first {
-		<-stopped
-		return
+	if first {
+		l.stopDial() // the loops unbind
+		go func() {
+			l.loops.Wait()
+			l.stopWork()
+			close(stopped)
+		}()
 	}
-	defer close(stopped)
-	l.stopDial() // the loops unbind
-	done := make(chan struct{})
-	go func() {
-		l.loops.Wait()
-		close(done)
-	}()
 	select {
-	case <-done:
+	case <-stopped:
 	case <-ctx.Done():
 		l.stopWork()
 		l.closeBinds()
-		<-done
+		<-stopped
 	}
-	l.stopWork()
 }
 
 func (l *Link) closeBinds() {

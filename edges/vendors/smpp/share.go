@@ -21,9 +21,11 @@ type slot struct {
 // one that is just being made: what it says is never less than what the vendor sees
 // of a share that was given back.
 func (l *Link) SetShare(s vendors.Share) {
-	l.bucket.SetRate(s.Rate)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if s.Binds > 0 { // without a share the rate stays: none would be one without a limit
+		l.bucket.SetRate(s.Rate)
+	}
 	l.share = s
 	l.arrangeLocked()
 	l.wakeLocked()

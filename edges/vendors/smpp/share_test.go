@@ -211,6 +211,43 @@ func TestWaitForTheRateOutlivesABind(t *testing.T) {
 	})
 }
 
+// A share that goes lets nobody out who waits for the rate, and one that comes and goes
+// forgives nothing of what is owed.
+func TestShareThatGoesKeepsTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := playInMemory(t, vendortest.Config{}, func(c *Config) { c.Vendor.Window = 200 })
+		slow := vendors.Share{Binds: 1, Rate: 0.001}
+		st.link.SetShare(slow)
+		st.ready()
+		if _, no := st.submit("text"); no != nil {
+			t.Fatal(no)
+		}
+		for _, waiting := range []int{0, 100} {
+			var wg sync.WaitGroup
+			for range waiting {
+				wg.Go(func() {
+					if _, no := st.submit("text"); no == nil || no.OnWire() {
+						t.Errorf("left: %v", no)
+					}
+				})
+			}
+			synctest.Wait()
+			st.link.SetShare(vendors.Share{})
+			wg.Wait()
+			st.link.SetShare(slow)
+			st.ready()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			if _, no := st.submitPart(ctx, part("text")); no == nil || no.Reason != message.ReasonVendorThrottled {
+				t.Errorf("before its turn: %v", no)
+			}
+			cancel()
+		}
+		if n := len(st.smsc.Submits()); n != 1 {
+			t.Errorf("%d submits came", n)
+		}
+	})
+}
+
 // A whole message takes as much of the rate as its parts.
 func TestRateOfWholeMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
