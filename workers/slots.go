@@ -51,7 +51,10 @@ func (s *linkSlots) ReserveSlot(ctx context.Context, _ worker.SlotReservationInf
 	for {
 		if s.link != nil {
 			if err := s.link.WaitReady(ctx); err != nil {
-				return nil, err
+				// The link was stopped, and never is ready again. Whoever asks would ask
+				// at once anew, until its worker has stopped as well.
+				<-ctx.Done()
+				return nil, ctx.Err()
 			}
 		}
 		permit, freed := s.take()

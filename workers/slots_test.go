@@ -77,6 +77,33 @@ func TestLinkSlots(t *testing.T) {
 	})
 }
 
+// A link that was cut off is made anew with its worker, which asks for slots until then:
+// it gets none, and no error that would have it ask again at once.
+func TestLinkSlotsOfAStoppedLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newLinkSlots(stoppedLink{}, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		failed := make(chan error, 1)
+		go func() {
+			_, err := s.ReserveSlot(ctx, nil)
+			failed <- err
+		}()
+		synctest.Wait()
+		if len(failed) != 0 {
+			t.Errorf("it did not wait: %v", <-failed)
+		}
+		cancel()
+		if err := <-failed; !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// stoppedLink is never ready again, and says so at once.
+type stoppedLink struct{ vendors.Link }
+
+func (stoppedLink) WaitReady(context.Context) error { return errors.New("the link is stopped") }
+
 // The limit follows the binds, and what is drained waits for no link.
 func TestLinkSlotsChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
