@@ -2,6 +2,7 @@ package ingress_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -290,5 +291,37 @@ func TestInboundIsNotWithdrawn(t *testing.T) {
 	b.journal.accepted = append(b.journal.accepted, message.Acceptance{Message: a.Message})
 	if err := b.Cancel(t.Context(), a.ID); message.ReasonOf(err) != message.ReasonConflict || len(b.outcomes) != 0 {
 		t.Errorf("%v, %+v", err, b.outcomes)
+	}
+}
+
+// A message that the journal could not take is not passed over: who goes on after what
+// was done begins with it.
+func TestRedriveGoesOnWithWhatFailed(t *testing.T) {
+	b := setup(t)
+	var ids []message.ID
+	for range 3 {
+		m := b.mo("where is it?")
+		m.To = string(number)
+		ids = append(ids, message.NewID())
+		b.journal.inbounds.unrouted = append(b.journal.inbounds.unrouted, message.Unrouted{ID: ids[len(ids)-1], InboundMessage: m})
+	}
+	calls := 0
+	b.journal.fault = func(step string) (before, after error) {
+		if step == "redrive" {
+			calls++
+		}
+		if calls == 2 {
+			return errors.New("no connection"), nil
+		}
+		return nil, nil
+	}
+	by := message.Actor{Name: "tester"}
+	out, last, err := b.RedriveAll(t.Context(), by, "", message.ID{})
+	if err == nil || out.Taken != 1 || last != ids[0] {
+		t.Fatalf("%+v, to go on after %s, want %s: %v", out, last, ids[0], err)
+	}
+	calls = 10
+	if out, _, err := b.RedriveAll(t.Context(), by, "", last); err != nil || out.Taken != 2 {
+		t.Errorf("%+v, %v", out, err)
 	}
 }

@@ -50,12 +50,12 @@ func (in *Ingress) redrive(ctx context.Context, by message.Actor, u message.Unro
 
 // RedriveAll is Redrive for the oldest messages to a number, or, when that is empty, to
 // all numbers, after one of them; zero: from the first. It gives the one to go on
-// after while there are more.
+// after while there are more, or after an error.
 func (in *Ingress) RedriveAll(ctx context.Context, by message.Actor, number message.Address, after message.ID) (out Redriven, last message.ID, err error) {
 	in.ready()
 	found, err := in.Journal.UnroutedMessages(ctx, number, after, redriveBatch)
+	last = after
 	for _, f := range found {
-		last = f.ID
 		switch err := in.redrive(ctx, by, f); {
 		case err == nil:
 			out.Taken++
@@ -64,8 +64,9 @@ func (in *Ingress) RedriveAll(ctx context.Context, by message.Actor, number mess
 		case message.ReasonOf(err) == message.ReasonConflict, message.ReasonOf(err) == message.ReasonNotFound:
 			// Somebody else has taken it in meanwhile.
 		default:
-			return out, last, err
+			return out, last, err // the next call begins with it
 		}
+		last = f.ID
 	}
 	out.More = len(found) == redriveBatch
 	return out, last, err
