@@ -37,6 +37,9 @@ type search struct {
 	listed time.Time // when the vendors were listed last
 	listAt time.Time // they are not listed anew before
 	lists  int       // how often they were listed anew
+
+	offers int       // that were made in vain
+	rest   time.Time // nobody is asked before
 }
 
 // asked is a candidate with what came of asking it.
@@ -71,6 +74,23 @@ func (s *search) current() *asked {
 
 // usable reports whether the vendor may be asked, if not now.
 func (v *asked) usable() bool { return !v.refused && !v.gone }
+
+// when is from when on the vendor may be asked.
+func (s *search) when(v *asked) time.Time {
+	if v.next.Before(s.rest) {
+		return s.rest
+	}
+	return v.next
+}
+
+// tire notes an offer that was made in vain. After many of them there is a pause
+// between any two, however many vendors there are, each with its own pauses: a history
+// holds 51,200 events, and an offer makes a dozen.
+func (s *search) tire(now time.Time) {
+	if s.offers++; s.newer && s.offers >= manyOffers {
+		s.rest = now.Add(offerEvery)
+	}
+}
 
 // left counts the vendors that may be asked.
 func (s *search) left() (n int) {
@@ -146,6 +166,7 @@ func (s *search) relist(candidates []route.Candidate, now time.Time, forget bool
 	}
 	if forget {
 		clear(s.memory)
+		s.rest = time.Time{}
 	}
 	s.vendors = make([]asked, len(candidates))
 	for i, c := range candidates {
@@ -214,6 +235,7 @@ func (o *outbound) inVain(ctx workflow.Context, s *search, v *asked, r submit.Re
 		stay = v.busy(r, now, budget, alone)
 		v.inVain = v.inVain || !stay || alone
 	}
+	s.tire(now)
 	if !stay {
 		s.turn(now)
 	}
@@ -274,8 +296,8 @@ func (o *outbound) pause(ctx workflow.Context, s *search, v *asked) (bool, error
 	until, what, why := o.in.ExpiresAt, "a vendor", "wait for a vendor"
 	if v != nil {
 		what, why = "the next turn of vendor "+v.Name, "pause before asking "+v.Name+" again"
-		if v.next.Before(until) {
-			until = v.next
+		if at := s.when(v); at.Before(until) {
+			until = at
 		}
 	}
 	if s.round() && s.listAt.Before(until) {
@@ -289,7 +311,7 @@ func (o *outbound) pause(ctx workflow.Context, s *search, v *asked) (bool, error
 			return false, err
 		}
 	}
-	return v != nil && !o.rerouted && (o.decided || !v.next.After(workflow.Now(ctx))), nil
+	return v != nil && !o.rerouted && (o.decided || !s.when(v).After(workflow.Now(ctx))), nil
 }
 
 // settleQueued records what receipts have decided while parts wait and there is no

@@ -25,8 +25,13 @@ const (
 	// began before versionFailover: with pauses of 1, 2, 4, 8 and 16 s.
 	pausesBeforeNext = 5
 	// maxPause bounds the pauses after throttling and lost links. 72 h of them are
-	// some 10,000 events, a fifth of what a history may hold.
+	// some 10,000 events for each vendor, a fifth of what a history may hold.
 	maxPause = 5 * time.Minute
+	// manyOffers is how many offers may be made in vain before there is at least
+	// offerEvery between two of them, whichever vendors they are made to: in 72 h some
+	// 1,500 then.
+	manyOffers = 100
+	offerEvery = 3 * time.Minute
 )
 
 // submit offers the message to the candidates in turn until one has taken it or

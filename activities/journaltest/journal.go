@@ -191,6 +191,9 @@ func (j *Journal) Advance(_ context.Context, c message.Change) (message.Advanced
 		if c.Resend && !r.undecided(c) {
 			return nil
 		}
+		if r.begun(c) {
+			return errors.New("another run has journalled an attempt of the same number")
+		}
 		j.apply(r, c)
 		out.Changed, out.Sequence = true, r.seq
 		return nil
@@ -201,8 +204,12 @@ func (j *Journal) Advance(_ context.Context, c message.Change) (message.Advanced
 // undecided reports whether the message may be given to another vendor although one
 // has it, and nobody has begun to.
 func (r *row) undecided(c message.Change) bool {
-	begun := slices.ContainsFunc(c.Attempts, func(a message.Attempt) bool { return r.attempt(a.Part, a.Number) != nil })
-	return (r.m.Status == message.StatusSent || r.m.Status == message.StatusInDoubt) && !r.progress().Decided() && !begun
+	return (r.m.Status == message.StatusSent || r.m.Status == message.StatusInDoubt) && !r.progress().Decided() && !r.begun(c)
+}
+
+// begun reports whether an attempt of the change is journalled already.
+func (r *row) begun(c message.Change) bool {
+	return slices.ContainsFunc(c.Attempts, func(a message.Attempt) bool { return r.attempt(a.Part, a.Number) != nil })
 }
 
 func (j *Journal) apply(r *row, c message.Change) {
@@ -231,9 +238,7 @@ func (j *Journal) apply(r *row, c message.Change) {
 	}
 	r.m.DuplicatePoss = r.m.DuplicatePoss || c.MaybeDoubled
 	for _, a := range c.Attempts {
-		if r.attempt(a.Part, a.Number) == nil {
-			r.attempts = append(r.attempts, &attempt{Attempt: a, Answer: message.Answer{Part: a.Part, Attempt: a.Number, State: message.PartSending}})
-		}
+		r.attempts = append(r.attempts, &attempt{Attempt: a, Answer: message.Answer{Part: a.Part, Attempt: a.Number, State: message.PartSending}})
 	}
 	for _, a := range c.Answers {
 		if old := r.attempt(a.Part, a.Attempt); old != nil && (old.State == message.PartSending || old.State == message.PartInDoubt) {

@@ -172,9 +172,10 @@ func (w *writer) events(c message.Change) {
   from moved m, unnest(`+types+", "+details+`) with ordinality as e (type, detail, ord)`)
 }
 
-// attempts adds the rows of the submit journal. One that this process wrote
-// already is left alone; one of another process is a duplicate key, on purpose:
-// the statement fails and the caller must not send.
+// attempts adds the rows of the submit journal. One that is there already is a
+// duplicate key, on purpose, whoever wrote it: the statement fails and the caller must
+// not send. The status alone does not say so: it is queued again when the run that
+// wrote the row has come back with some parts refused.
 func (w *writer) attempts(c message.Change) {
 	if len(c.Attempts) == 0 {
 		return
@@ -186,11 +187,7 @@ func (w *writer) attempts(c message.Change) {
 		w.arg(pick(c.Attempts, func(a message.Attempt) int32 { return int32(a.Number) }), "int[]")+", "+
 		w.arg(pick(c.Attempts, func(a message.Attempt) message.ID { return a.Vendor.ID }), "uuid[]")+", "+
 		w.arg(pick(c.Attempts, func(a message.Attempt) string { return a.Vendor.Name }), "text[]")+", "+
-		w.arg(pick(c.Attempts, func(a message.Attempt) string { return a.Instance }), "text[]")+`) as a (part, attempt, vendor_id, vendor_name, instance)
-  where not exists (
-    select
-    from segments s
-    where s.message_id = m.id and s.part = a.part and s.attempt = a.attempt and s.instance = a.instance)`)
+		w.arg(pick(c.Attempts, func(a message.Attempt) string { return a.Instance }), "text[]")+`) as a (part, attempt, vendor_id, vendor_name, instance)`)
 }
 
 func (w *writer) answers(c message.Change) {
@@ -246,7 +243,7 @@ func (w *writer) notifications(c message.Change) {
 // after the commit. A message that is not there is ReasonNotFound. When the
 // status does not allow the change nothing is written and Changed is false:
 // the caller looks at Was to tell a repetition from a refusal. An attempt that
-// another process has journalled is an error.
+// is journalled already is an error.
 func (db *DB) Advance(ctx context.Context, c message.Change) (message.Advanced, error) {
 	for range maxConflicts {
 		out, err := db.advanceOnce(ctx, c)
@@ -312,7 +309,7 @@ func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanc
 		return rows.Err()
 	}, args...)
 	if sqlState(err) == uniqueViolation {
-		err = fmt.Errorf("another process has journalled an attempt of the same number: %w", err)
+		err = fmt.Errorf("another run has journalled an attempt of the same number: %w", err)
 	}
 	if err != nil {
 		return message.Advanced{}, fmt.Errorf("advance %s to %q: %w", c.MessageID, c.To, err)

@@ -219,22 +219,45 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// An attempt that another process has journalled is not this one's to send; one
-// of our own, written before the connection was lost, is.
+// An attempt that is journalled already is nobody's to send, whichever process has
+// journalled it: the run that did may have sent it.
 func TestAttemptOfAnother(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	m := b.sending(1)
-	again := message.Change{MessageID: m.ID, Attempts: []message.Attempt{{Part: 1, Number: 1, Vendor: b.vendor, Instance: "one"}}}
-	b.must(again)
 	before := b.traces(m)
-	again.Attempts[0].Instance = "two"
-	again.Events = line(message.StatusSending)
-	if adv, err := b.replica().Advance(b.ctx, again); err == nil {
-		t.Errorf("two processes have the same attempt: %+v", adv)
+	for _, instance := range []string{"one", "two"} {
+		again := message.Change{MessageID: m.ID, Events: line(message.StatusSending),
+			Attempts: []message.Attempt{{Part: 1, Number: 1, Vendor: b.vendor, Instance: instance}}}
+		if adv, err := b.replica().Advance(b.ctx, again); err == nil {
+			t.Errorf("two runs have the same attempt: %+v", adv)
+		}
 	}
 	if after := b.traces(m); after != before {
 		t.Errorf("the refused attempt wrote\n%s\nover\n%s", after, before)
+	}
+}
+
+// A run that was held up behind its first look comes to journal what another run of
+// the same process has tried meanwhile. One part has left, the message is queued again:
+// nothing of it may go a second time.
+func TestAttemptOfARunHeldUp(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := b.sending(2)
+	b.must(message.Change{MessageID: m.ID, To: message.StatusQueued, Answers: []message.Answer{
+		{Part: 1, Attempt: 1, State: message.PartSubmitted, VendorMessageID: "1", NormalizedID: "1"},
+		{Part: 2, Attempt: 1, State: message.PartRefused, Reason: message.ReasonVendorThrottled},
+	}})
+	c := message.Change{MessageID: m.ID, To: message.StatusSending}
+	for p := range 2 {
+		c.Attempts = append(c.Attempts, message.Attempt{Part: p + 1, Number: 1, Vendor: b.vendor, Instance: "one"})
+	}
+	if adv, err := b.Advance(b.ctx, c); err == nil && adv.Changed {
+		t.Errorf("it may send what was sent: %+v", adv)
+	}
+	if is, err := b.Message(b.ctx, m.ID); err != nil || is.Status != message.StatusQueued {
+		t.Errorf("%s, %v", is.Status, err)
 	}
 }
 
