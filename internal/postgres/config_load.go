@@ -35,8 +35,8 @@ func (db *DB) sections() []section {
 		{"numbers", loadNumbers, func(to, from s) { to.Numbers = from.Numbers }},
 		{"brands", loadBrands, func(to, from s) { to.Brands = from.Brands }},
 		{"campaigns campaign_details", loadCampaigns, func(to, from s) { to.Campaigns = from.Campaigns }},
-		{"vendors", both(db.loadVendors, loadReplies), func(to, from s) { to.Vendors = from.Vendors }},
-		{"routing_rules", loadRoutes, func(to, from s) { to.Routes = from.Routes }},
+		{"vendors", both(db.loadVendors, loadReplies), func(to, from s) { to.Vendors = from.Vendors; to.KeepProblems("vendors", from) }},
+		{"routing_rules", loadRoutes, func(to, from s) { to.Routes = from.Routes; to.KeepProblems("routing_rules", from) }},
 		{"webhook_endpoints", db.loadEndpoints, func(to, from s) { to.Endpoints = from.Endpoints }},
 		{"inbound_routes", db.loadDestinations, func(to, from s) { to.Destinations = from.Destinations; to.KeepProblems("inbound_routes", from) }},
 		// Compiling the rules takes a while, if there are many.
@@ -58,8 +58,9 @@ func both(a, b func(context.Context, pgx.Tx, *snapshot.Snapshot) error) func(con
 }
 
 // LoadSnapshot reads the whole configuration in one transaction. A route whose
-// pattern does not compile, or a vendor whose password cannot be opened, is an
-// error that names it: half a configuration would route wrongly.
+// pattern does not compile, or a vendor whose password does not authenticate, is left
+// out and is a problem of the snapshot that names it: no row of one vendor stops what
+// concerns all others. A secret of which this process lacks the key is an error.
 func (db *DB) LoadSnapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 	return db.RefreshSnapshot(ctx, nil)
 }

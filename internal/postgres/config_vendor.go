@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/secret"
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
@@ -30,7 +32,7 @@ func (db *DB) loadVendors(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) 
 	s.Vendors = map[message.ID]*snapshot.Vendor{}
 	return each(ctx, tx, selectVendors, func(row pgx.CollectableRow) error {
 		v := &snapshot.Vendor{}
-		if err := db.scanVendor(row, v); err != nil {
+		if out, err := leftOut(s, "vendors", db.scanVendor(row, v)); out || err != nil {
 			return err
 		}
 		s.Vendors[v.ID] = v
@@ -38,7 +40,33 @@ func (db *DB) loadVendors(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) 
 	})
 }
 
-// scanVendor reads the vendorColumns, and those that stand behind them into more.
+// brokenRow is a row of the configuration that can be read and not used. It is left out
+// of a snapshot; the rest of the configuration counts all the same.
+type brokenRow struct{ err error }
+
+func (e *brokenRow) Error() string { return e.err.Error() }
+func (e *brokenRow) Unwrap() error { return e.err }
+
+func broken(format string, args ...any) error { return &brokenRow{fmt.Errorf(format, args...)} }
+
+// isBroken reports whether an error tells of a broken row. What is sealed with a key that
+// this process does not have is no fault of the row: it stops the whole snapshot, for
+// without the vendor its messages would be rejected.
+func isBroken(err error) bool {
+	return errors.As(err, new(*brokenRow)) && !errors.Is(err, secret.ErrUnknownKey)
+}
+
+// leftOut notes the problem with a row that is broken, and reports whether it is.
+func leftOut(s *snapshot.Snapshot, table string, err error) (bool, error) {
+	if !isBroken(err) {
+		return false, err
+	}
+	s.Problem(table, "%v", err)
+	return true, nil
+}
+
+// scanVendor reads the vendorColumns, and those that stand behind them into more. With
+// an error that is a brokenRow everything is read that can be.
 func (db *DB) scanVendor(row pgx.CollectableRow, v *snapshot.Vendor, more ...any) error {
 	var codes []byte
 	var secrets vendorSecrets
@@ -54,14 +82,11 @@ func (db *DB) scanVendor(row pgx.CollectableRow, v *snapshot.Vendor, more ...any
 	if err != nil {
 		return fmt.Errorf("read vendors: %w", err)
 	}
-	if err := db.openVendor(v, secrets); err != nil {
-		return err
-	}
-	if err := json.Unmarshal(codes, &v.CodeMap); err != nil {
-		return fmt.Errorf("code_map of vendor %s: %w", v.Name, err)
-	}
 	v.EnquireLink, v.ResponseTimeout, v.ReceiptGrace, v.ReceiptExpected = seconds(enquire), seconds(response), seconds(grace), seconds(expected)
-	return nil
+	if err := json.Unmarshal(codes, &v.CodeMap); err != nil {
+		return errors.Join(broken("code_map of vendor %s: %w", v.Name, err), db.openVendor(v, secrets))
+	}
+	return db.openVendor(v, secrets)
 }
 
 // vendorSecrets are the sealed columns of a vendor; nil: not set.
@@ -76,7 +101,8 @@ func clientKeyPlace(id message.ID) []byte  { return append(id[:], "tls_client_ke
 func outbindPlace(id message.ID) []byte    { return append(id[:], "outbind_password"...) }
 func signingKeyPlace(id message.ID) []byte { return append(id[:], "signing_key"...) }
 
-func (db *DB) openVendor(v *snapshot.Vendor, in vendorSecrets) error {
+// openVendor opens those that can be opened.
+func (db *DB) openVendor(v *snapshot.Vendor, in vendorSecrets) (failed error) {
 	for _, c := range []struct {
 		name   string
 		sealed []byte
@@ -92,18 +118,20 @@ func (db *DB) openVendor(v *snapshot.Vendor, in vendorSecrets) error {
 		}
 		clear, err := db.sealer.Open(c.sealed, c.place)
 		if err != nil {
-			return fmt.Errorf("%s of vendor %s: %w", c.name, v.Name, err)
+			failed = errors.Join(failed, broken("%s of vendor %s: %w", c.name, v.Name, err))
+			continue
 		}
 		*c.to = string(clear)
 	}
 	for _, sealed := range in.signing {
 		clear, err := db.sealer.Open(sealed, signingKeyPlace(v.ID))
 		if err != nil {
-			return fmt.Errorf("signing_keys of vendor %s: %w", v.Name, err)
+			failed = errors.Join(failed, broken("signing_keys of vendor %s: %w", v.Name, err))
+			continue
 		}
 		v.SigningKeys = append(v.SigningKeys, string(clear))
 	}
-	return nil
+	return failed
 }
 
 const routingColumns = `
@@ -119,7 +147,7 @@ func loadRoutes(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 	zones := map[string]*time.Location{}
 	return each(ctx, tx, selectRoutes, func(row pgx.CollectableRow) error {
 		r, err := scanRoute(row, zones)
-		if err != nil {
+		if out, err := leftOut(s, "routing_rules", err); out || err != nil {
 			return err
 		}
 		s.Routes = append(s.Routes, r)
@@ -128,7 +156,8 @@ func loadRoutes(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 }
 
 // scanRoute reads the routingColumns, and those that stand behind them into more. What it
-// reads of time zones it keeps in zones.
+// reads of time zones it keeps in zones. With an error that is a brokenRow everything is
+// read that can be.
 func scanRoute(row pgx.CollectableRow, zones map[string]*time.Location, more ...any) (r snapshot.Route, err error) {
 	var dest, source *string
 	var account *message.ID
@@ -139,19 +168,19 @@ func scanRoute(row pgx.CollectableRow, zones map[string]*time.Location, more ...
 		&zone, &from, &until}, more...)...); err != nil {
 		return r, fmt.Errorf("read routes: %w", err)
 	}
+	r.EffectiveFrom, r.EffectiveUntil, r.AccountID = orZero(from), orZero(until), orZero(account)
 	if r.DestPattern, err = compile(dest); err != nil {
-		return r, fmt.Errorf("dest_pattern of route %d: %w", r.ID, err)
+		return r, broken("dest_pattern of route %d: %w", r.ID, err)
 	}
 	if r.SourcePattern, err = compile(source); err != nil {
-		return r, fmt.Errorf("source_pattern of route %d: %w", r.ID, err)
+		return r, broken("source_pattern of route %d: %w", r.ID, err)
 	}
 	if zones[zone] == nil {
 		if zones[zone], err = time.LoadLocation(zone); err != nil {
-			return r, fmt.Errorf("time_zone of route %d: %w", r.ID, err)
+			return r, broken("time_zone of route %d: %w", r.ID, err)
 		}
 	}
-	r.Zone, r.EffectiveFrom, r.EffectiveUntil = zones[zone], orZero(from), orZero(until)
-	r.AccountID = orZero(account)
+	r.Zone = zones[zone]
 	return r, nil
 }
 

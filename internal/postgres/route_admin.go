@@ -39,6 +39,7 @@ func scanRouteState(row pgx.CollectableRow) (snapshot.RouteState, error) {
 	var r snapshot.RouteState
 	var err error
 	r.Route, err = scanRoute(row, map[string]*time.Location{}, &r.Active, &r.Version, &r.CreatedAt, &r.UpdatedAt)
+	r.Broken, err = brokenness(err)
 	return r, err
 }
 
@@ -126,6 +127,9 @@ func (db *DB) ChangeRoute(ctx context.Context, by Actor, id int64, change func(*
 		was, err := oneRoute(ctx, tx, lockRoute, id)
 		if err != nil {
 			return err
+		}
+		if was.Broken != "" { // what cannot be read would be lost, and the route match too much
+			return message.Refuse(message.ReasonConflict, "route %d cannot be read (%s): remove it and add another", id, was.Broken)
 		}
 		r = was
 		if err := change(&r); err != nil {

@@ -37,6 +37,7 @@ func (db *DB) scanVendorState(row pgx.CollectableRow) (snapshot.VendorState, err
 	var itself *bool
 	var bind, draining *time.Time
 	err := db.scanVendor(row, &v.Vendor, &itself, &v.Restarts, &v.Health, &bind, &draining, &v.CreatedAt, &v.UpdatedAt)
+	v.Broken, err = brokenness(err)
 	v.LastBind, v.DrainingSince = orZero(bind), orZero(draining)
 	if itself != nil {
 		v.Replies = snapshot.RepliesGateway
@@ -45,6 +46,14 @@ func (db *DB) scanVendorState(row pgx.CollectableRow) (snapshot.VendorState, err
 		}
 	}
 	return v, err
+}
+
+// brokenness is what is wrong with a row that staff are to mend.
+func brokenness(err error) (string, error) {
+	if isBroken(err) {
+		return err.Error(), nil
+	}
+	return "", err
 }
 
 // Vendors lists vendors with their secrets, newest first: at most limit, older than the

@@ -9,7 +9,8 @@ import (
 // VendorState is a Vendor as staff see it.
 type VendorState struct {
 	Vendor
-	Restarts      int // how often staff had its links made anew
+	Restarts      int    // how often staff had its links made anew
+	Broken        string // what of it cannot be read; empty: nothing. It is then in no snapshot
 	Health        message.VendorHealth
 	LastBind      time.Time // zero: never
 	DrainingSince time.Time // zero: it does not drain
@@ -41,7 +42,8 @@ const MaxWaiting = 10_000
 type RouteState struct {
 	Route
 	Active    bool
-	Version   int64 // another one with each change
+	Version   int64  // another one with each change
+	Broken    string // as of a vendor
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }

@@ -37,7 +37,7 @@ func TestNoKeyInTheCertificate(t *testing.T) {
 		doc.TLSClientCert = given
 		f = doc.Into(&v, Secrets{TLSClientKey: &secret})
 		if got := len(f) == 0; got != ok {
-			t.Errorf("%q: %v", given, f)
+			t.Errorf("%d octets: %v", len(given), f)
 		}
 	}
 }

@@ -341,6 +341,8 @@ func checkTLS(v *snapshot.Vendor, f *Faults) {
 		f.add("tls_client_key", "is required with tls_client_cert")
 	case key && !cert:
 		f.add("tls_client_cert", "is required with tls_client_key")
+	case cert && !isChain(v.ClientCert): // all staff see it: a file of both certificate and key will not do
+		f.add("tls_client_cert", "must be certificates in PEM, and nothing else; the private key goes into tls_client_key")
 	case cert:
 		if _, err := tls.X509KeyPair([]byte(v.ClientCert), []byte(v.ClientKey)); err != nil {
 			// What the library says may hold some of the key.
@@ -349,7 +351,12 @@ func checkTLS(v *snapshot.Vendor, f *Faults) {
 	}
 }
 
+// isChain reports whether a text is certificates. There may be words around them, but no
+// key.
 func isChain(text string) bool {
+	if strings.Contains(text, "PRIVATE KEY") {
+		return false
+	}
 	rest, n := []byte(text), 0
 	for len(strings.TrimSpace(string(rest))) > 0 {
 		var block *pem.Block
