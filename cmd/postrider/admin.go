@@ -162,7 +162,7 @@ func campaignCommand() *cobra.Command {
 func numberCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "number", Short: "Numbers that customers send from"}
 	var account, campaign idFlag
-	var verification string
+	var verification, host string
 	add := &cobra.Command{Use: "add NUMBER", Short: "Give a number to an account", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		a, err := message.ParseRecipient(args[0])
 		if err != nil {
@@ -170,7 +170,11 @@ func numberCommand() *cobra.Command {
 		}
 		n := snapshot.Number{Number: a, AccountID: account.id, Type: numberType(a), SMSEnabled: true, Campaign: campaign.id, Verification: verification}
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
-			if err := db.CreateNumber(cmd.Context(), shellActor(), n); err != nil {
+			var err error
+			if n.VendorID, err = hostingVendor(cmd.Context(), db, host); err == nil {
+				err = db.CreateNumber(cmd.Context(), shellActor(), n)
+			}
+			if err != nil {
 				return err
 			}
 			return printJSON(cmd.OutOrStdout(), map[string]any{"number": n.Number, "type": n.Type})
@@ -179,6 +183,7 @@ func numberCommand() *cobra.Command {
 	add.Flags().Var(&account, "account", "whose number it is")
 	add.Flags().Var(&campaign, "campaign", "row id of its 10DLC campaign")
 	add.Flags().StringVar(&verification, "verification", "unverified", "of a toll-free number: unverified, pending, approved or rejected")
+	add.Flags().StringVar(&host, "vendor", "", "the vendor that hosts it, by name or id, and is asked first for what it sends")
 	_ = add.MarkFlagRequired("account")
 	cmd.AddCommand(add, numberSetCommand(), numberRateCommand())
 	return cmd

@@ -51,7 +51,8 @@ func accountCreateCommand() *cobra.Command {
 			hook := secret.NewWebhookSecret().Reveal()
 			a := snapshot.Account{ID: message.NewID(), CompanyName: name, ExternalID: external, APIRateLimit: rate, WebhookSecret: hook,
 				ConversationHold: c.ConversationHold, MaxBacklog: c.MaxBacklog, MaxHeld: c.MaxHeld,
-				EncodingMismatchStatus: c.EncodingMismatchStatus, OptedOutStatus: c.OptedOutStatus, QuietHours: c.QuietHours}
+				EncodingMismatchStatus: c.EncodingMismatchStatus, OptedOutStatus: c.OptedOutStatus, QuietHours: c.QuietHours,
+				InternalDelivery: s.internal, ResendAfter: s.resend}
 			if c.QuietWindows != nil {
 				a.QuietWindows = c.QuietWindows.Override
 			}
@@ -107,6 +108,8 @@ type accountFlags struct {
 	backlog, held      int
 	mismatch, optedOut hexFlag
 	quiet, windows     string
+	internal           bool
+	resend             time.Duration
 }
 
 func (s *accountFlags) add(cmd *cobra.Command) {
@@ -119,6 +122,8 @@ func (s *accountFlags) add(cmd *cobra.Command) {
 	f.Var(&s.optedOut, "smpp-opted-out", "command_status in hex for a recipient who has opted out: 0B or 45")
 	f.StringVar(&s.quiet, "quiet-hours", s.quiet, "what is done with bulk messages that would arrive in the recipient's quiet hours: off, wait or refuse")
 	f.StringVar(&s.windows, "quiet-windows", s.windows, `own hours for bulk messages in place of those of the recipient's state, as {"zone": "recipient", "windows": [{"days": "mon-fri", "from": "09:00", "to": "18:00"}]}; zone may be account; none takes them away`)
+	f.BoolVar(&s.internal, "internal-delivery", s.internal, "whether messages to numbers of ours stay in the house")
+	f.DurationVar(&s.resend, "resend-after", s.resend, "how long after it was sent a one-time password (otp, at_least_once) without a final receipt goes to the next vendor as well: up to 1h; 0: never")
 }
 
 // read is what the flags change that were given.
@@ -161,6 +166,11 @@ func (s *accountFlags) read(cmd *cobra.Command) (postgres.AccountChange, error) 
 			return fmt.Errorf("--quiet-windows: %w", err)
 		}
 		return nil
+	})
+	given("internal-delivery", func() error { c.InternalDelivery = &s.internal; return nil })
+	given("resend-after", func() error {
+		c.ResendAfter = &s.resend
+		return checkSeconds("resend-after", s.resend, 0, time.Hour)
 	})
 	return c, errors.Join(errs...)
 }

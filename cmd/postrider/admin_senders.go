@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -22,9 +23,9 @@ import (
 const maxParts = 100_000_000
 
 func numberSetCommand() *cobra.Command {
-	var verification, leased, reply string
+	var verification, leased, reply, host string
 	var sms, mms bool
-	cmd := &cobra.Command{Use: "set NUMBER", Short: "Change what a number may send, and what it answers", Long: "Change the settings that are given; the others stay.",
+	cmd := &cobra.Command{Use: "set NUMBER", Short: "Change what a number may send, what it answers and who hosts it", Long: "Change the settings that are given; the others stay.",
 		Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 			number, err := message.ParseRecipient(args[0])
 			if err != nil {
@@ -57,20 +58,40 @@ func numberSetCommand() *cobra.Command {
 			switch {
 			case err != nil:
 				return err
-			case c == (postgres.NumberChange{}):
+			case c == (postgres.NumberChange{}) && !given("vendor"):
 				return errors.New("nothing to set: give at least one flag")
 			}
 			return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+				if given("vendor") {
+					id, err := hostingVendor(cmd.Context(), db, host)
+					if err != nil {
+						return err
+					}
+					c.VendorID = &id
+				}
 				return db.ChangeNumber(cmd.Context(), shellActor(), number, c)
 			})
 		}}
 	f := cmd.Flags()
+	f.StringVar(&host, "vendor", "", "the vendor that hosts it, by name or id, and is asked first for what it sends; empty: none in particular")
 	f.StringVar(&verification, "verification", "", "of a toll-free number: unverified, pending, approved or rejected")
 	f.StringVar(&leased, "leased-until", "", "the day on which the lease of a short code ends, such as 2027-03-31 (it may send until the day is over, in UTC); none: not known")
 	f.BoolVar(&sms, "sms", true, "whether it may send SMS")
 	f.BoolVar(&mms, "mms", false, "whether it may send MMS")
 	f.StringVar(&reply, "auto-reply", "", "what it answers to people who write to it, at most once an hour and three times a day each; empty: nothing")
 	return cmd
+}
+
+// hostingVendor is the vendor that is meant to host a number; the zero id when none is.
+func hostingVendor(ctx context.Context, db *postgres.DB, given string) (message.ID, error) {
+	if given == "" {
+		return message.ID{}, nil
+	}
+	id, err := vendorID(ctx, db, given)
+	if err == nil {
+		_, err = db.Vendor(ctx, id)
+	}
+	return id, err
 }
 
 // leaseEnd is the end of the lease's last day; the zero time for none.

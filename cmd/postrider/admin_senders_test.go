@@ -35,6 +35,15 @@ func TestAdminSenders(t *testing.T) {
 	is("2027-04-01 00:00:00 f", "select concat_ws(' ', leased_until at time zone 'UTC', sms_enabled) from numbers where number = '12345'")
 	s.admin(nil, "number", "set", "12345", "--leased-until", "none")
 	is("t f", "select concat_ws(' ', leased_until is null, sms_enabled) from numbers where number = '12345'")
+	var host struct{ ID string }
+	s.admin(&host, "vendor", "add", "acme-1", "--host", "127.0.0.1", "--port", "1", "--system-id", "postrider", "--active=false")
+	s.admin(nil, "number", "add", "+12025550143", "--account", account.ID, "--vendor", "acme-1")
+	s.admin(nil, "number", "set", "12345", "--vendor", host.ID)
+	is(host.ID+" "+host.ID, "select string_agg(vendor_id::text, ' ') from numbers where number in ('+12025550143', '12345')")
+	s.admin(nil, "number", "set", "12345", "--vendor", "")
+	is("f", "select (vendor_id is not null)::text from numbers where number = '12345'")
+	refused("number", "set", "12345", "--vendor", "acme-2")
+	refused("number", "set", "12345", "--vendor", message.NewID().String())
 	refused("number", "set", "12345")
 	refused("number", "set", "12345", "--leased-until", "tomorrow")
 	refused("number", "set", "12345", "--verification", "yes")
@@ -56,5 +65,5 @@ func TestAdminSenders(t *testing.T) {
 	refused("campaign", "pace", campaign.ID, "--throughput", "-1")
 	s.admin(nil, "brand", "cap", brand.ID, "--parts", "0")
 	is("0", "select daily_cap::text from brands where id = $1", brand.ID)
-	is("8", "select count(*)::text from audit_log where action in ('number.update', 'account.destinations', 'campaign.pace', 'brand.cap') and role = 'shell'")
+	is("10", "select count(*)::text from audit_log where action in ('number.update', 'account.destinations', 'campaign.pace', 'brand.cap') and role = 'shell'")
 }

@@ -81,6 +81,8 @@ func TestAdminFlags(t *testing.T) {
 		{set, "--smpp-encoding-mismatch 0B", []string{"--smpp-encoding-mismatch", "45 or 104"}},
 		{set, "--smpp-opted-out 0B,45", []string{"--smpp-opted-out", "0B or 45"}},
 		{[]string{"account", "create", "--name", "Acme"}, "--max-backlog 0 --smpp-max-held 0", []string{"--max-backlog", "--smpp-max-held"}},
+		{set, "--resend-after 61m", []string{"--resend-after", "1h"}},
+		{[]string{"account", "create", "--name", "Acme"}, "--resend-after 1500ms", []string{"--resend-after", "whole"}},
 		{[]string{"account", "rate", id}, "", []string{`"rate"`}},
 		{[]string{"account", "rate", id}, "--rate 0", []string{"--rate", "1 to 100000"}},
 		{[]string{"account", "rate", id}, "--rate 10 --burst 91", []string{"--burst", "0 to 90"}},
@@ -243,25 +245,27 @@ func TestAdminSMPPCredential(t *testing.T) {
 func TestAdminAccountSettings(t *testing.T) {
 	s := startShell(t)
 	const settings = `select concat_ws(' ', coalesce(ordered_conversations::text, 'edge'), conversation_hold_seconds, max_backlog, smpp_max_held,
-		smpp_encoding_mismatch_status, smpp_opted_out_status, api_rate_limit) from accounts where id = $1`
+		smpp_encoding_mismatch_status, smpp_opted_out_status, api_rate_limit, internal_delivery, resend_after_seconds) from accounts where id = $1`
 	var plain, full struct{ ID string }
 	s.admin(&plain, "account", "create", "--name", "Plain")
 	s.admin(&full, "account", "create", "--name", "Full", "--ordered=yes", "--conversation-hold", "1h", "--max-backlog", "100000000", "--smpp-max-held", "10000000",
-		"--smpp-encoding-mismatch", "104", "--smpp-opted-out", "45")
+		"--smpp-encoding-mismatch", "104", "--smpp-opted-out", "45", "--internal-delivery", "--resend-after", "90s")
 	is := func(id, want string) {
 		t.Helper()
 		if got := s.row(settings, id); got != want {
 			t.Errorf("settings %s, want %s", got, want)
 		}
 	}
-	is(plain.ID, "edge 10 100000 100000 69 11 10")
-	is(full.ID, "true 3600 100000000 10000000 260 69 10")
+	is(plain.ID, "edge 10 100000 100000 69 11 10 f 0")
+	is(full.ID, "true 3600 100000000 10000000 260 69 10 t 90")
 	s.admin(nil, "account", "set", full.ID, "--ordered=edge", "--max-backlog", "1")
-	is(full.ID, "edge 3600 1 10000000 260 69 10")
-	s.admin(nil, "account", "set", plain.ID, "--ordered=no", "--conversation-hold", "1s", "--smpp-max-held", "1", "--smpp-encoding-mismatch", "104", "--smpp-opted-out", "45")
-	is(plain.ID, "false 1 100000 1 260 69 10")
-	is(full.ID, "edge 3600 1 10000000 260 69 10")
-	if n := s.row("select count(*)::text from audit_log where action = 'account.update' and role = 'shell'"); n != "2" {
+	is(full.ID, "edge 3600 1 10000000 260 69 10 t 90")
+	s.admin(nil, "account", "set", plain.ID, "--ordered=no", "--conversation-hold", "1s", "--smpp-max-held", "1", "--smpp-encoding-mismatch", "104", "--smpp-opted-out", "45",
+		"--internal-delivery", "--resend-after", "1h")
+	is(plain.ID, "false 1 100000 1 260 69 10 t 3600")
+	s.admin(nil, "account", "set", full.ID, "--internal-delivery=false", "--resend-after", "0s")
+	is(full.ID, "edge 3600 1 10000000 260 69 10 f 0")
+	if n := s.row("select count(*)::text from audit_log where action = 'account.update' and role = 'shell'"); n != "3" {
 		t.Errorf("%s lines of the audit log, want 2", n)
 	}
 	if _, _, err := command(t, "admin", "account", "set", message.NewID().String(), "--max-backlog", "1"); message.ReasonOf(err) != message.ReasonNotFound {

@@ -15,7 +15,8 @@ type NumberChange struct {
 	LeasedUntil  *time.Time // of a short code; the zero time: not known
 	SMSEnabled   *bool
 	MMSEnabled   *bool
-	AutoReply    *string // what it answers by itself; empty: nothing
+	AutoReply    *string     // what it answers by itself; empty: nothing
+	VendorID     *message.ID // which vendor hosts it; the zero id: none in particular
 }
 
 const updateNumber = `
@@ -25,14 +26,16 @@ set verification = coalesce($2, verification),
     sms_enabled = coalesce($5, sms_enabled),
     mms_enabled = coalesce($6, mms_enabled),
     auto_reply = coalesce($7, auto_reply),
+    vendor_id = case when $8 then $9 else vendor_id end,
     updated_at = now()
 where number = $1`
 
-// ChangeNumber sets what a number may send, and what it answers by itself.
+// ChangeNumber sets what a number may send, what it answers by itself, and who hosts it.
 func (db *DB) ChangeNumber(ctx context.Context, by Actor, number message.Address, c NumberChange) error {
-	shown := map[string]any{"verification": c.Verification, "leased_until": c.LeasedUntil, "sms_enabled": c.SMSEnabled, "mms_enabled": c.MMSEnabled, "auto_reply": c.AutoReply}
+	shown := map[string]any{"verification": c.Verification, "leased_until": c.LeasedUntil, "sms_enabled": c.SMSEnabled, "mms_enabled": c.MMSEnabled, "auto_reply": c.AutoReply, "vendor_id": c.VendorID}
 	return db.audited(ctx, by, "number.update", string(number), shown, func(tx pgx.Tx) error {
-		return exactlyOne(tx.Exec(ctx, updateNumber, number, c.Verification, c.LeasedUntil != nil, timeOrNull(orZero(c.LeasedUntil)), c.SMSEnabled, c.MMSEnabled, c.AutoReply))
+		return exactlyOne(tx.Exec(ctx, updateNumber, number, c.Verification, c.LeasedUntil != nil, timeOrNull(orZero(c.LeasedUntil)), c.SMSEnabled, c.MMSEnabled, c.AutoReply,
+			c.VendorID != nil, idOrNull(orZero(c.VendorID))))
 	})
 }
 

@@ -172,6 +172,10 @@ func TestChangeAccount(t *testing.T) {
 		{AccountChange{MaxHeld: 10_000_000}, func(a *snapshot.Account) { a.MaxHeld = 10_000_000 }, `{"smpp_max_held": 10000000}`},
 		{AccountChange{EncodingMismatchStatus: 0x45, OptedOutStatus: 0x0B}, func(a *snapshot.Account) { a.EncodingMismatchStatus, a.OptedOutStatus = 0x45, 0x0B },
 			`{"smpp_encoding_mismatch_status": 69, "smpp_opted_out_status": 11}`},
+		{AccountChange{InternalDelivery: new(true), ResendAfter: new(time.Minute)}, func(a *snapshot.Account) { a.InternalDelivery, a.ResendAfter = true, time.Minute },
+			`{"internal_delivery": true, "resend_after_seconds": 60}`},
+		{AccountChange{InternalDelivery: new(false), ResendAfter: new(time.Duration)}, func(a *snapshot.Account) { a.InternalDelivery, a.ResendAfter = false, 0 },
+			`{"internal_delivery": false, "resend_after_seconds": 0}`},
 		{AccountChange{OrderedConversations: &Ordered{}}, func(a *snapshot.Account) { a.OrderedConversations = nil }, `{"ordered_conversations": null}`},
 	} {
 		if err := b.ChangeAccount(b.ctx, actor, b.owner, c.change); err != nil {
