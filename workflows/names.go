@@ -34,6 +34,14 @@ const InboundType = "Inbound"
 // InboundID is the workflow id of an inbound message.
 func InboundID(id message.ID) string { return "mo-" + id.String() }
 
+// MessageID is the workflow id of a message of either direction.
+func MessageID(d message.Direction, id message.ID) string {
+	if d == message.Inbound {
+		return InboundID(id)
+	}
+	return OutboundID(id)
+}
+
 // Names of updates, signals and queries of a message's workflow.
 const (
 	// UpdateDecided tells the workflow that receipts have decided the message.

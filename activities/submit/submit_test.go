@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -463,5 +464,25 @@ func TestUnknownMessage(t *testing.T) {
 	var app *temporal.ApplicationError
 	if !errors.As(err, &app) || !app.NonRetryable() || app.Type() != string(message.ReasonNotFound) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Who looks at a timeline sees which vendor did not take a message, and what it said.
+func TestTimelineNamesTheVendor(t *testing.T) {
+	b := setup(t, 1, message.AtMostOnce)
+	b.vendor.answer = refuse(throttled)
+	if r := b.submit(t); r.Outcome != submit.Busy {
+		t.Fatalf("%+v", r)
+	}
+	want := map[string]any{"part": 1, "attempt": 1, "vendor": b.in.Vendor.Name, "vendor_code": "58", "code": message.ReasonVendorThrottled}
+	if got := b.journal.Details(b.m.ID, message.EventSubmitRefused); len(got) != 1 || !maps.Equal(got[0], want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	b.vendor.answer = refuse(silent)
+	if r := b.submit(t); r.Outcome != submit.InDoubt {
+		t.Fatalf("%+v", r)
+	}
+	if got := b.journal.Details(b.m.ID, message.EventSubmitUnknown); len(got) != 1 || got[0]["vendor"] != b.in.Vendor.Name {
+		t.Errorf("%v", got)
 	}
 }

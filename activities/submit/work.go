@@ -530,13 +530,16 @@ func (w *work) stopped(c message.Change, no *message.SubmitError) (message.Chang
 func (w *work) remarks() []message.Event {
 	var events []message.Event
 	for _, a := range w.answers {
-		detail := map[string]any{"part": a.Part, "attempt": a.Attempt}
+		detail := map[string]any{"part": a.Part, "attempt": a.Attempt, "vendor": w.in.Vendor.Name}
 		switch a.State {
 		case message.PartRefused:
 			if w.barrier != nil { // by us, not by the vendor
 				continue
 			}
 			detail["code"] = a.Reason
+			if a.VendorCode != "" {
+				detail["vendor_code"] = a.VendorCode
+			}
 			events = append(events, message.Event{Type: message.EventSubmitRefused, Detail: detail})
 		case message.PartInDoubt:
 			detail["detail"] = "the vendor did not answer"

@@ -41,7 +41,7 @@ func TestAdminSenders(t *testing.T) {
 	s.admin(nil, "number", "set", "12345", "--vendor", host.ID)
 	is(host.ID+" "+host.ID, "select string_agg(vendor_id::text, ' ') from numbers where number in ('+12025550143', '12345')")
 	s.admin(nil, "number", "set", "12345", "--vendor", "")
-	is("f", "select (vendor_id is not null)::text from numbers where number = '12345'")
+	is("false", "select (vendor_id is not null)::text from numbers where number = '12345'")
 	refused("number", "set", "12345", "--vendor", "acme-2")
 	refused("number", "set", "12345", "--vendor", message.NewID().String())
 	refused("number", "set", "12345")

@@ -47,8 +47,8 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		Vendors:        g.db,
 	}
 	if at := strings.TrimSuffix(g.Config.TemporalUIURL, "/"); at != "" {
-		a.WorkflowURL = func(id message.ID) string {
-			return at + "/namespaces/" + url.PathEscape(g.Config.TemporalNamespace) + "/workflows/" + url.PathEscape(workflows.OutboundID(id))
+		a.WorkflowURL = func(m *message.Message) string {
+			return at + "/namespaces/" + url.PathEscape(g.Config.TemporalNamespace) + "/workflows/" + url.PathEscape(workflows.MessageID(m.Direction, m.ID))
 		}
 	}
 	return a

@@ -62,7 +62,7 @@ func show(cmd *cobra.Command, db *postgres.DB, id message.ID) error {
 		return err
 	}
 	fmt.Fprintf(out, "message   %s\naccount   %s\nworkflow  %s\nstatus    %s\nfrom      %s\nto        %s\nvendor    %s\nvalid     until %s\n",
-		m.ID, m.AccountID, workflows.OutboundID(id), m.Status, m.From.Masked(), m.To.Masked(), m.Vendor, m.ExpiresAt.Format(time.RFC3339))
+		m.ID, m.AccountID, workflows.MessageID(m.Direction, id), m.Status, m.From.Masked(), m.To.Masked(), m.Vendor, m.ExpiresAt.Format(time.RFC3339))
 	if m.Error != nil {
 		fmt.Fprintf(out, "reason    %s: %s\n", m.Error.Reason, m.Error.Detail)
 	}

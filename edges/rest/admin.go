@@ -88,7 +88,7 @@ type Admin struct {
 	Vendors VendorTable
 	// WorkflowURL is where the workflow of a message can be looked at. Nil:
 	// nowhere.
-	WorkflowURL func(id message.ID) string
+	WorkflowURL func(m *message.Message) string
 }
 
 // staff is the access to an operation of the internal API for admin and the given

@@ -106,7 +106,7 @@ func open(t *testing.T, change func(*office)) *office {
 			Strays: o.db, Reclaim: o.door(),
 			Vendors: o.db, Routes: o.db, Routing: o, Reroute: o.reroute, TestVendor: o.testVendor, QueueSize: o.queueSize, VendorLinks: o.vendorLinks,
 			VendorProfiles: map[string]snapshot.Vendor{"long": {ProviderType: "smpp", LongMessage: "sar", Window: 77}},
-			WorkflowURL:    func(id message.ID) string { return "https://temporal.gw.example/" + id.String() },
+			WorkflowURL:    func(m *message.Message) string { return "https://temporal.gw.example/" + m.ID.String() },
 		}
 		b.server.Snapshot = o.snapshot
 		if change != nil {

@@ -73,7 +73,7 @@ func (s *Server) adminMessageOf(m *message.Message, texts bool) adminMessageReso
 		r.Body = nil
 	}
 	if s.Admin.WorkflowURL != nil {
-		r.WorkflowURL = optional(s.Admin.WorkflowURL(m.ID))
+		r.WorkflowURL = optional(s.Admin.WorkflowURL(m))
 	}
 	r.Parts = make([]adminPartResource, len(r.MessageShown.Parts))
 	r.Error = adminErrorOf(r.MessageShown.Error, "")

@@ -208,6 +208,9 @@ func (db *DB) inboundArgs(a message.Arrival) ([]any, error) {
 		media = db.sealer.Seal(doc, mediaPlace(a.ID))
 	}
 	detail := map[string]any{"vendor_id": a.VendorID}
+	if a.Message != nil && a.Message.Vendor != "" {
+		detail["vendor"] = a.Message.Vendor
+	}
 	if !a.Whole() {
 		detail["part"], detail["parts"] = a.Part, a.Parts
 	}

@@ -104,6 +104,9 @@ func TestPartsBecomeAMessage(t *testing.T) {
 	if got := b.story(m.ID); got != "received" || len(b.timeline(m)) != 1 {
 		t.Errorf("its story: %s", got)
 	}
+	if d := b.timeline(m)[0].Detail; d["vendor"] != "north" {
+		t.Errorf("it came from %v", d)
+	}
 	if n := b.count("select count(*) from inbound_starts where message_id = $1", m.ID); n != 1 {
 		t.Errorf("%d rows in the outbox", n)
 	}
