@@ -186,6 +186,15 @@ func (s *system) startGateway() {
 	s.until("the gateway is ready", func() bool { return s.ready(s.gateway, s.metricsPort) })
 }
 
+// restartGateway ends the gateway in order and starts it with s.env as it is now.
+func (s *system) restartGateway() {
+	s.tb.Helper()
+	if err := s.gateway.Stop(stacktest.Context(s.tb)); err != nil {
+		s.tb.Fatal(err)
+	}
+	s.startGateway()
+}
+
 func (s *system) ready(p *stack.Process, metricsPort int) bool {
 	s.tb.Helper()
 	if !p.Running() {
