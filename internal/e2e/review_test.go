@@ -45,7 +45,23 @@ func (s *system) office(role snapshot.Role) *office {
 	return o
 }
 
+// do makes a request and gives the answer's status.
 func (o *office) do(method, path string, body, into any) int {
+	o.s.tb.Helper()
+	a, _ := o.change(method, path, "", body)
+	if a.status >= 300 {
+		o.s.tb.Logf("%s %s: %d %s", method, path, a.status, a.body)
+	} else if into != nil {
+		if err := json.Unmarshal(a.body, into); err != nil {
+			o.s.tb.Fatalf("%s: %s", err, a.body)
+		}
+	}
+	return a.status
+}
+
+// change makes a request about the version that an ETag stands for, or any; it gives the
+// ETag of what there is then.
+func (o *office) change(method, path, etag string, body any) (a answer, newer string) {
 	o.s.tb.Helper()
 	var b bytes.Buffer
 	if body != nil {
@@ -61,6 +77,9 @@ func (o *office) do(method, path string, body, into any) int {
 	if o.token != "" {
 		req.Header.Set("Authorization", "Bearer "+o.token)
 	}
+	if etag != "" {
+		req.Header.Set("If-Match", etag)
+	}
 	resp, err := o.s.client.Do(req)
 	if err != nil {
 		o.s.tb.Fatal(err)
@@ -70,15 +89,7 @@ func (o *office) do(method, path string, body, into any) int {
 	if err != nil {
 		o.s.tb.Fatal(err)
 	}
-	if into != nil && resp.StatusCode < 300 {
-		if err := json.Unmarshal(got, into); err != nil {
-			o.s.tb.Fatalf("%s: %s", err, got)
-		}
-	}
-	if resp.StatusCode >= 300 {
-		o.s.tb.Logf("%s %s: %d %s", method, path, resp.StatusCode, got)
-	}
-	return resp.StatusCode
+	return answer{resp.StatusCode, got}, resp.Header.Get("ETag")
 }
 
 // TestReview: texts that a content rule holds wait until somebody has looked at them;

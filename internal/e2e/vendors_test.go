@@ -66,9 +66,8 @@ type mood func(n int) (taken bool, a vendortest.Answer)
 // obliging takes everything and sends receipts.
 func obliging(int) (bool, vendortest.Answer) { return true, vendortest.Answer{} }
 
-// vendor starts an SMSC and makes a vendor of it, with a route for everything. Where
-// the vendor is found may be somewhere else than where the SMSC listens.
-func (s *system) newVendor(name string, m mood, receipts bool, change func(v *smsc, row *snapshot.Vendor)) *smsc {
+// newSMSC starts an SMSC that is nobody's vendor yet.
+func (s *system) newSMSC(name string, m mood, receipts bool) *smsc {
 	s.tb.Helper()
 	v := &smsc{s: s, name: name, id: message.NewID(), taken: map[string]int{}, owed: make(chan *smpp.DeliverSM, 100_000)}
 	v.dead, v.die = context.WithCancel(context.Background())
@@ -92,6 +91,14 @@ func (s *system) newVendor(name string, m mood, receipts bool, change func(v *sm
 	for range 8 {
 		v.posts.Go(v.post)
 	}
+	return v
+}
+
+// newVendor starts an SMSC and makes a vendor of it, with a route for everything. Where
+// the vendor is found may be somewhere else than where the SMSC listens.
+func (s *system) newVendor(name string, m mood, receipts bool, change func(v *smsc, row *snapshot.Vendor)) *smsc {
+	s.tb.Helper()
+	v := s.newSMSC(name, m, receipts)
 	row := snapshot.Vendor{ID: v.id, Name: name, Username: "postrider", Password: "test", Active: true, Window: 50, SupportsUnicode: true,
 		ResponseTimeout: 3 * time.Second, EnquireLink: time.Second, ReceiptGrace: time.Second, ReceiptPercent: 50, ReceiptExpected: 5 * time.Second}
 	row.Host, row.Port = hostPort(s.tb, v.Addr())
