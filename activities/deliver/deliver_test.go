@@ -212,13 +212,13 @@ func TestPlanOthers(t *testing.T) {
 	}
 	b = setup(t)
 	b.goes("+12025550143", hook)
-	b.config.Destinations.ByNumber["+12025550143"][0].AccountID = message.NewID()
+	b.message.AccountID = message.NewID() // it is another's by now
 	if p := b.planned(t); p[0].Method != message.InboundStorage {
 		t.Errorf("an earlier owner's: %+v", p)
 	}
 	b = setup(t)
 	b.goes("+12025550143", hook)
-	b.config.Destinations.ByNumber["+12025550143"][0].Active = false
+	b.config.Destinations.Of(b.account, "+12025550143")[0].Active = false
 	if p := b.planned(t); p[0].State != message.InboundStored {
 		t.Errorf("switched off: %+v", p)
 	}
@@ -276,7 +276,7 @@ func TestPayload(t *testing.T) {
 func TestPlanAgain(t *testing.T) {
 	b := setup(t)
 	b.goes("+12025550143", hook)
-	b.config.Destinations.ByNumber["+12025550143"][0].Fallback = &message.Fallback{AfterSeconds: 60, Place: inbox}
+	b.config.Destinations.Of(b.account, "+12025550143")[0].Fallback = &message.Fallback{AfterSeconds: 60, Place: inbox}
 	first := b.planned(t)[0].Notifications[0].ID
 	b.config.Destinations = snapshot.Destinations{}
 	b.plan[0].CreatedAt = b.clock
@@ -295,7 +295,7 @@ func TestPlanAgain(t *testing.T) {
 func TestFallBack(t *testing.T) {
 	b := setup(t)
 	b.goes("+12025550143", hook)
-	b.config.Destinations.ByNumber["+12025550143"][0].Fallback = &message.Fallback{AfterSeconds: 60, Place: inbox}
+	b.config.Destinations.Of(b.account, "+12025550143")[0].Fallback = &message.Fallback{AfterSeconds: 60, Place: inbox}
 	b.planned(t)
 	p, err := b.Activities.FallBack(t.Context(), Input{MessageID: b.message.ID, Position: 1})
 	if err != nil || p == nil || p.Position != 101 || p.Method != message.InboundEmail || !p.Pending || p.Fallback {
