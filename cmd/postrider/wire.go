@@ -67,6 +67,7 @@ type Gateway struct {
 
 	ready  readiness
 	health vendorHealth
+	life   life
 
 	background sync.WaitGroup // servers and small notes; close waits for them
 }
@@ -213,6 +214,9 @@ func (g *Gateway) start(ctx context.Context) error {
 	if err := g.optOuts.Start(ctx); err != nil {
 		return err
 	}
+	if g.Roles["vendors"] {
+		g.inherit(ctx)
+	}
 	g.fleet.Start(ctx)
 	if g.Roles["vendors"] {
 		g.config.OnChange(g.fleet.Apply)
@@ -279,6 +283,7 @@ func (g *Gateway) shutdown() {
 	unbind, cancel := context.WithTimeout(context.Background(), unbindTimeout)
 	g.fleet.Unbind(unbind)
 	cancel()
+	g.life.end()
 	g.health.stop()
 	g.close()
 	g.Log.Info("postrider is down")
