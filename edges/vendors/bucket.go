@@ -21,6 +21,9 @@ var (
 // showing in any vendor's count of a second.
 const burstSeconds = 0.02
 
+// longestTurn keeps the wait at the smallest rates within what can be counted.
+const longestTurn = 24 * time.Hour
+
 // tokenRoom is what a token may lack: a timer's last nanosecond.
 const tokenRoom = 1e-6
 
@@ -99,7 +102,7 @@ func (b *Bucket) untilLocked(others []*taker) time.Duration {
 	for _, w := range others {
 		need += float64(w.n)
 	}
-	return time.Duration(max(1, need/b.rate*float64(time.Second)))
+	return time.Duration(min(max(1, need/b.rate*float64(time.Second)), float64(longestTurn)))
 }
 
 // Take waits for the turn of n parts, at least one, that leave together. It ends with

@@ -45,7 +45,7 @@ type Link struct {
 	log    *slog.Logger
 	status string // URL at which a message's status is reported, but for its attempt
 	retry  time.Duration
-	gate   chan struct{} // one element while a submit waits for its turn to leave; never closed
+	bucket vendors.Bucket // of the rate of the last share that was one
 
 	looking context.Context // of the looks at an open circuit; ends with Stop
 	endLook context.CancelFunc
@@ -58,10 +58,11 @@ type Link struct {
 	stopping bool
 	share    vendors.Share
 	changed  chan struct{} // closed and replaced when something may have become possible
-	entered  int           // submits that wait or run
-	flying   int           // of those, requests that run
-	rate     float64       // parts a second of the last share that was one; 0: unlimited
-	next     time.Time     // when the rate lets the next part leave
+	off      chan struct{} // closed while nothing can leave, replaced when something can
+	isOff    bool
+	entered  int // submits that wait or run
+	places   int // of the window, taken by those that wait for the rate or run
+	flying   int // requests that run
 	state    string
 	since    time.Time
 	lastErr  string
@@ -87,8 +88,8 @@ func New(spec Spec, cfg Config, v *snapshot.Vendor) (*Link, error) {
 	}
 	l := &Link{
 		spec: spec, vendor: v, api: a, log: cfg.Log, retry: cfg.Retry,
-		status: strings.TrimRight(cfg.PublicURL, "/") + "/status/" + v.ID.String() + "?" + attemptParam + "=",
-		gate:   make(chan struct{}, 1), changed: make(chan struct{}), state: stateDown, since: time.Now(),
+		status:  strings.TrimRight(cfg.PublicURL, "/") + "/status/" + v.ID.String() + "?" + attemptParam + "=",
+		changed: make(chan struct{}), off: make(chan struct{}), state: stateDown, since: time.Now(),
 	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
@@ -125,25 +126,11 @@ func (l *Link) Start(context.Context) {
 func (l *Link) SetShare(s vendors.Share) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// A share that comes and goes does not forgive what is owed.
-	if s.Binds > 0 && s.Rate != l.rate {
-		l.next, l.rate = soonest(l.next, l.rate, s.Rate, time.Now()), max(0, s.Rate)
+	if s.Binds > 0 { // without a share the rate stays: none would be one without a limit
+		l.bucket.SetRate(s.Rate)
 	}
 	l.share = s
 	l.wakeLocked()
-}
-
-// soonest is when the next part may leave after the rate has changed: what is still
-// owed for the last one is owed at the new rate.
-func soonest(next time.Time, before, after float64, now time.Time) time.Time {
-	left := next.Sub(now)
-	switch {
-	case left <= 0, after <= 0:
-		return now
-	case before <= 0:
-		return next
-	}
-	return now.Add(time.Duration(float64(left) * before / after))
 }
 
 // Stop takes no more submits, waits for the answers under way until ctx ends, then
@@ -261,9 +248,16 @@ func (l *Link) waitLocked(d time.Duration) func(ctx context.Context) error {
 func (l *Link) wakeLocked() {
 	close(l.changed)
 	l.changed = make(chan struct{})
+	barred := l.barredLocked() != ""
+	if barred && !l.isOff {
+		close(l.off)
+	} else if !barred && l.isOff {
+		l.off = make(chan struct{})
+	}
+	l.isOff = barred
 	state := stateUp
 	switch {
-	case l.barredLocked() != "":
+	case barred:
 		state = stateDown
 	case l.trying:
 		state = stateConnecting

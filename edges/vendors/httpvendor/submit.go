@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/postrider/postrider/edges/vendors"
 	"github.com/postrider/postrider/internal/message"
 )
 
@@ -87,86 +88,86 @@ func (l *Link) encode(s message.Submission) (encoded, error) {
 }
 
 // leave waits until the message may leave and takes what it needs for it: a place in
-// the window and its parts of the rate. Who waits does so at the gate, one after the
-// other in the order in which they came, so that nothing is taken by those who do not
-// leave in the end.
+// the window and its parts of the rate.
 func (l *Link) leave(ctx context.Context, s message.Submission) error {
-	if ctx.Err() != nil {
-		return gaveUp(ctx.Err())
-	}
-	select {
-	case l.gate <- struct{}{}:
-	case <-ctx.Done():
-		return gaveUp(ctx.Err())
-	}
-	defer func() { <-l.gate }()
 	parts := max(1, s.Parts)
-	l.mu.Lock()
-	if earliest := time.Now().Add(-burst); l.next.Before(earliest) {
-		l.next = earliest // what was not used is lost
-	}
-	l.mu.Unlock()
 	for {
+		off, err := l.reserve(ctx)
+		if err != nil {
+			return err
+		}
+		if err := l.bucket.Take(ctx, parts, off); err != nil {
+			l.release()
+			if errors.Is(err, vendors.ErrCalledOff) {
+				continue
+			}
+			return notInTime(err)
+		}
+		// The pause may have begun and the share may have gone while we waited.
+		if !l.usable() {
+			l.bucket.GiveBack(parts)
+			l.release()
+			continue
+		}
+		if err := s.Allowed(); err != nil {
+			l.bucket.GiveBack(parts)
+			l.release()
+			return err
+		}
 		l.mu.Lock()
-		now := time.Now()
+		l.flying++
+		l.mu.Unlock()
+		return nil
+	}
+}
+
+// reserve waits for a pause to end and takes a place in the window. What it returns is
+// closed when those who wait with a place are to look again.
+func (l *Link) reserve(ctx context.Context) (<-chan struct{}, error) {
+	for {
+		if ctx.Err() != nil {
+			return nil, gaveUp(ctx.Err())
+		}
+		l.mu.Lock()
 		if why := l.barredLocked(); why != "" {
 			l.mu.Unlock()
-			return unreachable(why, nil)
+			return nil, unreachable(why, nil)
 		}
-		until := l.turnLocked(now, parts)
-		if end, ok := ctx.Deadline(); ok && until > 0 && end.Before(now.Add(until)) && !now.Before(l.pausedUntil) {
+		pause := time.Until(l.pausedUntil)
+		if pause <= 0 && l.places < l.windowLocked() {
+			l.places++
+			off := l.off
 			l.mu.Unlock()
-			return &message.SubmitError{Reason: message.ReasonVendorThrottled, Detail: "the vendor's rate leaves no room in time", Again: true, After: pacedDelay}
+			return off, nil
 		}
-		if until <= 0 && l.flying < l.windowLocked() {
-			before := l.next
-			l.takeLocked(parts)
-			l.mu.Unlock()
-			if err := s.Allowed(); err != nil {
-				l.mu.Lock()
-				l.flying--
-				l.next = before // nobody else was at the gate
-				l.mu.Unlock()
-				return err
-			}
-			return nil
-		}
-		wait := l.waitLocked(until)
+		wait := l.waitLocked(pause)
 		l.mu.Unlock()
 		if err := wait(ctx); err != nil {
-			return gaveUp(err)
+			return nil, gaveUp(err)
 		}
 	}
 }
 
-// burst is how far the rate may run ahead of the clock: it makes up for late timers
-// without showing in any vendor's count of a second.
-const burst = 20 * time.Millisecond
-
-// turnLocked is how long the pause and the rate keep so many parts back. They leave
-// together, when the last of them may.
-func (l *Link) turnLocked(now time.Time, parts int) time.Duration {
-	until := l.pausedUntil.Sub(now)
-	if l.rate > 0 {
-		until = max(until, l.next.Sub(now)+time.Duration(parts-1)*l.interval())
-	}
-	return until
+func (l *Link) usable() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.barredLocked() == "" && !time.Now().Before(l.pausedUntil)
 }
 
-// takeLocked uses up what turnLocked has waited for.
-func (l *Link) takeLocked(parts int) {
-	l.flying++
-	if l.rate > 0 {
-		l.next = l.next.Add(time.Duration(parts) * l.interval())
-	}
+// release gives a place in the window back.
+func (l *Link) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.places--
+	l.wakeLocked()
 }
 
-// maxInterval keeps the smallest rates within what can be counted.
-const maxInterval = 24 * time.Hour
-
-// interval is the time between two parts.
-func (l *Link) interval() time.Duration {
-	return time.Duration(min(float64(time.Second)/l.rate, float64(maxInterval)))
+// notInTime is a message whose turn by the rate comes too late for the caller.
+func notInTime(err error) error {
+	if errors.Is(err, vendors.ErrNoTurn) {
+		return &message.SubmitError{Reason: message.ReasonVendorThrottled, Detail: "the vendor's rate leaves no room in time", Again: true, After: pacedDelay, Err: err}
+	}
+	return gaveUp(err)
 }
 
 // judge says what came of a request, and learns from it. left is why the caller no
@@ -235,7 +236,7 @@ func (l *Link) unanswered(got answer, began time.Time, left error) error {
 		why = "no answer in time"
 	}
 	l.end(func() {
-		l.flying--
+		l.landLocked()
 		if errors.Is(left, context.Canceled) {
 			return // not the vendor's fault
 		}
@@ -251,10 +252,16 @@ func (l *Link) unanswered(got answer, began time.Time, left error) error {
 	return unreachable("the vendor cannot be reached", got.err)
 }
 
+// landLocked is the end of a request.
+func (l *Link) landLocked() {
+	l.flying--
+	l.places--
+}
+
 // tookLocked is the vendor's yes.
 func (l *Link) tookLocked(began time.Time, parts int) {
 	now := time.Now()
-	l.flying--
+	l.landLocked()
 	l.answered.add(now, parts, false)
 	l.timeLocked(now.Sub(began))
 	l.saneLocked()
@@ -279,7 +286,7 @@ func (l *Link) saneLocked() {
 // refusedLocked is an answer that is no yes.
 func (l *Link) refusedLocked(row Row, got answer, began time.Time) {
 	now := time.Now()
-	l.flying--
+	l.landLocked()
 	l.answered.add(now, 0, row.Fault)
 	l.timeLocked(now.Sub(began))
 	why := "HTTP " + strconv.Itoa(got.status) + l.api.codeOf(got.body, ", code ")

@@ -110,7 +110,9 @@ func (l *Link) SetShare(s vendors.Share) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.share = s
-	l.bucket.SetRate(s.Rate)
+	if s.Binds > 0 { // without a share the rate stays: none would be one without a limit
+		l.bucket.SetRate(s.Rate)
+	}
 	l.changeLocked()
 }
 
