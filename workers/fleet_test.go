@@ -8,6 +8,9 @@ import (
 	"sync"
 	"testing"
 
+	enumspb "go.temporal.io/api/enums/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
 	"github.com/postrider/postrider/activities/submit"
@@ -16,6 +19,7 @@ import (
 	"github.com/postrider/postrider/internal/snapshot"
 	"github.com/postrider/postrider/internal/stack/stacktest"
 	"github.com/postrider/postrider/workers"
+	"github.com/postrider/postrider/workflows"
 )
 
 // harbour makes the links of a fleet and remembers them in order.
@@ -240,5 +244,37 @@ func TestPauseAndDrain(t *testing.T) {
 	change(func(v *snapshot.Vendor) { v.Draining, v.Active = false, false })
 	if !b.fleet.Draining(b.vendor.ID) {
 		t.Error("what waits for a vendor that is out of use stays there")
+	}
+}
+
+// What waits for a vendor that is drained goes elsewhere at once, and not at the rate of
+// the vendor, which may be what it is drained for.
+func TestDrainIsNotHeldBack(t *testing.T) {
+	f, h := fleet(t)
+	rate := func(name string) float32 {
+		t.Helper()
+		r, err := f.Client.WorkflowService().DescribeTaskQueue(t.Context(), &workflowservice.DescribeTaskQueueRequest{
+			Namespace: f.Namespace, TaskQueue: &taskqueuepb.TaskQueue{Name: workflows.VendorQueue(name)},
+			TaskQueueType: enumspb.TASK_QUEUE_TYPE_ACTIVITY, ReportConfig: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.GetConfig().GetQueueRateLimit().GetRateLimit().GetRequestsPerSecond()
+	}
+	v := snapshot.Vendor{ID: message.NewID(), Name: "slow", Active: true, ProviderType: "smpp", MaxBinds: 1, Throughput: 3}
+	f.Apply(config(v))
+	h.nth(0)
+	for rate(v.Name) != 3 {
+		runtime.Gosched() // until the server was told
+	}
+	v.Draining = true
+	f.Apply(config(v))
+	for rate(v.Name) != 0 {
+		runtime.Gosched()
+	}
+	v.Draining = false
+	f.Apply(config(v))
+	for rate(v.Name) != 3 {
+		runtime.Gosched()
 	}
 }

@@ -267,21 +267,26 @@ func (s *ship) stopWorker() {
 	}
 }
 
-// shape tells the server the vendor's whole rate, once it can be reached.
+// shape tells the server the vendor's whole rate, once it can be reached. What is handed
+// back by a vendor that is drained does not go over it, and is not held to its rate.
 func (s *ship) shape(ctx context.Context, v *snapshot.Vendor) {
-	if s.shaped == v.Throughput || s.worker == nil || !s.worker.Running() {
+	rate := v.Throughput
+	if v.Draining {
+		rate = 0
+	}
+	if s.shaped == rate || s.worker == nil || !s.worker.Running() {
 		return
 	}
 	short, cancel := context.WithTimeout(ctx, shapeTimeout)
 	defer cancel()
-	if err := SetVendorRate(short, s.fleet.Client, s.fleet.Namespace, v.Name, v.Throughput); err != nil {
+	if err := SetVendorRate(short, s.fleet.Client, s.fleet.Namespace, v.Name, rate); err != nil {
 		if ctx.Err() == nil {
 			// The links' own buckets are the guarantee; the server's only shapes.
 			s.fleet.Log.Warn("dispatch rate not set at the server", "vendor", v.Name, "error", err)
 		}
 		return
 	}
-	s.shaped = v.Throughput
+	s.shaped = rate
 }
 
 // unbind ends the link for good.
