@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -113,9 +114,11 @@ func (d *Door) log() *slog.Logger {
 }
 
 func (d *Door) take(conn net.Conn) {
+	// A place is for a vendor: who calls from anywhere else takes none.
+	known := slices.ContainsFunc(d.Vendors(), func(v *snapshot.Vendor) bool { return mayCall(v, conn.RemoteAddr()) })
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed || len(d.callers) >= maxCallers {
+	if d.closed || !known || len(d.callers) >= maxCallers {
 		_ = conn.Close()
 		return
 	}
@@ -164,15 +167,11 @@ func (d *Door) meet(raw net.Conn) (net.Conn, *snapshot.Vendor, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	from, err := netip.ParseAddrPort(raw.RemoteAddr().String())
-	if err != nil {
-		return nil, nil, err
-	}
 	o, ok := p.Body.(*smpp.Outbind)
 	if !ok {
 		return nil, nil, errNoOutbind
 	}
-	v := callerOf(d.Vendors(), o.SystemID, o.Password, from.Addr().Unmap())
+	v := callerOf(d.Vendors(), o.SystemID, o.Password, raw.RemoteAddr())
 	if v == nil {
 		return nil, nil, errStranger
 	}
@@ -186,18 +185,24 @@ var errStranger = errors.New("no vendor may call by this name and password from 
 
 // callerOf finds the vendor that calls by a name and a password; nil: nobody's. How long it takes
 // does not tell how much of it was right.
-func callerOf(all []*snapshot.Vendor, systemID, password string, from netip.Addr) *snapshot.Vendor {
+func callerOf(all []*snapshot.Vendor, systemID, password string, from net.Addr) *snapshot.Vendor {
 	var found *snapshot.Vendor
 	for _, v := range all {
-		if v.OutbindSystemID == "" || v.OutbindPassword == "" && len(v.OutbindAllowed) == 0 {
-			continue
-		}
 		right := sameSecret(systemID, v.OutbindSystemID) & sameSecret(password, v.OutbindPassword)
-		if right == 1 && v.Active && allowed(v.OutbindAllowed, from) && found == nil {
+		if mayCall(v, from) && right == 1 && found == nil {
 			found = v
 		}
 	}
 	return found
+}
+
+// mayCall reports whether the vendor may call from the address.
+func mayCall(v *snapshot.Vendor, from net.Addr) bool {
+	if !v.Active || v.OutbindSystemID == "" || v.OutbindPassword == "" && len(v.OutbindAllowed) == 0 {
+		return false
+	}
+	at, err := netip.ParseAddrPort(from.String())
+	return err == nil && allowed(v.OutbindAllowed, at.Addr().Unmap())
 }
 
 // sameSecret is 1 for equal strings, in a time that does not depend on them.

@@ -215,6 +215,36 @@ func TestOutbindOfOthers(t *testing.T) {
 	}
 }
 
+// Strangers who connect and say nothing keep no vendor out.
+func TestOutbindBesideACrowd(t *testing.T) {
+	st := play(t, vendortest.Config{}, nil)
+	st.ready()
+	address, _, _ := doorOf(t, st, func(v *snapshot.Vendor) { v.OutbindAllowed = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")} })
+	for range maxCallers {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+	}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	call, err := smpp.Append(nil, smpp.StatusOK, 1, &smpp.Outbind{SystemID: "caller", Password: "open-sesame"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(call); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 16)); err != nil {
+		t.Errorf("nobody binds: %v", err)
+	}
+}
+
 // A vendor that calls again and again has no more than its places.
 func TestOutbindHasABound(t *testing.T) {
 	st := play(t, vendortest.Config{}, nil)
