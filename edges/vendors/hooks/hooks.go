@@ -30,8 +30,8 @@ const (
 	// commitTimeout bounds the commit of what one webhook says. A vendor waits for 2
 	// to 15 s; a commit that takes longer than it waits is one that it repeats.
 	commitTimeout = 10 * time.Second
-	// DefaultFailedPerMinute is how many requests without a vendor's signature an
-	// address may send in a minute.
+	// DefaultFailedPerMinute is how many requests without a vendor's signature of an
+	// address are looked into in a minute; the others leave no line in the log.
 	DefaultFailedPerMinute = 120
 )
 
@@ -66,8 +66,8 @@ type Handler struct {
 	OnInbound vendors.OnInbound
 	// Limiter counts unsigned requests by address. Nil: nobody is held back.
 	Limiter Limiter
-	// FailedPerMinute is how many unsigned requests an address may send in a minute.
-	// Zero: DefaultFailedPerMinute.
+	// FailedPerMinute is how many unsigned requests an address may send in a minute until
+	// it is told to slow down. Zero: DefaultFailedPerMinute.
 	FailedPerMinute int
 	// Observe is told what became of each webhook; the vendor is zero when there is no
 	// such. It must not block. Nil: nobody wants to know.
@@ -81,7 +81,6 @@ type Handler struct {
 // Limiter counts events over a sliding window.
 type Limiter interface {
 	Take(key string, limit int, window time.Duration, now time.Time) limit.Result
-	Peek(key string, limit int, window time.Duration, now time.Time) limit.Result
 }
 
 // ServeHTTP takes one webhook.
@@ -120,13 +119,6 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, now time.Time) (
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return v.ID, Unreadable
 	}
-	// Only what is not signed counts: a vendor sends all of its traffic from few
-	// addresses, and what it is refused is lost.
-	if !h.mayTry(r, now) {
-		w.Header().Set("Retry-After", "60")
-		w.WriteHeader(http.StatusTooManyRequests)
-		return v.ID, TooMany
-	}
 	hook, err := h.Kinds[v.ProviderType].Hook(v)
 	if err != nil {
 		h.log().Error("webhooks of a vendor cannot be taken", "vendor", v.Name, "error", err)
@@ -151,7 +143,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, now time.Time) (
 	events, err := hook.Read(vendors.HookRequest{Method: r.Method, URL: public, Header: r.Header, Body: body, Received: now})
 	switch {
 	case errors.Is(err, vendors.ErrSignature):
-		h.failed(r, now)
+		if !h.countFailed(r, now) {
+			w.Header().Set("Retry-After", "60")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return v.ID, TooMany
+		}
 		h.log().Info("webhook without the vendor's signature", "vendor", v.Name)
 		w.WriteHeader(http.StatusForbidden)
 		return v.ID, Unsigned
@@ -224,14 +220,11 @@ func (h *Handler) failedPerMinute() int {
 	return DefaultFailedPerMinute
 }
 
-func (h *Handler) mayTry(r *http.Request, now time.Time) bool {
-	return h.Limiter == nil || h.Limiter.Peek(failKey(r), h.failedPerMinute(), time.Minute, now).OK
-}
-
-func (h *Handler) failed(r *http.Request, now time.Time) {
-	if h.Limiter != nil {
-		h.Limiter.Take(failKey(r), h.failedPerMinute(), time.Minute, now)
-	}
+// countFailed counts a request that is not signed; false: it was one too many. What is
+// signed is taken from wherever it comes: a vendor calls from few addresses, which its
+// other customers share, and what it is refused may be lost.
+func (h *Handler) countFailed(r *http.Request, now time.Time) bool {
+	return h.Limiter == nil || h.Limiter.Take(failKey(r), h.failedPerMinute(), time.Minute, now).OK
 }
 
 // failKey counts an IPv6 network as one address.
