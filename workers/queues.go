@@ -26,8 +26,10 @@ const (
 	// hold a first webhook try of seconds, so it is well above what the CPU
 	// could do.
 	messageSlots = 512
-	// notifySlots bounds webhook retries and e-mails at once.
+	// notifySlots bounds webhook retries at once.
 	notifySlots = 256
+	// mailSlots bounds e-mails at once, each a connection: relays count them.
+	mailSlots = 16
 	// stickyMessages is how many workflows stay in memory between their tasks:
 	// those whose receipt comes soon. The others are replayed from some twenty
 	// events.
@@ -70,7 +72,7 @@ func Messages(c client.Client, s Steps) worker.Worker {
 	return w
 }
 
-// Notify is the worker of webhook retries and of e-mail.
+// Notify is the worker of webhook retries.
 func Notify(c client.Client, s Steps) worker.Worker {
 	w := worker.New(c, workflows.QueueNotify, worker.Options{
 		DisableWorkflowWorker:              true,
@@ -79,6 +81,16 @@ func Notify(c client.Client, s Steps) worker.Worker {
 		WorkerStopTimeout:                  stopTimeout,
 	})
 	w.RegisterActivityWithOptions(s.Notify.PostWebhook, activity.RegisterOptions{Name: "PostWebhook"})
+	return w
+}
+
+// Mail is the worker of e-mails.
+func Mail(c client.Client, s Steps) worker.Worker {
+	w := worker.New(c, workflows.QueueMail, worker.Options{
+		DisableWorkflowWorker:              true,
+		MaxConcurrentActivityExecutionSize: mailSlots,
+		WorkerStopTimeout:                  stopTimeout,
+	})
 	w.RegisterActivityWithOptions(s.Deliver.SendMail, activity.RegisterOptions{Name: "SendMail"})
 	return w
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/postrider/postrider/activities"
 	"github.com/postrider/postrider/activities/admit"
+	"github.com/postrider/postrider/activities/deliver"
 	"github.com/postrider/postrider/activities/journaltest"
 	"github.com/postrider/postrider/activities/notify"
 	"github.com/postrider/postrider/activities/record"
@@ -135,7 +136,8 @@ type bundle struct {
 	customer *customer
 	fleet    *workers.Fleet
 	starter  workers.Starter
-	atOnce   bool // receipts come while they are waited for inside the first task
+	deliver  *deliver.Activities // nil: nothing goes by e-mail
+	atOnce   bool                // receipts come while they are waited for inside the first task
 }
 
 // receiving is the journal of an ingress that only takes receipts in.
@@ -200,11 +202,12 @@ func setup(t *testing.T, here bool, change ...func(*bundle)) *bundle {
 	current := func() *snapshot.Snapshot { return b.config }
 	gate := activities.Gate{Snapshot: current, Reviews: b.journal, Now: time.Now}
 	steps := workers.Steps{
-		Admit:  &admit.Activities{Journal: b.journal, Gate: gate},
-		Route:  &route.Activities{Journal: b.journal, Snapshot: current, Links: b.fleet, Now: time.Now},
-		Submit: &submit.Activities{Journal: b.journal, Gate: gate, Connector: b.fleet.Connector, Instance: "test"},
-		Record: &record.Activities{Journal: b.journal, Snapshot: current, Now: time.Now},
-		Notify: &notify.Activities{Journal: b.journal, Snapshot: current, Sender: b.customer, Now: time.Now},
+		Admit:   &admit.Activities{Journal: b.journal, Gate: gate},
+		Route:   &route.Activities{Journal: b.journal, Snapshot: current, Links: b.fleet, Now: time.Now},
+		Submit:  &submit.Activities{Journal: b.journal, Gate: gate, Connector: b.fleet.Connector, Instance: "test"},
+		Record:  &record.Activities{Journal: b.journal, Snapshot: current, Now: time.Now},
+		Notify:  &notify.Activities{Journal: b.journal, Snapshot: current, Sender: b.customer, Now: time.Now},
+		Deliver: b.deliver,
 	}
 	if b.atOnce {
 		b.confirmAtOnce(steps)
@@ -214,12 +217,15 @@ func setup(t *testing.T, here bool, change ...func(*bundle)) *bundle {
 	b.fleet.Apply(b.config)
 	messages := &workers.Keeper{Name: "messages", Log: log, New: func() sdkworker.Worker { return workers.Messages(b.client, steps) }}
 	notices := &workers.Keeper{Name: "notify", Log: log, New: func() sdkworker.Worker { return workers.Notify(b.client, steps) }}
+	mails := &workers.Keeper{Name: "mail", Log: log, New: func() sdkworker.Worker { return workers.Mail(b.client, steps) }}
 	messages.Start(t.Context())
 	notices.Start(t.Context())
+	mails.Start(t.Context())
 	t.Cleanup(func() {
 		b.fleet.StopWorkers()
 		messages.Stop()
 		notices.Stop()
+		mails.Stop()
 		b.fleet.Unbind(context.Background())
 	})
 	return b

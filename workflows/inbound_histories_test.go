@@ -76,7 +76,7 @@ func TestInboundHistories(t *testing.T) {
 	}
 	defer c.Close()
 	all := &owners{byID: map[message.ID]*owner{}}
-	for _, queue := range []string{workflows.QueueMessages, workflows.QueueNotify} {
+	for _, queue := range []string{workflows.QueueMessages, workflows.QueueNotify, workflows.QueueMail} {
 		w := worker.New(c, queue, worker.Options{LocalActivityWorkerOnly: queue == workflows.QueueMessages, DisableWorkflowWorker: queue != workflows.QueueMessages})
 		if queue == workflows.QueueMessages {
 			w.RegisterWorkflowWithOptions(workflows.Inbound, workflow.RegisterOptions{Name: workflows.InboundType})

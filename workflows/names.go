@@ -15,7 +15,8 @@ import (
 // Queues.
 const (
 	QueueMessages = "messages" // workflows and their local activities
-	QueueNotify   = "notify"   // webhook retries and e-mail
+	QueueNotify   = "notify"   // webhook retries
+	QueueMail     = "mail"     // e-mails, which one relay takes: one that hangs holds up no webhook
 )
 
 // VendorQueue is the queue that only processes with a live bind to the vendor

@@ -142,7 +142,7 @@ const mailTimeout = time.Minute
 // mailOptions are for an e-mail: the pauses between tries come from the activity.
 func mailOptions(ctx workflow.Context, account message.ID) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:              QueueNotify,
+		TaskQueue:              QueueMail,
 		ScheduleToCloseTimeout: webhookFor,
 		StartToCloseTimeout:    mailTimeout,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 30 * time.Second, BackoffCoefficient: 2, MaximumInterval: 4 * time.Hour},

@@ -233,6 +233,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	}
 	if g.Roles["notify"] {
 		g.keep(ctx, "notify", func() worker.Worker { return workers.Notify(g.temporal, g.steps) })
+		g.keep(ctx, "mail", func() worker.Worker { return workers.Mail(g.temporal, g.steps) })
 	}
 	g.registry.start(ctx, g.Roles)
 	// The starters need a messages worker of the same process to start eagerly;
@@ -277,9 +278,11 @@ func (g *Gateway) shutdown() {
 	g.ingress.Stop()
 	g.registry.stop()
 	g.fleet.StopWorkers()
+	var stops sync.WaitGroup
 	for _, k := range g.keepers {
-		k.Stop()
+		stops.Go(k.Stop)
 	}
+	stops.Wait()
 	unbind, cancel := context.WithTimeout(context.Background(), unbindTimeout)
 	g.fleet.Unbind(unbind)
 	cancel()

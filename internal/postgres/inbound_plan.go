@@ -58,10 +58,11 @@ select id, now() + interval '60 seconds'
 from delivery`
 
 // insertInboundSMPP owes the message to a credential of its account, in the order of
-// its conversation. The ordinal tells several credentials apart, for one message.
+// its conversation, which is that of coming in: workflows plan in any order. The ordinal
+// tells several credentials apart, for one message.
 const insertInboundSMPP = `
-insert into smpp_deliveries (id, credential_id, account_id, message_id, kind, status, ordinal, expires_at, conversation)
-select $1, c.id, m.account_id, m.id, 'message', m.status, $4, now() + c.mo_lifetime_seconds * interval '1 second',
+insert into smpp_deliveries (id, credential_id, account_id, message_id, kind, status, ordinal, expires_at, created_at, conversation)
+select $1, c.id, m.account_id, m.id, 'message', m.status, $4, now() + c.mo_lifetime_seconds * interval '1 second', m.created_at,
   smpp_conversation(c.id, m.from_addr, m.to_addr)
 from messages m
 join smpp_credentials c on c.id = $3 and c.account_id = m.account_id

@@ -509,3 +509,20 @@ func TestDeliveryPlans(t *testing.T) {
 		}
 	}
 }
+
+// Messages of a conversation go to the ESME in the order in which they came, whichever of
+// them was planned first.
+func TestInboundPlannedLateGoesFirst(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	credential := b.esme(b.owner, "acme")
+	first, second := b.mo(), b.mo()
+	for _, m := range []*message.Message{second, first} {
+		p := b.to(m, 1, message.InboundSMPP)
+		p.Credential = credential
+		b.plan(m, p)
+	}
+	b.wants("the first that came", credential, 10, first)
+	b.record(b.tried(first, 1, message.NotificationDelivered, 0))
+	b.wants("the second", credential, 10, second)
+}
