@@ -214,14 +214,17 @@ func routeTestCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			m, at, _, refusal := rest.ReadRouteTest(doc, time.Now())
-			if refusal != nil {
+			if _, _, _, refusal := rest.ReadRouteTest(doc, time.Now(), nil); refusal != nil {
 				return refusal
 			}
 			return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
 				routing, err := shellRouting(cmd.Context(), db)
 				if err != nil {
 					return err
+				}
+				m, at, _, refusal := rest.ReadRouteTest(doc, time.Now(), routing.config())
+				if refusal != nil {
+					return refusal
 				}
 				list, _, err := routing.ExplainRoute(cmd.Context(), m, at)
 				if err != nil {

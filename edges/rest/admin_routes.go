@@ -54,12 +54,13 @@ type adminRouteResource struct {
 	_  struct{} `json:"-" additionalProperties:"true"`
 	ID int64    `json:"id" example:"12"`
 	RouteSettings
-	CreatedAt string `json:"created_at" format:"date-time"`
-	UpdatedAt string `json:"updated_at" format:"date-time"`
+	Problem   *string `json:"problem" doc:"What of it cannot be read: it is out of the configuration; remove it and add another. null: nothing"`
+	CreatedAt string  `json:"created_at" format:"date-time"`
+	UpdatedAt string  `json:"updated_at" format:"date-time"`
 }
 
 func routeOf(r snapshot.RouteState) adminRouteResource {
-	return adminRouteResource{ID: r.ID, RouteSettings: vendorconf.RouteOf(&r.Route, r.Active), CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt)}
+	return adminRouteResource{ID: r.ID, RouteSettings: vendorconf.RouteOf(&r.Route, r.Active), Problem: optional(r.Broken), CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt)}
 }
 
 func routeTag(r snapshot.RouteState) string {
@@ -87,7 +88,7 @@ func (s *Server) registerRoutes(api huma.API) {
 	}, anyStaff(), 404), s.getRoute, nil)
 	register(api, s.operation(huma.Operation{
 		OperationID: "changeRoute", Method: http.MethodPatch, Path: routePath + "/{id}", Tags: tags, Summary: "Change a route",
-	}, staff(snapshot.RoleOperator).taking(), 400, 404, 412, 413, 415), s.changeRoute, bodyOf[routePatch](schemas))
+	}, staff(snapshot.RoleOperator).taking(), 400, 404, 409, 412, 413, 415), s.changeRoute, bodyOf[routePatch](schemas))
 	register(api, s.operation(huma.Operation{
 		OperationID: "removeRoute", Method: http.MethodDelete, Path: routePath + "/{id}", Tags: tags, Summary: "Take a route away",
 		DefaultStatus: http.StatusNoContent,

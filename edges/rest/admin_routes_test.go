@@ -91,8 +91,43 @@ func TestRouteLifecycle(t *testing.T) {
 	}
 	wantProblem(t, o.do("GET", path, "", by), 404, message.ReasonNotFound)
 	id := path[strings.LastIndex(path, "/")+1:]
-	if lines := o.audited(id); !slices.Equal(lines, slices.Concat(slices.Repeat([]string{"operator@gw.example operator route.update 127.0.0.1"}, 2), []string{"operator@gw.example operator route.delete 127.0.0.1"})) {
+	if lines := o.audited(id); !slices.Equal(lines, slices.Concat([]string{"operator@gw.example operator route.create 127.0.0.1"}, slices.Repeat([]string{"operator@gw.example operator route.update 127.0.0.1"}, 2), []string{"operator@gw.example operator route.delete 127.0.0.1"})) {
 		t.Errorf("%q", lines)
+	}
+}
+
+// What somebody has broken in the database is seen and can be taken away.
+func TestBrokenRows(t *testing.T) {
+	t.Parallel()
+	o := open(t, nil)
+	by := o.by(snapshot.RoleOperator)
+	v := o.vendor()
+	path := o.do("POST", routePath, `{"vendor_id":"`+v.ID.String()+`","dest_pattern":"^1"}`, by).Header.Get("Location")
+	if _, err := o.conn.Exec(o.ctx, "update routing_rules set dest_pattern = '^('"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.conn.Exec(o.ctx, "update vendors set password = 'x' where id = $1", v.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{path, vendorPath + "/" + v.Name} {
+		if r := o.do("GET", at, "", by); r.StatusCode != 200 || r.json(t)["problem"] == nil {
+			t.Errorf("%s: %d %s", at, r.StatusCode, r.body)
+		}
+	}
+	for _, at := range []string{routePath, vendorPath} {
+		if r := o.do("GET", at, "", by); r.StatusCode != 200 {
+			t.Errorf("%s: %d %s", at, r.StatusCode, r.body)
+		}
+	}
+	wantProblem(t, o.do("PATCH", path, `{"name":"x"}`, by), 409, message.ReasonConflict)
+	if r := o.do("DELETE", path, "", by); r.StatusCode != 204 {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	if r := o.do("PATCH", vendorPath+"/"+v.Name, `{"password":"anew"}`, by); r.StatusCode != 200 || r.json(t)["problem"] != nil {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	if s := o.snapshot(); s.Vendors[v.ID] == nil || s.Vendors[v.ID].Password != "anew" || len(s.Problems) != 0 {
+		t.Errorf("%v", s.Problems)
 	}
 }
 
@@ -110,6 +145,8 @@ func TestRouteRules(t *testing.T) {
 		`{` + vendor + `"dest_pattern":"(","source_pattern":"(?<=x)"}`:                                           "body.dest_pattern body.source_pattern",
 		`{` + vendor + `"dest_pattern":"((((((x{100}){100}){100})))"}`:                                           "body.dest_pattern",
 		`{` + vendor + `"dest_pattern":"` + strings.Repeat("1", 1001) + `"}`:                                     "body.dest_pattern",
+		`{` + vendor + `"dest_pattern":"` + strings.Repeat(`(.?){1000}`, 90) + `"}`:                              "body.dest_pattern",
+		`{` + vendor + `"from_time":"24:00","until_time":"06:00"}`:                                               "body.from_time",
 		`{` + vendor + `"weight":0,"priority":-1,"selection":"best","message_type":"fax","capability":"colour"}`: "body.capability body.message_type body.priority body.selection body.weight",
 		`{` + vendor + `"days":"someday","from_time":"8:00","until_time":"24:01","time_zone":"Mars/Olympus"}`:    "body.days body.from_time body.time_zone body.until_time",
 		`{` + vendor + `"time_zone":"Local"}`:                                                                    "body.time_zone",
@@ -209,6 +246,19 @@ func TestRouteTestOverTheAPI(t *testing.T) {
 		`{"to":"+13105550117","body":"` + strings.Repeat("x", 5001) + `"}`, `{"to":"+13105550117","at":"now"}`} {
 		if r := o.do("POST", routePath+"/test", body, by); r.StatusCode != 422 {
 			t.Errorf("%.80s: %d %s", body, r.StatusCode, r.body)
+		}
+	}
+	// What is left out is as the account has it, and so is what the account's settings
+	// make of the rest: the same as when it sends.
+	if _, err := o.conn.Exec(o.ctx, "update accounts set default_message_class = 'otp', smart_encoding = true, force_source_address = '+12025550177' where id = $1", o.customer); err != nil {
+		t.Fatal(err)
+	}
+	o.do("PATCH", vendorPath+"/"+dear.Name, `{"supports_unicode":false}`, by)
+	o.do("POST", routePath, `{"vendor_id":"`+dear.ID.String()+`","dest_pattern":"^1","message_class":"otp","source_pattern":"^12025550177$","priority":1}`, by)
+	o.do("POST", adminPrefix+"/reload", "", by)
+	for account, want := range map[string]string{`,"account_id":"` + o.customer.String() + `"`: dear.Name, "": good.Name} {
+		if r := o.do("POST", routePath+"/test", `{"to":"+13105550117","body":"it’s"`+account+`}`, by); r.json(t)["selected"] != want {
+			t.Errorf("%s: %s", account, r.body)
 		}
 	}
 	o.server.Admin.Routing = nil

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -27,10 +28,10 @@ type Routing interface {
 
 type routeTestBody struct {
 	To           string     `json:"to" maxLength:"64" doc:"The recipient" example:"+13105550117"`
-	From         string     `json:"from,omitempty" maxLength:"64" doc:"The sender. Left out: a number that no pattern and no vendor knows" example:"+12025550143"`
+	From         string     `json:"from,omitempty" maxLength:"64" doc:"The sender. Left out: the account's only number, else one that no pattern and no vendor knows" example:"+12025550143"`
 	AccountID    *string    `json:"account_id,omitempty" format:"uuid" nullable:"true" doc:"Whose message it is. Left out: nobody's"`
 	Type         string     `json:"type,omitempty" enum:"sms,mms" default:"sms"`
-	MessageClass string     `json:"message_class,omitempty" enum:"otp,conversation,bulk" default:"conversation"`
+	MessageClass string     `json:"message_class,omitempty" enum:"otp,conversation,bulk" doc:"Left out: the account's"`
 	Body         string     `json:"body,omitempty" maxLength:"5000" doc:"Its text: what it needs of a vendor depends on it"`
 	At           *time.Time `json:"at,omitempty" doc:"When it leaves. Left out: now"`
 }
@@ -149,7 +150,7 @@ func (s *Server) testRoute(ctx context.Context, in *rawInput) (*output[routeTest
 	ctx, cancel := context.WithTimeout(ctx, s.answerTimeout())
 	defer cancel()
 	x := exchangeOf(ctx)
-	m, at, status, refusal := ReadRouteTest(in.RawBody, s.now())
+	m, at, status, refusal := ReadRouteTest(in.RawBody, s.now(), s.Snapshot())
 	if refusal != nil {
 		return nil, s.problem(x, refusal, status)
 	}
@@ -182,12 +183,12 @@ func (s *Server) testRoute(ctx context.Context, in *rawInput) (*output[routeTest
 }
 
 // ReadRouteTest reads the body of a test of routes: the message that it is about, and
-// when that leaves. The shell has the same words. The status is that of the refusal, 0
-// for the catalogue's.
-func ReadRouteTest(body []byte, now time.Time) (m *message.Message, at time.Time, status int, refusal *message.Error) {
+// when that leaves. What is left out is as the account has it. The shell has the same
+// words, and reads them without a configuration first. The status is that of the
+// refusal, 0 for the catalogue's.
+func ReadRouteTest(body []byte, now time.Time, config *snapshot.Snapshot) (m *message.Message, at time.Time, status int, refusal *message.Error) {
 	at = now
-	m = &message.Message{ID: message.NewID(), Direction: message.Outbound, Kind: message.SMS, Status: message.StatusAccepted, Class: message.ClassConversation,
-		Delivery: message.AtMostOnce, From: unknownSender}
+	m = &message.Message{ID: message.NewID(), Direction: message.Outbound, Kind: message.SMS, Status: message.StatusAccepted, Delivery: message.AtMostOnce}
 	status, refusal = readObject(body, func(d *decoder, name, location string) (bool, error) {
 		address := func(into *message.Address, parse func(string) (message.Address, error)) func(string) {
 			return func(v string) {
@@ -222,7 +223,7 @@ func ReadRouteTest(body []byte, now time.Time) (m *message.Message, at time.Time
 		}
 		d.most("body.body", m.Body, maxTried)
 		if len(d.list) == 0 {
-			plan, err := text.Plan(m.Body, message.EncodingAuto, false)
+			plan, err := text.Plan(m.Body, message.EncodingAuto, asAccount(m, config))
 			if err != nil {
 				d.invalid("body.body", "%s", message.AsError(err).Detail)
 			}
@@ -231,6 +232,21 @@ func ReadRouteTest(body []byte, now time.Time) (m *message.Message, at time.Time
 	})
 	m.CreatedAt = at
 	return m, at, status, refusal
+}
+
+// asAccount fills in what the account's settings make of a message, as they do when it
+// sends, and reports whether they replace look-alikes in its text.
+func asAccount(m *message.Message, config *snapshot.Snapshot) (smart bool) {
+	if config != nil {
+		if a := config.Accounts[m.AccountID]; a != nil {
+			if only, ok := config.OnlySender(a.ID); ok && m.From == "" {
+				m.From = only
+			}
+			m.From, m.Class, smart = cmp.Or(a.ForceSourceAddress, m.From), cmp.Or(m.Class, a.DefaultClass), a.SmartEncoding
+		}
+	}
+	m.From, m.Class = cmp.Or(m.From, unknownSender), cmp.Or(m.Class, message.ClassConversation)
+	return smart
 }
 
 // Bounds of a look into the past.

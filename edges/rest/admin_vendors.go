@@ -84,6 +84,7 @@ type vendorResource struct {
 	DrainingSince      *string `json:"draining_since" format:"date-time"`
 	HealthStatus       string  `json:"health_status" enum:"unknown,healthy,degraded,down"`
 	LastBindTime       *string `json:"last_bind_time" format:"date-time"`
+	Problem            *string `json:"problem" doc:"What of it cannot be read: it is out of the configuration until that is set anew. null: nothing"`
 	CreatedAt          string  `json:"created_at" format:"date-time"`
 	UpdatedAt          string  `json:"updated_at" format:"date-time"`
 }
@@ -93,7 +94,7 @@ func vendorOf(v snapshot.VendorState) vendorResource {
 		ID: v.ID.String(), InstanceName: v.Name, ProviderType: v.ProviderType, VendorSettings: vendorconf.VendorOf(&v.Vendor),
 		PasswordSet: v.Password != "", TLSClientKeySet: v.ClientKey != "", OutbindPasswordSet: v.OutbindPassword != "", SigningKeysSet: len(v.SigningKeys),
 		Paused: v.Paused, Draining: v.Draining, DrainingSince: optionalTime(v.DrainingSince), HealthStatus: string(healthOf(v.Health)),
-		LastBindTime: optionalTime(v.LastBind), CreatedAt: stamp(v.CreatedAt), UpdatedAt: stamp(v.UpdatedAt),
+		LastBindTime: optionalTime(v.LastBind), Problem: optional(v.Broken), CreatedAt: stamp(v.CreatedAt), UpdatedAt: stamp(v.UpdatedAt),
 	}
 }
 

@@ -104,18 +104,23 @@ func routeZone(r snapshot.Route) string {
 
 // AddRoute adds a route and returns it with its id.
 func (db *DB) AddRoute(ctx context.Context, by Actor, r snapshot.RouteState) (snapshot.RouteState, error) {
-	after := map[string]any{}
-	err := db.audited(ctx, by, "route.create", "", after, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, insertRouteState, routeRow(r)...).Scan(&r.ID); err != nil {
 			return routeFault(err, r)
 		}
-		maps.Copy(after, shownRoute(r))
+		after := shownRoute(r)
 		after["id"] = r.ID
+		if err := audit(ctx, tx, auditRow{by: by, action: "route.create", target: routeTarget(r.ID)}, nil, after); err != nil {
+			return err
+		}
 		var err error
 		r, err = oneRoute(ctx, tx, selectRouteState, r.ID)
 		return err
 	})
-	return r, err
+	if err != nil {
+		return r, fmt.Errorf("route.create: %w", err)
+	}
+	return r, nil
 }
 
 // ChangeRoute has change make a route into what it is to be, and stores that. It

@@ -411,8 +411,11 @@ func (db *DB) drainVendor(ctx context.Context, by Actor, id message.ID, check fu
 		return err
 	}
 	_, err = db.ChangeVendor(ctx, by, id, "vendor.drain", func(v *snapshot.VendorState) error {
+		if err := check(*v); err != nil { // as the caller has seen it
+			return err
+		}
 		v.Draining = true
-		return check(*v)
+		return nil
 	})
 	return err
 }

@@ -3,6 +3,7 @@ package vendorconf
 import (
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"time"
 
@@ -118,6 +119,9 @@ func (d Route) Into(r *snapshot.Route) Faults {
 		}
 	}
 	r.Days, r.FromMinute, r.UntilMinute = f.days("days", d.Days), f.clock("from_time", d.FromTime), f.clock("until_time", d.UntilTime)
+	if r.FromMinute == 24*60 { // it would be open on no minute, or on those of the day after
+		f.add("from_time", "must be before 24:00; a day begins at 00:00")
+	}
 	var err error
 	if r.Zone, err = time.LoadLocation(d.TimeZone); err != nil || d.TimeZone == "" || d.TimeZone == "Local" {
 		f.add("time_zone", "must be the name of a time zone, such as America/New_York")
@@ -134,10 +138,31 @@ func (f *Faults) pattern(setting, s string) *regexp.Regexp {
 		return nil
 	}
 	r, err := regexp.Compile(s)
-	if err != nil {
+	switch {
+	case err != nil:
 		f.add(setting, "must be a pattern in RE2: %v", err)
+	case steps(s) > maxSteps:
+		f.add(setting, "takes too long to match: it has too many repetitions")
 	}
 	return r
+}
+
+// maxSteps bounds how much there is to do at each digit of an address. All patterns are
+// tried for every message: one of a thousand characters may make 400,000 steps, which
+// take half a second.
+const maxSteps = 5000
+
+// steps is how many a pattern makes, at most, for each character that it looks at.
+func steps(pattern string) int {
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0 // it is refused anyway
+	}
+	prog, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return 0
+	}
+	return len(prog.Inst)
 }
 
 func (f *Faults) clock(setting, s string) int {
