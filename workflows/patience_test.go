@@ -51,3 +51,20 @@ func TestHistoryHasRoom(t *testing.T) {
 		})
 	}
 }
+
+// A one-time password that nobody else takes when no receipt comes is given up on some
+// time: by then nobody waits for it.
+func TestHistoryHasRoomForResends(t *testing.T) {
+	b := password(t)
+	b.in.ExpiresAt = start.Add(72 * time.Hour)
+	names, list := []string{"acme"}, map[string]submit.Result{}
+	for i := range 20 {
+		names = append(names, fmt.Sprintf("vendor-%d", i))
+		list[names[i+1]] = trouble
+	}
+	b.candidates, b.vendor = b.others(names...), says(list)
+	b.run(unconfirmed, message.ReasonNoReceipt)
+	if events := len(b.offers) * 12; events > maxEvents/2 || len(b.offers) < 60 {
+		t.Errorf("%d offers make %d events", len(b.offers), events)
+	}
+}

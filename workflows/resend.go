@@ -19,6 +19,7 @@ type resend struct {
 	given  map[message.ID]bool // vendors that are not to be given it again
 	pause  time.Time           // not before; after all were asked in vain
 	rounds int                 // in vain, since one took it
+	offers int                 // to others than the first, in all
 }
 
 // gave notes that the vendor has it, or may have.
@@ -67,9 +68,14 @@ func (o *outbound) sendAgain(ctx workflow.Context) (bool, error) {
 		if o.resend.after == 0 || o.decided {
 			break
 		}
+		if o.resend.offers == manyOffers { // nobody waits for it any more
+			o.resend.after = 0
+			break
+		}
 		if o.resend.given[c.VendorID] {
 			continue
 		}
+		o.resend.offers++
 		r, err := o.offerAgain(ctx, c)
 		if err != nil {
 			return false, err
