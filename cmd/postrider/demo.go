@@ -39,6 +39,7 @@ func samples() []sample {
 		{"emoji at a surrogate edge", "+13105550107", strings.Repeat("ü", 66) + "😀 is whole, ж too", ""},
 		{"ten parts", "+13105550108", strings.Repeat("A long text in ten parts. ", 57), ""},
 		{"one-time password", "+13105550109", "Your code is 482913. It is valid for ten minutes.", message.ClassOTP},
+		{demoVendor + " refuses it, " + demoStandby + " takes it", "+13105550007", "Another vendor has this one.", ""}, // 0007: see smscsim --help
 	}
 }
 
@@ -76,6 +77,11 @@ func (d *dev) traffic(ctx context.Context) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%s\n", d.demo.From, m.to, m.parts, m.status, m.took.Milliseconds(), m.name)
 	}
+	in, err := d.receive(ctx)
+	if err != nil {
+		return fmt.Errorf("demo message (from a handset): %w", err)
+	}
+	fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%s\n", in.From, in.To, in.Segments, in.Delivery.State, in.took.Milliseconds(), "from a handset, read at /v1/inbound-messages")
 	if err := w.Flush(); err != nil {
 		return err
 	}
@@ -275,8 +281,19 @@ Send one yourself:
   curl -sS -u '%s:%s' -H 'Content-Type: application/json' \
     -d '{"from":"%s","to":"+13105550123","body":"Hello from Postrider"}' %s/v1/messages
 
+Answer it as a handset would, and read what came:
+
+  curl -sS -d '{"from":"+13105550123","to":"%s","text":"Hello back"}' http://%s/mo
+  curl -sS -u '%s:%s' %s/v1/inbound-messages?from=%%2B13105550123
+
+Look at vendors, routes and a message's way in a shell:
+
+  %s/postrider admin vendor status
+  %s/postrider message show ID
+
 Ctrl-C stops everything.`, d.url(), ui, d.config.MetricsPort, d.smsc.HTTP, d.flags.dir, d.flags.dir,
-		d.demo.APIKey, d.demo.APISecret, d.demo.AdminEmail, d.demo.AdminPassword, d.demo.APIKey, d.demo.APISecret, d.demo.From, d.url())
+		d.demo.APIKey, d.demo.APISecret, d.demo.AdminEmail, d.demo.AdminPassword, d.demo.APIKey, d.demo.APISecret, d.demo.From, d.url(),
+		d.demo.From, d.smsc.HTTP, d.demo.APIKey, d.demo.APISecret, d.url(), d.flags.dir, d.flags.dir)
 }
 
 func splitPort(address string) (string, int, error) {

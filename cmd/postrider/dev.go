@@ -58,7 +58,8 @@ type dev struct {
 	ended   chan string          // names of parts that ended by themselves; buffered, never closed
 	demo    demoState
 	smsc    smscPorts
-	ui      string // of Temporal; empty: not ours
+	standby smscPorts // of the second simulator; empty without demo traffic
+	ui      string    // of Temporal; empty: not ours
 	hooks   *hookSink
 }
 
@@ -91,10 +92,10 @@ func (d *dev) run(ctx context.Context) error {
 		}
 	}
 	fmt.Fprintf(d.out, "\neverything is up after %.1f s\n", time.Since(began).Seconds())
-	if err := d.writeEnv(); err != nil {
+	if err := errors.Join(d.writeEnv(), d.writeShell()); err != nil {
 		return err
 	}
-	if os.Getenv("DEMO") != "0" {
+	if demoWanted() {
 		if err := d.traffic(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
@@ -214,7 +215,7 @@ func (d *dev) startTemporal(ctx context.Context) error {
 		return err
 	}
 	d.ui = "http://127.0.0.1:" + strconv.Itoa(uiPort)
-	d.config.CodecOrigin = d.ui
+	d.config.CodecOrigin, d.config.TemporalUIURL = d.ui, d.ui
 	t, err := stack.StartTemporal(ctx, stack.TemporalConfig{Binary: filepath.Join(d.bin(), "temporald"), Dir: filepath.Join(d.dir, "log"),
 		Postgres: d.server, Port: port, UIPort: uiPort, Namespace: d.config.TemporalNamespace,
 		Args: []string{"--codec-endpoint", fmt.Sprintf("http://127.0.0.1:%d/codec", d.config.MetricsPort)}})
@@ -316,7 +317,7 @@ func (c Config) environment() []string {
 		"METRICS_HOST=" + c.MetricsHost, "METRICS_PORT=" + strconv.Itoa(c.MetricsPort),
 		"POSTGRES_HOST=" + c.PostgresHost, "POSTGRES_PORT=" + strconv.Itoa(c.PostgresPort), "POSTGRES_USER=" + c.PostgresUser,
 		"POSTGRES_PASSWORD=" + c.PostgresPassword, "POSTGRES_DB=" + c.PostgresDB, "POSTGRES_SSLMODE=" + c.PostgresSSLMode,
-		"TEMPORAL_ADDRESS=" + c.TemporalAddress, "TEMPORAL_NAMESPACE=" + c.TemporalNamespace,
+		"TEMPORAL_ADDRESS=" + c.TemporalAddress, "TEMPORAL_NAMESPACE=" + c.TemporalNamespace, "TEMPORAL_UI_URL=" + c.TemporalUIURL,
 		"POSTRIDER_KEYS=" + c.Keys, "POSTRIDER_KEY_FILE=" + c.KeyFile,
 		"WEBHOOK_ALLOW_LOOPBACK=" + strconv.FormatBool(c.WebhookAllowLoopback), "CODEC_ORIGIN=" + c.CodecOrigin,
 		"LOG_LEVEL=" + c.LogLevel, "LOG_FORMAT=" + c.LogFormat, "STARTERS=" + strconv.Itoa(c.Starters),

@@ -33,6 +33,7 @@ type demoState struct {
 	From          message.Address `json:"from"`
 	AdminEmail    string          `json:"admin_email"`
 	AdminPassword string          `json:"admin_password"`
+	StandbyID     message.ID      `json:"standby_id"` // of the second vendor; zero until there is demo traffic
 }
 
 // smscPorts are where the simulator listens.
@@ -60,21 +61,29 @@ func (d *dev) startSMSC(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ready := filepath.Join(d.dir, "log", "smscsim.json")
+	if err := d.startSimulator(ctx, demoVendor, port, &d.smsc, "--magic"); err != nil || !demoWanted() {
+		return err
+	}
+	return d.startSimulator(ctx, demoStandby, 0, &d.standby)
+}
+
+// startSimulator starts an SMSC simulator; port 0 is a free one.
+func (d *dev) startSimulator(ctx context.Context, name string, port int, at *smscPorts, args ...string) error {
+	ready := filepath.Join(d.dir, "log", name+".json")
 	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	p, err := stack.StartProcess(stack.ProcessConfig{Name: "smscsim", Path: filepath.Join(d.bin(), "smscsim"),
-		Args:    []string{"--listen", fmt.Sprintf("127.0.0.1:%d", port), "--http", "127.0.0.1:0", "--ready-file", ready, "--magic"},
-		LogFile: filepath.Join(d.dir, "log", "smscsim.log")})
+	p, err := stack.StartProcess(stack.ProcessConfig{Name: name, Path: filepath.Join(d.bin(), "smscsim"),
+		Args:    append([]string{"--listen", fmt.Sprintf("127.0.0.1:%d", port), "--http", "127.0.0.1:0", "--ready-file", ready}, args...),
+		LogFile: filepath.Join(d.dir, "log", name+".log")})
 	if err != nil {
 		return err
 	}
-	d.add("smscsim", p.Done(), p.Stop)
-	if err := waitFile(ctx, ready, p, &d.smsc); err != nil {
+	d.add(name, p.Done(), p.Stop)
+	if err := waitFile(ctx, ready, p, at); err != nil {
 		return err
 	}
-	d.say("smscsim     %s, counts at http://%s/stats", d.smsc.SMPP, d.smsc.HTTP)
+	d.say("%-10s  %s, counts at http://%s/stats", name, at.SMPP, at.HTTP)
 	return nil
 }
 
@@ -133,10 +142,10 @@ func (d *dev) prepare(ctx context.Context) error {
 					return err
 				}
 			}
-			return db.SetVendorAddress(ctx, demoActor, d.demo.VendorID, host, port)
+			return errors.Join(db.SetVendorAddress(ctx, demoActor, d.demo.VendorID, host, port), d.prepareStandby(ctx, db), d.keep(file))
 		}
 	}
-	if err := d.seed(ctx, db, keys, host, port); err != nil {
+	if err := errors.Join(d.seed(ctx, db, keys, host, port), d.prepareStandby(ctx, db)); err != nil {
 		return err
 	}
 	return d.keep(file)
@@ -232,10 +241,11 @@ func (d *dev) writeEnv() error {
 		{"POSTRIDER_TEMPORAL_UI", d.ui},
 		{"POSTRIDER_METRICS", fmt.Sprintf("http://127.0.0.1:%d/metrics", d.config.MetricsPort)},
 		{"POSTRIDER_SMSC_STATS", "http://" + d.smsc.HTTP + "/stats"},
+		{"POSTRIDER_SMSC_MO", "http://" + d.smsc.HTTP + "/mo"},
 	}
 	var b strings.Builder
 	for _, l := range lines {
-		fmt.Fprintf(&b, "%s='%s'\n", l.name, strings.ReplaceAll(l.value, "'", `'\''`))
+		fmt.Fprintf(&b, "%s=%s\n", l.name, quoted(l.value))
 	}
 	// Written whole or not at all: scripts wait for the file.
 	path := filepath.Join(d.dir, "demo.env")
