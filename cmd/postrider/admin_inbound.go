@@ -78,7 +78,7 @@ func showInbound(cmd *cobra.Command, found []message.InboundRecord, texts bool) 
 		case r.Missing > 0:
 			part = fmt.Sprintf("%d of %d came", r.Joined-r.Missing, r.Joined)
 		case r.Joined > 0:
-			part = fmt.Sprintf("of %d", r.Joined)
+			part = fmt.Sprintf("all %d", r.Joined)
 		}
 		if r.RepeatOf != (message.ID{}) {
 			part += ", again"

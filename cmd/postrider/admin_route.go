@@ -71,7 +71,7 @@ func routeAddCommand() *cobra.Command {
 		},
 	}
 	flags.add(cmd, new(vendorconf.Route))
-	_ = cmd.MarkFlagRequired("vendor")
+	cmd.MarkFlagsOneRequired("vendor", "vendor-id")
 	return cmd
 }
 

@@ -71,9 +71,16 @@ func (s *settingFlags) add(cmd *cobra.Command, doc any) {
 		case kind == "map[string]string":
 			kind = "pairs"
 		}
-		f := cmd.Flags().VarPF(settingFlag{s, setting, kind}, flag, "", usage)
-		if kind == "bool" {
-			f.NoOptDefVal = "true"
+		names := []string{flag}
+		if whole := strings.ReplaceAll(setting.Name, "_", "-"); whole != flag { // as the API calls it
+			names = append(names, whole)
+		}
+		for i, name := range names {
+			f := cmd.Flags().VarPF(settingFlag{s, setting, kind}, name, "", usage)
+			if kind == "bool" {
+				f.NoOptDefVal = "true"
+			}
+			f.Hidden = i > 0
 		}
 	}
 }

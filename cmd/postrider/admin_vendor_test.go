@@ -28,6 +28,9 @@ func TestAdminVendorFlags(t *testing.T) {
 		{vendor[:3], "--system-id: is required"},
 		{[]string{"vendor", "add", "a b", "--host", "h", "--port", "1", "--system-id", "u"}, "--instance-name"},
 		{append(vendor, "--provider-type", "fax"), "--provider-type"},
+		// By the API's names of the settings, all is right: what is missing is the keyring.
+		{append(vendor[:7:7], "--username", "us", "--use-tls", "--supports-mms=false"), "POSTRIDER_KEYS"},
+		{[]string{"route", "add", "--vendor-id", "acme", "--dest-pattern", "^1", "--rate-per-msg", "0.01", "--is-active=false"}, "POSTRIDER_KEYS"},
 		{append(vendor, "--port", "0"), "--port"},
 		{append(vendor, "--window", "0"), "--window"},
 		{append(vendor, "--window", "ten"), "--window"},
@@ -41,7 +44,7 @@ func TestAdminVendorFlags(t *testing.T) {
 		{[]string{"vendor", "set", "acme"}, "nothing to set"},
 		{[]string{"vendor", "throughput", "acme", "-1"}, "unknown shorthand"},
 		{[]string{"vendor", "throughput", "acme", "many"}, "PARTS"},
-		{[]string{"route", "add"}, `"vendor"`},
+		{[]string{"route", "add"}, "[vendor vendor-id]"},
 		{append(route, "--dest", "("), "--dest"},
 		{append(route, "--rate", "1e3"), "--rate"},
 		{append(route, "--days", "someday"), "--days"},
