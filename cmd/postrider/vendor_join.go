@@ -17,12 +17,20 @@ func vendorProfiles() map[string]snapshot.Vendor {
 	return profiles
 }
 
-// testVendor connects to a vendor over a connection of its own.
+// testVendor connects to a vendor over a connection of its own. One whose webhooks cannot
+// be checked fails the test: it would take messages, and none of its receipts would count.
 func testVendor(ctx context.Context, v *snapshot.Vendor) (string, error) {
 	// What makes links is not asked here, and needs nothing that a process of the gateway has.
-	test := new(Gateway).vendorKinds()[v.ProviderType].Test
-	if test == nil {
+	kind := new(Gateway).vendorKinds()[v.ProviderType]
+	if kind.Test == nil {
 		return "", fmt.Errorf("there is no test for vendors of the kind %s", v.ProviderType)
 	}
-	return test(ctx, v)
+	detail, err := kind.Test(ctx, v)
+	if err != nil || kind.Hook == nil {
+		return detail, err
+	}
+	if _, err := kind.Hook(v); err != nil {
+		return "", fmt.Errorf("%s, but its receipts and inbound messages cannot be taken: %w", detail, err)
+	}
+	return detail, nil
 }
