@@ -86,8 +86,8 @@ func (s *system) boundBy(t *testing.T) {
 	}
 	t.Cleanup(session.Close)
 	for _, p := range []smpp.PDU{
-		&smpp.SubmitSM{Message: writing(destination(4), "as a submit_sm")},
-		&smpp.DeliverSM{Message: writing(destination(5), "as a deliver_sm")},
+		&smpp.SubmitSM{Message: writing(destination(4), "by submission")},
+		&smpp.DeliverSM{Message: writing(destination(5), "by delivery")},
 		vendortest.Receipt(submits[0], message.ReceiptDelivered, "000"),
 	} {
 		if _, err := session.Request(ctx, p); err != nil {
@@ -95,6 +95,6 @@ func (s *system) boundBy(t *testing.T) {
 		}
 	}
 	s.is(id, message.StatusDelivered)
-	s.receives(t, destination(4), "as a submit_sm")
-	s.receives(t, destination(5), "as a deliver_sm")
+	s.receives(t, destination(4), "by submission")
+	s.receives(t, destination(5), "by delivery")
 }
