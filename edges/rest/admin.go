@@ -196,6 +196,7 @@ func (s *Server) registerAdmin(api huma.API) {
 	s.registerVendors(api)
 	s.registerRoutes(api)
 	s.registerAudit(api)
+	s.registerKept(api)
 }
 
 // RowInput names a row by its id. It is exported only because huma looks into

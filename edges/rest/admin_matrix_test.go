@@ -105,6 +105,9 @@ var adminSamples = map[string]sample{
 	"setVendorThroughput": {who: "admin operator", status: 200, action: "vendor.throughput", ask: aboutVendor("/throughput", `{"tps":5}`)},
 	"reloadVendors":       {who: "admin operator", status: 200, action: "config.reload"},
 	"reloadConfiguration": {who: "admin operator", status: 200, action: "config.reload"},
+	"listClients":         {who: everybody, status: 200},
+	"listCarriers":        {who: everybody, status: 200},
+	"reload":              {who: "admin operator", status: 200, action: "config.reload"},
 	"createVendor": {who: "admin operator", status: 201, action: "vendor.create", ask: func(*office) (string, string) {
 		return vendorPath, `{"instance_name":"v-` + message.NewID().String() + `","provider_type":"smpp","host":"smsc.example","port":2775,"username":"us"}`
 	}},
@@ -198,7 +201,7 @@ func TestEveryOperationSaysWhoMay(t *testing.T) {
 			t.Errorf("%s is not for admin", op.OperationID)
 		case !ok && len(a.roles) > 0:
 			t.Errorf("%s has no row in adminSamples", op.OperationID)
-		case !strings.HasPrefix(op.Path, internalPrefix+"/"):
+		case !isInternal(op.Path):
 			t.Errorf("%s is at %s, which is public", op.OperationID, op.Path)
 		case op.Method != http.MethodGet && ok && sample.action == "" && !sample.harmless:
 			t.Errorf("the audit log says nothing of %s", op.OperationID)

@@ -93,7 +93,7 @@ func (s *Server) receive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := s.now()
 		x := &exchange{ResponseWriter: w, requestID: requestID(r), client: s.clientAddr(r),
-			internal: strings.HasPrefix(r.URL.Path, internalPrefix+"/")}
+			internal: isInternal(r.URL.Path)}
 		h := w.Header()
 		h.Set("X-Request-Id", x.requestID)
 		h.Set("X-Content-Type-Options", "nosniff")
