@@ -74,7 +74,7 @@ type Link struct {
 	pausedUntil time.Time
 	pauses      int // in a row; picks the length of one for which the vendor gives none
 	answerMilli float64
-	answered    meter
+	answered    vendors.Meter
 }
 
 // New checks the vendor's row. The error names the field; it never holds a secret.
@@ -273,7 +273,7 @@ func (l *Link) Status() vendors.LinkStatus {
 	defer l.mu.Unlock()
 	now := time.Now()
 	st := vendors.LinkStatus{
-		Bind: l.state, Since: l.since, InFlight: l.flying, Throughput: l.answered.rate(now), Errors: l.answered.faults(now),
+		Bind: l.state, Since: l.since, InFlight: l.flying, Throughput: l.answered.Rate(now), Errors: l.answered.Faults(now),
 		Share: l.share, SlowestMilli: int(l.answerMilli + 0.5), LastError: l.lastErr,
 	}
 	if l.state != stateDown {

@@ -240,7 +240,7 @@ func (l *Link) unanswered(got answer, began time.Time, left error) error {
 		if errors.Is(left, context.Canceled) {
 			return // not the vendor's fault
 		}
-		l.answered.add(time.Now(), 0, true)
+		l.answered.Add(time.Now(), 0, true)
 		l.faultLocked(why)
 	})
 	if got.written {
@@ -262,7 +262,7 @@ func (l *Link) landLocked() {
 func (l *Link) tookLocked(began time.Time, parts int) {
 	now := time.Now()
 	l.landLocked()
-	l.answered.add(now, parts, false)
+	l.answered.Add(now, parts, false)
 	l.timeLocked(now.Sub(began))
 	l.saneLocked()
 	if !began.Before(l.pausedUntil) {
@@ -287,7 +287,7 @@ func (l *Link) saneLocked() {
 func (l *Link) refusedLocked(row Row, got answer, began time.Time) {
 	now := time.Now()
 	l.landLocked()
-	l.answered.add(now, 0, row.Fault)
+	l.answered.Add(now, 0, row.Fault)
 	l.timeLocked(now.Sub(began))
 	why := "HTTP " + strconv.Itoa(got.status) + l.api.codeOf(got.body, ", code ")
 	switch {

@@ -407,17 +407,3 @@ func TestNewChecksTheRow(t *testing.T) {
 		}
 	}
 }
-
-func TestMeter(t *testing.T) {
-	var m meter
-	start := time.Unix(1000, 0)
-	for i := range 90 {
-		m.add(start.Add(time.Duration(i) * 100 * time.Millisecond))
-	}
-	if got := m.rate(start.Add(9 * time.Second)); got != 10 {
-		t.Errorf("rate %v, want 10", got)
-	}
-	if got := m.rate(start.Add(time.Hour)); got != 0 {
-		t.Errorf("rate %v after an hour", got)
-	}
-}

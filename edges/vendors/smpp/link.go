@@ -101,8 +101,7 @@ type Link struct {
 	pausedUntil time.Time
 	pauses      int // consecutive; picks the length of the next
 	answerMilli float64
-	answered    meter
-	troubles    minute
+	answered    vendors.Meter
 }
 
 // New checks the vendor's row. The error names the field; it never holds the

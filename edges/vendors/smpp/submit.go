@@ -250,11 +250,13 @@ func (l *Link) ended(b *bind, start time.Time, err error) {
 	}
 	if answered {
 		b.silent = 0
-		l.answered.add(now)
 		l.answerMilli += (float64(now.Sub(start).Microseconds())/1000 - l.answerMilli) / 16
 	}
-	if answered || trouble {
-		l.troubles.add(now, trouble)
+	switch {
+	case answered:
+		l.answered.Add(now, 1, trouble)
+	case trouble:
+		l.answered.Add(now, 0, true)
 	}
 	l.releaseLocked(b)
 	l.mu.Unlock()

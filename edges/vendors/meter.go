@@ -1,4 +1,4 @@
-package httpvendor
+package vendors
 
 import "time"
 
@@ -8,13 +8,14 @@ const meterSeconds = 60
 // rateSeconds is how far back its throughput is.
 const rateSeconds = 10
 
-// meter counts by the second over the last minute; the link's mu guards it.
-type meter struct {
+// Meter counts the answers of a vendor by the second, over the last minute. The zero
+// Meter has counted nothing; whoever has it guards it. Calls go forward in time.
+type Meter struct {
 	at     int64 // the newest second
 	counts [meterSeconds]struct{ parts, answers, faults int }
 }
 
-func (m *meter) advance(now time.Time) {
+func (m *Meter) advance(now time.Time) {
 	second := now.Unix()
 	for s := max(m.at+1, second-meterSeconds+1); s <= second; s++ {
 		m.counts[s%meterSeconds] = struct{ parts, answers, faults int }{}
@@ -22,8 +23,9 @@ func (m *meter) advance(now time.Time) {
 	m.at = max(m.at, second)
 }
 
-// add counts one answer, or one that did not come.
-func (m *meter) add(now time.Time, parts int, fault bool) {
+// Add counts one answer, or one that did not come: so many parts came through with it,
+// and whether it tells of the vendor's trouble.
+func (m *Meter) Add(now time.Time, parts int, fault bool) {
 	m.advance(now)
 	c := &m.counts[m.at%meterSeconds]
 	c.answers++
@@ -33,8 +35,8 @@ func (m *meter) add(now time.Time, parts int, fault bool) {
 	}
 }
 
-// rate is the mean of parts taken in the whole seconds before now.
-func (m *meter) rate(now time.Time) float64 {
+// Rate is the mean of parts a second in the whole seconds before now.
+func (m *Meter) Rate(now time.Time) float64 {
 	m.advance(now)
 	n := 0
 	for s := m.at - rateSeconds + 1; s < m.at; s++ {
@@ -43,8 +45,8 @@ func (m *meter) rate(now time.Time) float64 {
 	return float64(n) / (rateSeconds - 1)
 }
 
-// faults is the share of answers that told of trouble, over the last minute.
-func (m *meter) faults(now time.Time) float64 {
+// Faults is the share of answers that told of trouble, over the last minute.
+func (m *Meter) Faults(now time.Time) float64 {
 	m.advance(now)
 	answers, faults := 0, 0
 	for _, c := range m.counts {
