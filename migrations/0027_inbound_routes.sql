@@ -2,7 +2,7 @@
 --
 -- Locks: access exclusive on webhook_deliveries, for a moment: the new columns are
 -- null or have a constant default, and the previous release inserts without them. The
--- index is made under a share lock on messages, which is read through once: some
+-- indexes are made under a share lock on messages, which is read through twice: some
 -- seconds for each ten million rows, during which messages wait to be accepted. The
 -- rest are creates.
 
@@ -84,3 +84,4 @@ left join lateral (
 
 -- An account's inbound messages, which its own may outnumber by far.
 create index messages_inbound on messages (account_id, id) where direction = 'inbound';
+create index messages_received on messages (account_id, created_at, id) where direction = 'inbound';

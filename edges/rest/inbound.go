@@ -230,7 +230,7 @@ type receivedInput struct {
 	Page
 	To    string    `query:"to" maxLength:"64" doc:"The number that was written to" example:"+12025550143"`
 	From  string    `query:"from" maxLength:"64" doc:"Who wrote" example:"+13105550117"`
-	After time.Time `query:"after" doc:"Received after; RFC 3339"`
+	After time.Time `query:"after" doc:"Taken into the record after; RFC 3339. That is when it was received, or later if its parts were waited for or its number was nobody's then."`
 }
 
 func (s *Server) listReceived(ctx context.Context, in *receivedInput) (*output[list[receivedResource]], error) {

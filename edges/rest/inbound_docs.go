@@ -15,7 +15,7 @@ func (s *Server) registerInbound(api huma.API) {
   -H 'Content-Type: application/json' -d '{"method":"webhook","webhook_url":"https://shop.example/sms","fallback":{"after_seconds":300,"method":"email","email_address":"inbox@shop.example"}}'`
 	register(api, s.operation(huma.Operation{
 		OperationID: "listInboundMessages", Method: http.MethodGet, Path: "/v1/inbound-messages", Tags: tags,
-		Summary: "List inbound messages", Description: "Oldest first, of every method of delivery.",
+		Summary: "List inbound messages", Description: "In the order in which they were taken into the record, of every method of delivery. To poll, ask from a minute before the last time, and know by `message_id` what you have.",
 		Extensions: example(`curl -sS '` + exampleHost + `/v1/inbound-messages?to=%2B12025550143&after=2026-11-21T00:00:00Z' -u "$API_KEY:$API_SECRET"`),
 	}, access{scope: scopeMessagesRead, rate: asRequest}), s.listReceived, nil)
 	register(api, s.operation(huma.Operation{

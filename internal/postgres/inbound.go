@@ -74,7 +74,7 @@ const keepInbound = `, stored as (
     id, account_id, direction, kind, status, from_addr, to_addr, body, encoding, segments, message_class, delivery, vendor_id, vendor_name,
     possible_duplicate, edge, expires_at, created_at, updated_at, data_coding, user_data_header, complete)
   select id, $2::uuid, 'inbound', $25, 'accepted', $6, $7, $29::bytea, $11, $30::integer, $34::text, $35::text, $3, $31::text,
-    repeat_of is not null, $32::text, $33::timestamptz, $20, $20, $36::smallint, $10, $24 = 0
+    repeat_of is not null, $32::text, $33::timestamptz, greatest($20, clock_timestamp()), greatest($20, clock_timestamp()), $36::smallint, $10, $24 = 0
   from stored
   where $28
 ), outbox as (

@@ -3,19 +3,20 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/postrider/postrider/internal/message"
 )
 
-// receivedQuery lists an account's inbound messages from behind one, oldest first.
+// receivedQuery lists an account's inbound messages from behind one, in the order in
+// which they came into the record: who polls from where they were finds also those that
+// waited for parts or for an owner, whose time and id lie before.
 func receivedQuery(account message.ID, f message.ReceivedFilter, behind message.ID, limit int) (string, []any) {
 	q := listing{args: []any{account}}
 	q.WriteString("select" + messageColumns + "\nfrom messages\nwhere account_id = $1 and direction = 'inbound'")
 	if behind != (message.ID{}) {
-		q.and("id > $%d", behind)
+		q.and("(created_at, id) > (coalesce((select created_at from messages where id = $%[1]d), '-infinity'), $%[1]d)", behind)
 	}
 	if f.To != "" {
 		q.and("to_addr = $%d", string(f.To))
@@ -25,16 +26,11 @@ func receivedQuery(account message.ID, f message.ReceivedFilter, behind message.
 	}
 	if !f.After.IsZero() {
 		q.and("created_at > $%d", f.After)
-		// Ids carry the time at which they were made, a moment before.
-		q.and("id > $%d", idAt(f.After.Add(-idSkew)))
 	}
 	q.args = append(q.args, limit)
-	fmt.Fprintf(&q, "\norder by id\nlimit $%d", len(q.args))
+	fmt.Fprintf(&q, "\norder by created_at, id\nlimit $%d", len(q.args))
 	return q.String(), q.args
 }
-
-// idSkew is how far the id of a message may lie before the time that is written.
-const idSkew = time.Hour
 
 const selectReceivedDetails = `
 select m.id, m.complete, coalesce(i.keyword, ''), coalesce(i.received_at, m.created_at), i.subject, i.media

@@ -489,7 +489,7 @@ func TestDeliveryPlans(t *testing.T) {
 		params    int
 		uses      string
 	}{
-		{"ReceivedMessages", listed, len(args), "messages_inbound"},
+		{"ReceivedMessages", listed, len(args), "messages_received"},
 		{"ReceivedMessages to", narrow, len(narrowed), "messages_"},
 		{"ReceivedMessage", selectReceivedOf, 2, "Index Cond"},
 		{"details", selectReceivedDetails, 1, "inbound_messages_pkey"},
@@ -525,4 +525,25 @@ func TestInboundPlannedLateGoesFirst(t *testing.T) {
 	b.wants("the first that came", credential, 10, first)
 	b.record(b.tried(first, 1, message.NotificationDelivered, 0))
 	b.wants("the second", credential, 10, second)
+}
+
+// Who has read the settings before somebody changed the number's own answer does not undo
+// that unseen.
+func TestStampCoversAutoReply(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.number("+12025550143", b.owner)
+	set := func(stamp, reply string) (message.DestinationSet, error) {
+		return b.SetInboundRoutes(b.ctx, actor, message.DestinationSet{AccountID: b.owner, Number: "+12025550143", AutoReply: &reply}, stamp, func() string { return "whsec_1" })
+	}
+	first, err := set("", "we are out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := set(first.Stamp, "we are back"); err != nil {
+		t.Errorf("read just now: %v", err)
+	}
+	if _, err := set(first.Stamp, "still out"); message.ReasonOf(err) != message.ReasonConflict {
+		t.Errorf("read before: %v", err)
+	}
 }

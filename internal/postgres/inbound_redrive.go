@@ -84,7 +84,7 @@ with recorded as (
     id, account_id, direction, kind, status, from_addr, to_addr, body, encoding, segments, message_class, delivery, vendor_id, vendor_name,
     possible_duplicate, edge, expires_at, created_at, updated_at, data_coding, user_data_header, complete, event_seq)
   select $1::uuid, $2::uuid, 'inbound', $3::text, 'accepted', $4::text, $5::text, $6::bytea, $7::text, $8::integer, $9::text, $10::text, $11::uuid, $12::text,
-    repeat_of is not null, $13::text, $14::timestamptz, $15::timestamptz, now(), $16::smallint, $17::bytea, $18::integer = 0, $19::integer
+    repeat_of is not null, $13::text, $14::timestamptz, greatest($15::timestamptz, clock_timestamp()), now(), $16::smallint, $17::bytea, $18::integer = 0, $19::integer
   from inbound_messages
   where id = $1
 )

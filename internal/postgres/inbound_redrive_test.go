@@ -292,3 +292,44 @@ func TestInboundSetPlans(t *testing.T) {
 		}
 	}
 }
+
+// Who polls from where they were finds a message that came long before, and found its
+// owner only now.
+func TestRedrivenIsFoundByWhoPolls(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	lost := b.arrival("where is it?")
+	b.came(lost)
+	newer := b.toRecord(b.owned(b.arrival("hello")))
+	b.came(newer)
+	poll := func(f message.ReceivedFilter, behind message.ID) []message.ID {
+		t.Helper()
+		got, err := b.ReceivedMessages(b.ctx, b.owner, f, behind, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pick(got, func(r message.ReceivedState) message.ID { return r.ID })
+	}
+	if got := poll(message.ReceivedFilter{}, message.ID{}); !slices.Equal(got, []message.ID{newer.ID}) {
+		t.Fatalf("%v, want %s", got, newer.ID)
+	}
+	u, err := b.UnroutedMessage(b.ctx, lost.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Redrive(b.ctx, actor, b.found(u)); err != nil {
+		t.Fatal(err)
+	}
+	for what, got := range map[string][]message.ID{
+		"from behind the newest":     poll(message.ReceivedFilter{}, newer.ID),
+		"from the newest one's time": poll(message.ReceivedFilter{After: newer.ReceivedAt.Add(time.Millisecond)}, newer.ID),
+	} {
+		if !slices.Equal(got, []message.ID{lost.ID}) {
+			t.Errorf("%s: %v, want %s", what, got, lost.ID)
+		}
+	}
+	one, err := b.ReceivedMessage(b.ctx, b.owner, lost.ID)
+	if err != nil || !one.ReceivedAt.Before(newer.ReceivedAt) {
+		t.Errorf("it came at %s, which is when it came in: %v", one.ReceivedAt, err)
+	}
+}

@@ -127,6 +127,9 @@ func destinationsOf(ctx context.Context, q querier, account message.ID, number m
 		fmt.Fprint(h, d.ID, updated.UnixMicro())
 		return d, err
 	})
+	if set.AutoReply != nil {
+		fmt.Fprint(h, *set.AutoReply)
+	}
 	set.Stamp = strconv.FormatUint(h.Sum64(), 16)
 	return set, err
 }
