@@ -272,8 +272,9 @@ func TestNoCandidate(t *testing.T) {
 		want    message.Reason
 	}{
 		{"octets", func(v *snapshot.Vendor) { v.ProviderType = "twilio" }, func(m *message.Message) { m.Encoding = message.EncodingBinary }, message.ReasonEncodingMismatch},
-		{"header", func(v *snapshot.Vendor) { v.ProviderType = "mm4" }, func(m *message.Message) { m.Header = []byte{4, 0} }, message.ReasonEncodingMismatch},
+		{"header", func(v *snapshot.Vendor) { v.ProviderType = "telnyx" }, func(m *message.Message) { m.Header = []byte{4, 0} }, message.ReasonEncodingMismatch},
 		{"octets, no vendor at all", func(v *snapshot.Vendor) { v.Active = false }, func(m *message.Message) { m.Encoding = message.EncodingBinary }, message.ReasonNoRoute},
+		{"text, and MMS only", func(v *snapshot.Vendor) { v.ProviderType = "mm4" }, func(m *message.Message) {}, message.ReasonNoRoute},
 		{"text", func(v *snapshot.Vendor) { v.Active = false }, func(m *message.Message) {}, message.ReasonNoRoute},
 	} {
 		s, m := world(), allowed()

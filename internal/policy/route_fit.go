@@ -12,6 +12,9 @@ import (
 // providerSMPP is the provider_type of the vendors that take octets as they are.
 const providerSMPP = "smpp"
 
+// providerMM4 is the provider_type of the vendors that take MMS and nothing else.
+const providerMM4 = "mm4"
+
 // leastCost is the selection of routes that goes by what vendors cost.
 const leastCost = "least_cost"
 
@@ -39,6 +42,7 @@ const (
 	lostUnicode
 	lostMMS
 	lostOctets
+	lostText
 	lostElsewhere
 	lostCost
 	lostInside
@@ -167,6 +171,8 @@ func usable(s *snapshot.Snapshot, v *snapshot.Vendor, m *message.Message) loss {
 		return lostMMS
 	case m.SMPPOnly() && v.ProviderType != providerSMPP:
 		return lostOctets
+	case m.Kind != message.MMS && v.ProviderType == providerMM4:
+		return lostText
 	case v.ProviderType == message.ProviderInternal && !ours(s, m):
 		return lostElsewhere
 	}
@@ -226,6 +232,8 @@ func (l loss) ofVendor(v *snapshot.Vendor) string {
 		return "vendor " + v.Name + " takes no MMS"
 	case lostOctets:
 		return "vendor " + v.Name + " takes no binary messages and user data headers"
+	case lostText:
+		return "vendor " + v.Name + " takes MMS only"
 	case lostElsewhere:
 		return "the recipient is no enabled number of ours, and vendor " + v.Name + " reaches no other"
 	}
