@@ -86,8 +86,3 @@ alter table accounts
 -- of others is known of it.
 insert into vendors (id, instance_name, display_name, provider_type, throughput, supports_alphanumeric, receipt_percent)
 values ('00000000-0000-7000-8000-000000000001', 'internal', 'Between our own numbers', 'internal', 0, true, 0);
-
--- The parts that are not among those done yet.
-create function unsettled(parts smallint[], done smallint[]) returns smallint[]
-  language sql immutable parallel safe
-  return (select coalesce(array_agg(p), '{}') from unnest(parts) p where done is null or not p = any (done));

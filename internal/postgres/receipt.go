@@ -53,9 +53,9 @@ with newest as (
   update messages m
   set event_seq = m.event_seq + 1,
       updated_at = now(),
-      parts_settled = m.parts_settled + case when $6::text is null then 0 else cardinality(unsettled(t.parts, m.parts_done)) end,
-      parts_failed = m.parts_failed + case when $6 in ('undelivered', 'expired') then cardinality(unsettled(t.parts, m.parts_done)) else 0 end,
-      parts_done = case when $6::text is null then m.parts_done else m.parts_done || unsettled(t.parts, m.parts_done) end
+      parts_settled = m.parts_settled + case when $6::text is null then 0 else cardinality(` + unsettledParts + `) end,
+      parts_failed = m.parts_failed + case when $6 in ('undelivered', 'expired') then cardinality(` + unsettledParts + `) else 0 end,
+      parts_done = case when $6::text is null then m.parts_done else m.parts_done || ` + unsettledParts + ` end
   from told t
   where m.id = t.message_id
   returning m.id, t.parts, m.event_seq, m.status, m.segments, m.parts_settled, m.parts_failed
@@ -71,6 +71,11 @@ with newest as (
   where c.parts_failed > 0 or c.parts_settled >= c.segments
   on conflict do nothing
 )`
+
+// unsettledParts are those of the receipt's parts that are not among the message's that
+// are done. It is no function in the database: one with a query inside is planned anew
+// for every receipt, which costs more than all the rest.
+const unsettledParts = `(select coalesce(array_agg(p), '{}') from unnest(t.parts) p where m.parts_done is null or not p = any (m.parts_done))`
 
 // storeReceipt keeps the receipt whether or not it matches. The vendor's
 // repetition of it raises a counter.
