@@ -103,7 +103,7 @@ func TestInboundInParts(t *testing.T) {
 			t.Fatal(err)
 		}
 		if seen[m.From] != "" {
-			t.Errorf("%s wrote twice", m.From)
+			t.Fatalf("%s wrote twice", m.From)
 		}
 		seen[m.From] = m.Body
 		if m.To != from || m.Segments != 8 || m.AccountID != s.account {
