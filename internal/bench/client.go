@@ -28,6 +28,7 @@ type api struct {
 	head    []byte // of POST /v1/messages, up to the value of Content-Length
 	from    string
 	webhook string
+	class   string // empty: the account's
 }
 
 // newAPI prepares requests to base with the value of an Authorization header.
@@ -47,7 +48,11 @@ func newAPI(base, authorization, from, webhook string) (*api, error) {
 // appendRequest writes the request of one message.
 func (a *api) appendRequest(b []byte, to, reference string) []byte {
 	body := `{"from":"` + a.from + `","to":"` + to + `","body":"Your parcel ` + reference +
-		` is on its way and arrives today before 18:00.","webhook_url":"` + a.webhook + `","client_reference":"` + reference + `"}`
+		` is on its way and arrives today before 18:00.","webhook_url":"` + a.webhook + `","client_reference":"` + reference + `"`
+	if a.class != "" {
+		body += `,"message_class":"` + a.class + `"`
+	}
+	body += "}"
 	b = append(b, a.head...)
 	b = strconv.AppendInt(b, int64(len(body)), 10)
 	b = append(b, "\r\n\r\n"...)

@@ -28,6 +28,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/postrider/postrider/internal/message"
 )
 
 // options say what is measured.
@@ -50,6 +52,13 @@ type options struct {
 	SMPP        int // messages over one bind
 	SMPPWindow  int
 	Patience    time.Duration
+
+	Campaign      int // messages of another account's campaign; 0: none
+	CampaignClass string
+	CampaignRate  int           // parts a second that the vendor takes meanwhile
+	CampaignCalm  time.Duration // without it
+	CampaignFor   time.Duration // from its first message to the end
+	ProbeRate     float64       // messages a second of each class that it is in the way of
 	// ReceiptDelay is set at the simulator, also at one that ran before.
 	ReceiptDelay time.Duration
 
@@ -103,6 +112,12 @@ func readOptions(args []string, help io.Writer) (options, error) {
 	fs.IntVar(&o.BurstConns, "burst-connections", 64, "connections of the burst and the capacity phase")
 	fs.IntVar(&o.SMPP, "smpp", 0, "messages over one SMPP transceiver; 0: none. Their end is their receipt")
 	fs.IntVar(&o.SMPPWindow, "smpp-window", 100, "its unanswered submits")
+	fs.IntVar(&o.Campaign, "campaign", 0, "messages of one account's campaign that is in another account's way; 0: none. The run ends while it waits")
+	fs.StringVar(&o.CampaignClass, "campaign-class", "bulk", "its message_class")
+	fs.IntVar(&o.CampaignRate, "campaign-rate", 100, "parts a second that the vendor takes meanwhile")
+	fs.DurationVar(&o.CampaignCalm, "campaign-calm", 10*time.Second, "how long the other account is measured before the campaign")
+	fs.DurationVar(&o.CampaignFor, "campaign-for", 2*time.Minute, "how long it is measured from the campaign's first message on")
+	fs.Float64Var(&o.ProbeRate, "probe-rate", 1, "one-time passwords, and as many conversation messages, that the other account sends a second")
 	fs.DurationVar(&o.Patience, "patience", 30*time.Second, "a backlog of which nothing ends for so long is given up")
 	fs.DurationVar(&o.ReceiptDelay, "receipt-delay", 50*time.Millisecond, "from the simulator's answer to its receipt; receipts that come within a second cost the least")
 	fs.StringVar(&o.Auth, "auth", "token", "token or basic")
@@ -127,6 +142,12 @@ func (o *options) validate(rest []string) error {
 		return errors.New("--warm-up-rate is 1 to 100000")
 	case o.Capacity < 0 || o.Burst < 0 || o.SMPP < 0:
 		return errors.New("--capacity, --burst and --smpp are 0 or more")
+	case o.Campaign < 0 || o.CampaignRate < 1 || o.CampaignRate > 10_000 || o.CampaignCalm < 0 || o.CampaignFor <= 0:
+		return errors.New("--campaign and --campaign-calm are 0 or more, --campaign-for is more, --campaign-rate is 1 to 10000")
+	case !(o.ProbeRate > 0 && o.ProbeRate <= 100) || !message.Class(o.CampaignClass).Valid():
+		return errors.New("--probe-rate is above 0 and at most 100, --campaign-class is otp, conversation or bulk")
+	case o.Campaign > 0 && o.Verify:
+		return errors.New("--verify knows the secret of one account, and a --campaign needs two")
 	case o.SMPPWindow < 1 || o.SMPPWindow > 1000:
 		return errors.New("--smpp-window is 1 to 1000")
 	case o.Auth != "token" && o.Auth != "basic":
@@ -145,6 +166,9 @@ func (o *options) messages() int {
 	n := arrivals(o.WarmUpRate, o.WarmUp) + o.Capacity + o.Burst + o.SMPP
 	for _, rate := range o.Rates {
 		n += arrivals(rate, o.SteadyFor)
+	}
+	if o.Campaign > 0 {
+		n += o.Campaign + len(probeClasses)*o.probeCount()
 	}
 	return n
 }
@@ -227,6 +251,11 @@ func measure(ctx context.Context, o options, t *target, args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.Campaign > 0 && ctx.Err() == nil {
+		if report.Campaign, err = campaignOf(ctx, o, t, r, sim, api); err != nil {
+			return err
+		}
+	}
 	// An interrupted run is told of too: what was measured was measured.
 	quiet, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
@@ -237,6 +266,47 @@ func measure(ctx context.Context, o options, t *target, args []string) error {
 	report.Phases, report.Forged = r.results, int(hooks.forged.Load())
 	return errors.Join(report.write(os.Stdout, o), err, context.Cause(ctx), report.verdict())
 }
+
+// campaignOf makes the account of the campaign, bounds the vendor, measures, and takes
+// the bound away.
+func campaignOf(ctx context.Context, o options, t *target, r *runner, sim *simulator, a *api) (x *campaign, err error) {
+	op, err := openOperator(r.meter)
+	if err != nil {
+		return nil, err
+	}
+	account, err := op.addSender(ctx, campaignSender)
+	if err != nil {
+		return nil, err
+	}
+	if err := op.throttle(ctx, o.CampaignRate); err != nil {
+		return nil, err
+	}
+	if t.own == nil {
+		defer func() { err = errors.Join(err, op.throttle(context.WithoutCancel(ctx), 0)) }()
+	}
+	bulk, err := newAPI(t.env["POSTRIDER_URL"], basic(account.key, account.secret), account.from, a.webhook)
+	if err != nil {
+		return nil, err
+	}
+	bulk.class = o.CampaignClass
+	c := &campaigner{runner: r, o: &o, sim: sim, bulk: newLoad(bulk, r.load.numbers, r.records, o.BurstConns), others: map[message.Class]*load{}}
+	defer c.bulk.close()
+	for _, class := range probeClasses {
+		own := *a
+		own.class = string(class)
+		c.others[class] = newLoad(&own, r.load.numbers, r.records, probeConnections)
+		defer c.others[class].close()
+	}
+	return c.run(ctx)
+}
+
+const (
+	// campaignSender is the number of the campaign's account; the demo's is another.
+	campaignSender = "+12025550144"
+	// probeConnections lets the other account's messages leave when they are due,
+	// however long the ones before them take.
+	probeConnections = 32
+)
 
 // phases runs them all and names the rates that were left out.
 func phases(ctx context.Context, o options, r *runner, t *target) (skipped []float64, err error) {

@@ -18,6 +18,8 @@ type report struct {
 	Phases  []*result `json:"phases"`
 	Skipped []float64 `json:"rates_skipped"` // above one that was not held
 	Forged  int       `json:"bad_signatures"`
+	// Campaign is nil when there was none.
+	Campaign *campaign `json:"campaign,omitempty"`
 }
 
 // What the design asks of two cores with everything on them.
@@ -54,6 +56,11 @@ func (r *report) verdict() error {
 		lost, doubled, missing = lost+x.Lost, doubled+x.Doubled, missing+x.Missing
 		if k := x.Kept; k != nil && !k.whole() {
 			return fmt.Errorf("%s: of %d answers %d have an id of their own, and %d are in the journal", x.Name, k.Answers, k.Distinct, k.Found)
+		}
+	}
+	if r.Campaign != nil {
+		if err := r.Campaign.fault(); err != nil {
+			return err
 		}
 	}
 	if lost+doubled+missing+r.Forged == 0 {
@@ -124,7 +131,7 @@ func (s setting) text() string {
 }
 
 func (r *report) sections() []section {
-	return slices.DeleteFunc([]section{r.steady(), r.floods(), r.smpp(), r.cost(), r.memory(), r.fates(), r.errors()}, func(s section) bool { return len(s.table) < 2 })
+	return slices.DeleteFunc([]section{r.steady(), r.floods(), r.smpp(), r.campaign(), r.cost(), r.memory(), r.fates(), r.errors()}, func(s section) bool { return len(s.table) < 2 })
 }
 
 // measured are the phases of a kind, without the warm-up.

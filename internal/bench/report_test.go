@@ -111,6 +111,10 @@ func TestOptions(t *testing.T) {
 	if err != nil || o.messages() != 20+41+7 {
 		t.Errorf("%d messages, %v", o.messages(), err)
 	}
+	o, err = readOptions([]string{"--rates", "", "--burst", "0", "--capacity", "0", "--warm-up", "0s", "--campaign", "100", "--campaign-calm", "10s", "--campaign-for", "20s", "--probe-rate", "0.5"}, io.Discard)
+	if err != nil || o.messages() != 100+2*15 {
+		t.Errorf("%d messages, %v", o.messages(), err)
+	}
 	if o, err := readOptions([]string{"--rates", ""}, io.Discard); err != nil || len(o.Rates) != 0 {
 		t.Errorf("%v, %v", o.Rates, err)
 	}
@@ -120,7 +124,8 @@ func TestOptions(t *testing.T) {
 	for _, args := range [][]string{
 		{"--rates", "fast"}, {"--rates", "0"}, {"--rates", "-1"}, {"--rates", "1e9"}, {"--rates", "NaN"}, {"--connections", "0"}, {"--burst-connections", "100000"},
 		{"--burst", "-1"}, {"--capacity", "-1"}, {"--burst", "2000000"}, {"--auth", "none"}, {"--steady", "0s"}, {"--warm-up", "-1s"}, {"--warm-up-rate", "0"},
-		{"--patience", "0s"}, {"everything"},
+		{"--patience", "0s"}, {"everything"}, {"--campaign", "-1"}, {"--campaign-rate", "0"}, {"--campaign-for", "0s"}, {"--campaign-calm", "-1s"}, {"--campaign-class", "urgent"},
+		{"--probe-rate", "0"}, {"--campaign", "1", "--verify"},
 	} {
 		if _, err := readOptions(args, io.Discard); err == nil {
 			t.Errorf("%q was taken", args)

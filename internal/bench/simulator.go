@@ -54,24 +54,55 @@ func openSimulator(ctx context.Context, statsURL string) (*simulator, error) {
 // this run. It is asked once, at the end: a late second submit must count.
 func (s *simulator) submits(ctx context.Context, of numbers) (map[int]int, error) {
 	counts := map[int]int{}
-	for since := s.begin; ; {
-		var rows []struct {
-			Number      int    `json:"number"`
-			Destination string `json:"destination"`
-			Count       int    `json:"count"`
+	err := s.each(ctx, func(row destination) {
+		if i, ok := of.index(row.Destination); ok {
+			counts[i] += row.Count
 		}
+	})
+	return counts, err
+}
+
+// arrival is when a message was first at the simulator, in the run's time, and how
+// often it was there.
+type arrival struct {
+	at    int64
+	count int
+}
+
+// arrivals are those of the run's messages that have come so far. The simulator's
+// clock is the bench's: both are on one machine.
+func (s *simulator) arrivals(ctx context.Context, of numbers, r *records) (map[int]arrival, error) {
+	found := map[int]arrival{}
+	err := s.each(ctx, func(row destination) {
+		if i, ok := of.index(row.Destination); ok && row.Count > 0 {
+			found[i] = arrival{int64(row.First.Sub(r.began)), row.Count}
+		}
+	})
+	return found, err
+}
+
+// destination is a row of GET /destinations.
+type destination struct {
+	Number      int       `json:"number"`
+	Destination string    `json:"destination"`
+	Count       int       `json:"count"`
+	First       time.Time `json:"first_at"`
+}
+
+// each visits the rows of this run.
+func (s *simulator) each(ctx context.Context, visit func(destination)) error {
+	for since := s.begin; ; {
+		var rows []destination
 		address := fmt.Sprintf("%s/destinations?since=%d&limit=%d", s.base, since, rowsPerPage)
 		if err := callJSON(ctx, http.MethodGet, address, nil, &rows); err != nil {
-			return nil, fmt.Errorf("ask the simulator: %w", err)
+			return fmt.Errorf("ask the simulator: %w", err)
 		}
 		for _, row := range rows {
 			since = max(since, row.Number)
-			if i, ok := of.index(row.Destination); ok {
-				counts[i] += row.Count
-			}
+			visit(row)
 		}
 		if len(rows) < rowsPerPage {
-			return counts, nil
+			return nil
 		}
 	}
 }

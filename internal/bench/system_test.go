@@ -32,6 +32,8 @@ type system struct {
 
 	mu      sync.Mutex
 	order   []string // destinations at the vendor
+	first   map[string]time.Time
+	classes map[string]int // of what was accepted
 	counts  map[string]int
 	peers   map[string]bool // connections that requests came over
 	arrived chan struct{}   // capacity enough; one element a request
@@ -39,7 +41,7 @@ type system struct {
 }
 
 func startSystem(tb testing.TB, fate func(int) (int, []string, int)) *system {
-	s := &system{tb: tb, of: numbers{from: 77}, fate: fate, counts: map[string]int{}, peers: map[string]bool{}, arrived: make(chan struct{}, 10_000)}
+	s := &system{tb: tb, of: numbers{from: 77}, fate: fate, counts: map[string]int{}, first: map[string]time.Time{}, classes: map[string]int{}, peers: map[string]bool{}, arrived: make(chan struct{}, 10_000)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/auth/token", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -67,6 +69,7 @@ func (s *system) create(w http.ResponseWriter, r *http.Request) {
 		From, To, Body string
 		Webhook        string `json:"webhook_url"`
 		Reference      string `json:"client_reference"`
+		Class          string `json:"message_class"`
 	}
 	if err == nil {
 		err = json.Unmarshal(body, &in)
@@ -77,6 +80,7 @@ func (s *system) create(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.peers[r.RemoteAddr] = true
+	s.classes[in.Class]++
 	s.mu.Unlock()
 	s.arrived <- struct{}{}
 	if s.hold != nil {
@@ -108,6 +112,9 @@ func (s *system) submit(to string, times int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.order = append(s.order, to)
+	if s.first[to].IsZero() {
+		s.first[to] = time.Now()
+	}
 	s.counts[to] += times
 }
 
@@ -137,7 +144,7 @@ func (s *system) destinations(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	rows := []map[string]any{}
 	for n := since; n < len(s.order) && len(rows) < limit; n++ {
-		rows = append(rows, map[string]any{"number": n + 1, "destination": strings.TrimPrefix(s.order[n], "+"), "count": s.counts[s.order[n]]})
+		rows = append(rows, map[string]any{"number": n + 1, "destination": strings.TrimPrefix(s.order[n], "+"), "count": s.counts[s.order[n]], "first_at": s.first[s.order[n]]})
 	}
 	_ = json.NewEncoder(w).Encode(rows)
 }

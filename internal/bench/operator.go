@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// operator runs `postrider admin` as the staff of the stack do: with the
+// environment of its gateway, which knows database and keys.
+type operator struct {
+	program string
+	env     []string
+}
+
+// openOperator finds the gateway's program and environment in /proc, which its
+// user may read and nobody else.
+func openOperator(m meter) (*operator, error) {
+	if m.root == 0 {
+		return nil, errors.New("the stack's processes are not found, and without them no other account can be made")
+	}
+	for _, p := range m.processes()[partGateway] {
+		folder := filepath.Join(m.proc, strconv.Itoa(p.pid))
+		program, err := os.Readlink(filepath.Join(folder, "exe"))
+		if err != nil {
+			return nil, err
+		}
+		body, err := os.ReadFile(filepath.Join(folder, "environ"))
+		if err != nil {
+			return nil, err
+		}
+		return &operator{program: program, env: strings.Split(strings.TrimRight(string(body), "\x00"), "\x00")}, nil
+	}
+	return nil, errors.New("the stack has no gateway")
+}
+
+// admin runs one command. What it prints is JSON, and goes into the value unless
+// that is nil.
+func (o *operator) admin(ctx context.Context, into any, args ...string) error {
+	cmd := exec.CommandContext(ctx, o.program, append([]string{"admin"}, args...)...)
+	cmd.Env = o.env
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("postrider admin %s: %w\n%s", strings.Join(args[:min(2, len(args))], " "), err, stderr.Bytes())
+	}
+	if into == nil {
+		return nil
+	}
+	if err := json.Unmarshal(out, into); err != nil {
+		return fmt.Errorf("postrider admin %s: %w", strings.Join(args[:min(2, len(args))], " "), err)
+	}
+	return nil
+}
+
+// sender is an account that may send.
+type sender struct{ key, secret, from string }
+
+// benchVendor is the vendor that `postrider dev` makes of the simulator.
+const benchVendor = "smscsim"
+
+// addSender makes an account with a number of its own and a route to the simulator.
+// It is not held up by quiet hours: the bench runs at any time of the day.
+func (o *operator) addSender(ctx context.Context, from string) (sender, error) {
+	var account, campaign struct {
+		ID string `json:"id"`
+	}
+	var key struct{ Key, Secret string }
+	for _, step := range []func() error{
+		func() error {
+			return o.admin(ctx, &account, "account", "create", "--name", "Bench", "--rate", "100000", "--max-backlog", strconv.Itoa(maxMessages), "--quiet-hours", "off")
+		},
+		func() error {
+			return o.admin(ctx, &campaign, "campaign", "add", "--account", account.ID, "--campaign-id", "CBENCH1", "--use-case", "MARKETING", "--status", "active")
+		},
+		func() error {
+			return o.admin(ctx, nil, "number", "add", from, "--account", account.ID, "--campaign", campaign.ID)
+		},
+		func() error {
+			return o.admin(ctx, &key, "credential", "create", "--account", account.ID, "--name", "bench")
+		},
+		func() error {
+			return o.admin(ctx, nil, "route", "add", "--vendor", benchVendor, "--account", account.ID, "--priority", "10", "--dest", "^1", "--rate", "0.0045")
+		},
+	} {
+		if err := step(); err != nil {
+			return sender{}, err
+		}
+	}
+	return sender{key: key.Key, secret: key.Secret, from: from}, nil
+}
+
+// throttle sets how many parts a second the simulator is given; 0: no limit.
+func (o *operator) throttle(ctx context.Context, rate int) error {
+	return o.admin(ctx, nil, "vendor", "throughput", benchVendor, strconv.Itoa(rate))
+}
