@@ -132,10 +132,15 @@ func (f *Fleet) Unbind(ctx context.Context) {
 	f.mu.Unlock()
 }
 
-// Room is how many parts a vendor's link here would take now: none for a vendor that
-// is paused or drained.
-func (f *Fleet) Room(vendor message.ID) int {
-	if link, v := f.link(vendor); link != nil && !v.Paused && !v.Draining {
+// atOnce is how long a part may wait at a link for its turn in the rate without passing
+// others by. Beyond it, it waits in the vendor's queue, where the most urgent is first and
+// accounts share.
+const atOnce = 100 * time.Millisecond
+
+// Room is how many parts of a class a vendor's link here would take now: none for a
+// vendor that is paused or drained, or whose rate is used up by who came before.
+func (f *Fleet) Room(vendor message.ID, class message.Class) int {
+	if link, v := f.link(vendor); link != nil && !v.Paused && !v.Draining && link.Wait(class) <= atOnce {
 		return link.Room()
 	}
 	return 0

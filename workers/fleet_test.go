@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
@@ -116,12 +117,12 @@ func TestFleetFollowsTheConfiguration(t *testing.T) {
 	if third.stopped != 0 || third.started != 1 {
 		t.Errorf("an unchanged vendor's link was started %d times and stopped %d", third.started, third.stopped)
 	}
-	if f.Connector(v.ID) != nil || f.Connector(foreign.ID) != nil || f.Room(v.ID) != 0 {
+	if f.Connector(v.ID) != nil || f.Connector(foreign.ID) != nil || f.Room(v.ID, "") != 0 {
 		t.Error("there are links that should not be")
 	}
 
 	f.StopWorkers()
-	if f.Connector(idle.ID) == nil || f.Room(idle.ID) != 7 {
+	if f.Connector(idle.ID) == nil || f.Room(idle.ID, "") != 7 {
 		t.Error("the link went before the work under way had ended")
 	}
 	if status := f.Status(); len(status) != 2 {
@@ -209,7 +210,7 @@ func TestPauseAndDrain(t *testing.T) {
 	for b.fleet.Connector(b.vendor.ID) != nil {
 		runtime.Gosched() // until the ship has heard of it
 	}
-	if n := b.fleet.Room(b.vendor.ID); n != 0 {
+	if n := b.fleet.Room(b.vendor.ID, ""); n != 0 {
 		t.Errorf("room for %d", n)
 	}
 	second := b.accept()
@@ -276,5 +277,23 @@ func TestDrainIsNotHeldBack(t *testing.T) {
 	f.Apply(config(v))
 	for rate(v.Name) != 3 {
 		runtime.Gosched()
+	}
+}
+
+// A message finds room while its turn in the rate is near, by its class: who would wait
+// behind others goes to the queue, where accounts share.
+func TestRoomIsAMatterOfClass(t *testing.T) {
+	f, h := fleet(t)
+	v := snapshot.Vendor{ID: message.NewID(), Name: "fleet-i", ProviderType: "smpp", Active: true, Throughput: 10}
+	f.Apply(config(v))
+	l := h.nth(0)
+	l.until(func() bool { return l.started == 1 })
+	l.do(func() {
+		l.room, l.wait = 7, map[message.Class]time.Duration{message.ClassBulk: time.Second, message.ClassConversation: 90 * time.Millisecond}
+	})
+	for class, want := range map[message.Class]int{message.ClassOTP: 7, message.ClassConversation: 7, message.ClassBulk: 0} {
+		if got := f.Room(v.ID, class); got != want {
+			t.Errorf("%s: room %d, want %d", class, got, want)
+		}
 	}
 }

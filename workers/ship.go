@@ -242,7 +242,8 @@ func (s *ship) work(ctx context.Context, v *snapshot.Vendor) {
 }
 
 // mostAhead is how long a part may wait at a link for its turn in the vendor's rate. It
-// has left the queue by then, and what is more urgent cannot pass it.
+// has left the queue by then: what is more urgent may still pass it at the link, and what
+// another account sends of its class does not.
 const mostAhead = 500 * time.Millisecond
 
 // ahead is how many parts of the vendor's queue are worked on at once: enough for its

@@ -43,6 +43,7 @@ type link struct {
 	mu      sync.Mutex
 	moved   *sync.Cond // of mu
 	room    int
+	wait    map[message.Class]time.Duration
 	started int
 	stopped int
 	share   vendors.Share
@@ -80,6 +81,11 @@ func (l *link) until(what func() bool) {
 	for !what() {
 		l.moved.Wait()
 	}
+}
+func (l *link) Wait(c message.Class) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wait[c]
 }
 func (l *link) Room() int { l.mu.Lock(); defer l.mu.Unlock(); return l.room }
 func (l *link) SetShare(s vendors.Share) {

@@ -26,9 +26,9 @@ type Journal interface {
 
 // Links tells what this process's own links could take now.
 type Links interface {
-	// Room is how many parts the vendor's links in this process would take
-	// without waiting; 0 without a live bind.
-	Room(vendor message.ID) int
+	// Room is how many parts of the class the vendor's links in this process would
+	// take without waiting; 0 without a live bind.
+	Room(vendor message.ID, class message.Class) int
 }
 
 // Activities routes messages.
@@ -173,7 +173,7 @@ func (a *Activities) result(s *snapshot.Snapshot, m *message.Message, candidates
 	r := Result{Why: string(candidates[0].Why)}
 	for _, c := range candidates {
 		r.Candidates = append(r.Candidates, Candidate{VendorID: c.Vendor.ID, Name: c.Vendor.Name,
-			Here: a.Links.Room(c.Vendor.ID) >= m.Segments, Grace: graceOf(c.Vendor)})
+			Here: a.Links.Room(c.Vendor.ID, m.Class) >= m.Segments, Grace: graceOf(c.Vendor)})
 	}
 	if account := s.Accounts[m.AccountID]; account != nil && m.Class == message.ClassOTP && m.Delivery == message.AtLeastOnce {
 		r.ResendAfter = account.ResendAfter

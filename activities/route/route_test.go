@@ -14,7 +14,7 @@ import (
 
 type room map[message.ID]int
 
-func (r room) Room(vendor message.ID) int { return r[vendor] }
+func (r room) Room(vendor message.ID, _ message.Class) int { return r[vendor] }
 
 type bundle struct {
 	journal       *journaltest.Journal

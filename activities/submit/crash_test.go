@@ -18,7 +18,7 @@ import (
 // noRoom is a process without links.
 type noRoom struct{}
 
-func (noRoom) Room(message.ID) int { return 0 }
+func (noRoom) Room(message.ID, message.Class) int { return 0 }
 
 // note records the route, as the workflow does before it offers a message to the
 // vendor's queue that a submit inside its task has not sent.

@@ -14,8 +14,12 @@ import (
 const (
 	// DefaultStarters is the number of workflow starts under way at once.
 	DefaultStarters = 16
-	// offered is how many accepted messages may wait in memory for a starter.
-	// They are hints only: what does not fit waits in the outbox.
+	// bulkShare is the part of the starters that starts bulk: a campaign is started
+	// faster than vendors take it all the same, and what it costs is not taken from
+	// those who wait.
+	bulkShare = 4
+	// offered is how many accepted messages of a class may wait in memory for a
+	// starter. They are hints only: what does not fit waits in the outbox.
 	offered = 256
 	// startTimeout bounds one start.
 	startTimeout = 5 * time.Second
@@ -41,8 +45,8 @@ const (
 // outbox until its workflow runs.
 type starter struct {
 	in     *Ingress
-	queue  chan message.Start // never closed; what is in it at the end is in the outbox
-	hungry chan struct{}      // never closed; a poke for the sweeper: a message was left in the outbox
+	lanes  [3]chan message.Start // by class, the most urgent first; never closed; what is in them at the end is in the outbox
+	hungry chan struct{}         // never closed; a poke for the sweeper: a message was left in the outbox
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -56,7 +60,9 @@ type starter struct {
 
 func (s *starter) make(in *Ingress) {
 	s.in = in
-	s.queue = make(chan message.Start, offered)
+	for i := range s.lanes {
+		s.lanes[i] = make(chan message.Start, offered)
+	}
 	s.hungry = make(chan struct{}, 1)
 	s.underway = make(map[message.ID]bool)
 }
@@ -67,8 +73,12 @@ func (s *starter) start(ctx context.Context) {
 	if n <= 0 {
 		n = DefaultStarters
 	}
-	for range n {
-		s.wg.Go(func() { s.run(ctx) })
+	for i := range n {
+		lanes := s.lanes
+		if i >= max(1, n/bulkShare) {
+			lanes[2] = nil
+		}
+		s.wg.Go(func() { s.run(ctx, lanes) })
 	}
 }
 
@@ -79,6 +89,18 @@ func (s *starter) stop() {
 	s.wg.Wait()
 }
 
+// lane is where messages of a class wait: a campaign that fills its own is in no
+// one-time password's way. A class that is not known is a conversation's.
+func (s *starter) lane(c message.Class) chan message.Start {
+	switch c {
+	case message.ClassOTP:
+		return s.lanes[0]
+	case message.ClassBulk:
+		return s.lanes[2]
+	}
+	return s.lanes[1]
+}
+
 // offer hands a message to the starters if they have room for it. It never
 // waits: without room the message stays in the outbox.
 func (s *starter) offer(m message.Start) {
@@ -86,7 +108,7 @@ func (s *starter) offer(m message.Start) {
 		return
 	}
 	select {
-	case s.queue <- m:
+	case s.lane(m.Class) <- m:
 		return
 	default:
 	}
@@ -107,7 +129,7 @@ func (s *starter) wait(ctx context.Context, m message.Start) {
 		return
 	}
 	select {
-	case s.queue <- m:
+	case s.lane(m.Class) <- m:
 	case <-ctx.Done():
 		s.release(m.MessageID)
 	}
@@ -190,26 +212,52 @@ func (s *starter) report() {
 	}
 }
 
-func (s *starter) run(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case m := <-s.queue:
-			s.makeRoom(ctx)
-			if err := s.one(ctx, m); err == nil {
-				s.begun(m.MessageID)
-				continue
-			} else if ctx.Err() == nil {
-				s.mu.Lock()
-				s.failed++
-				s.failure = err
-				s.mu.Unlock()
-				rest(ctx, failPause)
+func (s *starter) run(ctx context.Context, lanes [3]chan message.Start) {
+	for ctx.Err() == nil {
+		if m, ok := next(ctx, lanes); ok {
+			if m.Class != message.ClassOTP {
+				s.makeRoom(ctx)
 			}
-			s.release(m.MessageID)
+			s.begin(ctx, m)
 		}
 	}
+}
+
+// next waits for a message of a lane that is not nil, and takes the most urgent one;
+// false: ctx has ended.
+func next(ctx context.Context, lanes [3]chan message.Start) (m message.Start, ok bool) {
+	for _, lane := range lanes {
+		select {
+		case m = <-lane:
+			return m, true
+		default:
+		}
+	}
+	select {
+	case m = <-lanes[0]:
+	case m = <-lanes[1]:
+	case m = <-lanes[2]:
+	case <-ctx.Done():
+		return m, false
+	}
+	return m, true
+}
+
+// begin starts a message's workflow, and rests after a failure.
+func (s *starter) begin(ctx context.Context, m message.Start) {
+	err := s.one(ctx, m)
+	if err == nil {
+		s.begun(m.MessageID)
+		return
+	}
+	if ctx.Err() == nil {
+		s.mu.Lock()
+		s.failed++
+		s.failure = err
+		s.mu.Unlock()
+		rest(ctx, failPause)
+	}
+	s.release(m.MessageID)
 }
 
 // rest waits for d or the end of ctx.
@@ -223,6 +271,7 @@ func rest(ctx context.Context, d time.Duration) {
 }
 
 // makeRoom waits while many customers wait for their answers, up to holdBack.
+// One-time passwords make no room, and are started meanwhile.
 func (s *starter) makeRoom(ctx context.Context) {
 	if s.in.accepting.Load() <= crowd {
 		return
@@ -234,6 +283,8 @@ func (s *starter) makeRoom(ctx context.Context) {
 	for s.in.accepting.Load() > crowd {
 		select {
 		case <-look.C:
+		case m := <-s.lane(message.ClassOTP):
+			s.begin(ctx, m)
 		case <-until.C:
 			return
 		case <-ctx.Done():

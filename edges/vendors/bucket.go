@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/postrider/postrider/internal/message"
 )
 
 // The answers of a Bucket to those who wait in vain.
@@ -27,9 +29,9 @@ const longestTurn = 24 * time.Hour
 // tokenRoom is what a token may lack: a timer's last nanosecond.
 const tokenRoom = 1e-6
 
-// Bucket holds a link to its share of a vendor's rate. Those who wait have their turn
-// in the order in which they came, also when the rate changes meanwhile. The zero
-// Bucket has no limit; it is safe for concurrent use.
+// Bucket holds a link to its share of a vendor's rate. Of those who wait the most
+// urgent class has its turn first, and within a class who came first, also when the rate
+// changes meanwhile. The zero Bucket has no limit; it is safe for concurrent use.
 type Bucket struct {
 	mu     sync.Mutex
 	rate   float64 // a second; 0: no limit
@@ -42,6 +44,7 @@ type Bucket struct {
 // taker waits for its turn.
 type taker struct {
 	n    int
+	rank int           // of its class; the smallest first
 	turn chan struct{} // capacity 1: it is the first, or the rate has changed
 }
 
@@ -95,6 +98,15 @@ func (b *Bucket) takeLocked(n int, now time.Time) bool {
 	return true
 }
 
+// behindLocked is how many of the line one of the rank waits for.
+func (b *Bucket) behindLocked(rank int) int {
+	i := len(b.line)
+	for i > 0 && b.line[i-1].rank > rank {
+		i--
+	}
+	return i
+}
+
 // untilLocked is how long it takes until a token is there for who comes after the
 // others.
 func (b *Bucket) untilLocked(others []*taker) time.Duration {
@@ -105,21 +117,38 @@ func (b *Bucket) untilLocked(others []*taker) time.Duration {
 	return time.Duration(min(max(1, need/b.rate*float64(time.Second)), float64(longestTurn)))
 }
 
+// Wait is how long a part of the class that came now would wait for its turn; 0: it
+// would not.
+func (b *Bucket) Wait(class message.Class) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.rate == 0 {
+		return 0
+	}
+	b.fillLocked(time.Now())
+	before := b.line[:b.behindLocked(class.Priority())]
+	if len(before) == 0 && b.tokens >= 1-tokenRoom {
+		return 0
+	}
+	return b.untilLocked(before)
+}
+
 // Take waits for the turn of n parts, at least one, that leave together. It ends with
 // ctx's error; at once with ErrNoTurn when the deadline of ctx is before the turn; and
 // with ErrCalledOff when off is closed, which may be nil.
-func (b *Bucket) Take(ctx context.Context, n int, off <-chan struct{}) error {
+func (b *Bucket) Take(ctx context.Context, class message.Class, n int, off <-chan struct{}) error {
 	b.mu.Lock()
 	if len(b.line) == 0 && b.takeLocked(n, time.Now()) {
 		b.mu.Unlock()
 		return nil
 	}
-	if end, ok := ctx.Deadline(); ok && b.rate > 0 && b.untilLocked(b.line) > time.Until(end) {
+	w := &taker{n: n, rank: class.Priority(), turn: make(chan struct{}, 1)}
+	place := b.behindLocked(w.rank)
+	if end, ok := ctx.Deadline(); ok && b.rate > 0 && b.untilLocked(b.line[:place]) > time.Until(end) {
 		b.mu.Unlock()
 		return ErrNoTurn
 	}
-	w := &taker{n: n, turn: make(chan struct{}, 1)}
-	b.line = append(b.line, w)
+	b.line = slices.Insert(b.line, place, w)
 	b.mu.Unlock()
 	err := b.await(ctx, w, off)
 	b.mu.Lock()

@@ -3,6 +3,7 @@ package vendors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/postrider/postrider/internal/message"
 )
 
 // Whatever is taken, given back, left and changed: in no stretch of time do more leave
@@ -33,7 +36,7 @@ func TestBucketNeverGivesMore(t *testing.T) {
 				wg.Go(func() {
 					for n := i; end.Err() == nil; n++ {
 						ctx, cancel := context.WithTimeout(end, patience)
-						err := b.Take(ctx, 1, nil)
+						err := b.Take(ctx, "", 1, nil)
 						if err == nil && n%keep != 0 {
 							b.GiveBack(1)
 						} else if err == nil {
@@ -76,7 +79,7 @@ func TestBucketKeepsPaceAndOrder(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 31 {
 			wg.Go(func() {
-				if err := b.Take(context.Background(), 1, nil); err != nil {
+				if err := b.Take(context.Background(), "", 1, nil); err != nil {
 					t.Error(err)
 				}
 				mu.Lock()
@@ -101,12 +104,12 @@ func TestBucketOfChangingRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b Bucket
 		b.SetRate(0.1)
-		if err := b.Take(context.Background(), 1, nil); err != nil {
+		if err := b.Take(context.Background(), "", 1, nil); err != nil {
 			t.Fatal(err)
 		}
 		began, done := time.Now(), make(chan time.Duration, 1)
 		go func() {
-			if err := b.Take(context.Background(), 1, nil); err != nil {
+			if err := b.Take(context.Background(), "", 1, nil); err != nil {
 				t.Error(err)
 			}
 			done <- time.Since(began)
@@ -126,18 +129,18 @@ func TestBucketWithoutLimit(t *testing.T) {
 		var b Bucket
 		began := time.Now()
 		for range 1000 {
-			if err := b.Take(context.Background(), 1, nil); err != nil {
+			if err := b.Take(context.Background(), "", 1, nil); err != nil {
 				t.Fatal(err)
 			}
 			b.GiveBack(1)
 		}
 		b.SetRate(1) // no burst on top of what has just left
-		if err := b.Take(context.Background(), 1, nil); err != nil || time.Since(began) != time.Second {
+		if err := b.Take(context.Background(), "", 1, nil); err != nil || time.Since(began) != time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		waiting := make(chan error, 1)
 		b.SetRate(0.001)
-		go func() { waiting <- b.Take(context.Background(), 1, nil) }()
+		go func() { waiting <- b.Take(context.Background(), "", 1, nil) }()
 		synctest.Wait()
 		b.SetRate(0)
 		if err := <-waiting; err != nil || time.Since(began) != time.Second {
@@ -150,19 +153,19 @@ func TestBucketOfThoseWhoLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b Bucket
 		b.SetRate(1)
-		if err := b.Take(context.Background(), 1, nil); err != nil {
+		if err := b.Take(context.Background(), "", 1, nil); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
 		ctx, cancel := context.WithCancel(context.Background())
 		first, second := make(chan error, 1), make(chan error, 1)
-		go func() { first <- b.Take(ctx, 1, nil) }()
+		go func() { first <- b.Take(ctx, "", 1, nil) }()
 		synctest.Wait()
-		go func() { second <- b.Take(context.Background(), 1, nil) }()
+		go func() { second <- b.Take(context.Background(), "", 1, nil) }()
 		synctest.Wait()
 		short, end := context.WithTimeout(context.Background(), 2*time.Second)
 		defer end()
-		if err := b.Take(short, 1, nil); !errors.Is(err, ErrNoTurn) || time.Since(began) != 0 {
+		if err := b.Take(short, "", 1, nil); !errors.Is(err, ErrNoTurn) || time.Since(began) != 0 {
 			t.Errorf("a turn in three seconds, for one who has two: %v after %v", err, time.Since(began))
 		}
 		cancel()
@@ -181,7 +184,7 @@ func TestBucketOfSeveralAtOnce(t *testing.T) {
 		b.SetRate(2)
 		began := time.Now()
 		for range 3 { // at 0 s, when six are owed, at 3 s, at 6 s
-			if err := b.Take(context.Background(), 6, nil); err != nil {
+			if err := b.Take(context.Background(), "", 6, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -189,15 +192,65 @@ func TestBucketOfSeveralAtOnce(t *testing.T) {
 			t.Errorf("the third of six parts each left after %v", took)
 		}
 		b.GiveBack(6)
-		if err := b.Take(context.Background(), 1, nil); err != nil || time.Since(began).Round(time.Millisecond) != 6*time.Second {
+		if err := b.Take(context.Background(), "", 1, nil); err != nil || time.Since(began).Round(time.Millisecond) != 6*time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		off, result := make(chan struct{}), make(chan error, 1)
-		go func() { result <- b.Take(context.Background(), 1, off) }()
+		go func() { result <- b.Take(context.Background(), "", 1, off) }()
 		synctest.Wait()
 		close(off)
 		if err := <-result; !errors.Is(err, ErrCalledOff) {
 			t.Error(err)
+		}
+	})
+}
+
+// Who is more urgent passes those who wait, and nobody of the same class; Wait says
+// before how long that takes.
+func TestBucketOfClasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Bucket
+		b.SetRate(10)
+		if err := b.Take(t.Context(), message.ClassBulk, 1, nil); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var order []string
+		var wg sync.WaitGroup
+		come := func(class message.Class, n int) {
+			for i := range n {
+				wg.Go(func() {
+					if err := b.Take(t.Context(), class, 1, nil); err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					order = append(order, fmt.Sprint(class, i))
+				})
+				synctest.Wait()
+			}
+		}
+		come(message.ClassBulk, 3)
+		for class, want := range map[message.Class]time.Duration{message.ClassOTP: 100, message.ClassConversation: 100, "": 100, message.ClassBulk: 400} {
+			if got := b.Wait(class).Round(time.Millisecond); got != want*time.Millisecond {
+				t.Errorf("%s would wait %v", class, got)
+			}
+		}
+		come(message.ClassConversation, 2)
+		come(message.ClassOTP, 2)
+		if got := b.Wait("").Round(time.Millisecond); got != 500*time.Millisecond {
+			t.Errorf("a message of no class would wait %v", got)
+		}
+		wg.Wait()
+		if want := []string{"otp0", "otp1", "conversation0", "conversation1", "bulk0", "bulk1", "bulk2"}; !slices.Equal(order, want) {
+			t.Errorf("order %v", order)
+		}
+		if b.Wait(message.ClassBulk) <= 0 {
+			t.Error("the last one has taken what there was")
+		}
+		b.SetRate(0)
+		if b.Wait(message.ClassBulk) != 0 {
+			t.Error("a wait without a limit")
 		}
 	})
 }

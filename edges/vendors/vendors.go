@@ -47,8 +47,12 @@ type Link interface {
 	// a reconnect. Before the first call the share is zero: nothing is bound or sent.
 	SetShare(Share)
 	// Room is how many more parts could be submitted at once without waiting:
-	// free window over the live binds, 0 while unbound, throttled, or stopping.
+	// free window over the live binds, 0 while unbound, throttled, or stopping. The
+	// rate does not count.
 	Room() int
+	// Wait is how long a part of the class that came now would wait for its turn in the
+	// share's rate; 0: not at all. More urgent parts may come meanwhile.
+	Wait(class message.Class) time.Duration
 	// WaitReady blocks until Room is positive or ctx ends.
 	WaitReady(ctx context.Context) error
 	// Status is a snapshot for health pages and metrics.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/edges/vendors"
+	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
@@ -172,6 +173,9 @@ func (l *Link) Room() int {
 	defer l.mu.Unlock()
 	return l.roomLocked(time.Now())
 }
+
+// Wait is how long a message of the class would wait for the share's rate.
+func (l *Link) Wait(class message.Class) time.Duration { return l.bucket.Wait(class) }
 
 func (l *Link) roomLocked(now time.Time) int {
 	if l.barredLocked() != "" || now.Before(l.pausedUntil) {

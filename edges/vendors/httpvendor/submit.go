@@ -96,7 +96,7 @@ func (l *Link) leave(ctx context.Context, s message.Submission) error {
 		if err != nil {
 			return err
 		}
-		if err := l.bucket.Take(ctx, parts, off); err != nil {
+		if err := l.bucket.Take(ctx, s.Class, parts, off); err != nil {
 			l.release()
 			if errors.Is(err, vendors.ErrCalledOff) {
 				continue

@@ -123,6 +123,9 @@ func (l *Link) Room() int {
 	return l.roomLocked()
 }
 
+// Wait is how long a message of the class would wait for the share's rate.
+func (l *Link) Wait(class message.Class) time.Duration { return l.bucket.Wait(class) }
+
 func (l *Link) roomLocked() int {
 	if !l.openLocked() {
 		return 0
@@ -183,7 +186,7 @@ func (l *Link) Status() vendors.LinkStatus {
 // Submit commits the message for the one that it is for, and then its receipt. The
 // errors are final when the number takes no messages; any other may be tried again.
 func (l *Link) Submit(ctx context.Context, s message.Submission) (message.SubmitResult, error) {
-	if err := l.enter(ctx); err != nil {
+	if err := l.enter(ctx, s.Class); err != nil {
 		return message.SubmitResult{}, err
 	}
 	began := l.cfg.Now()
@@ -193,7 +196,7 @@ func (l *Link) Submit(ctx context.Context, s message.Submission) (message.Submit
 }
 
 // enter takes a place in the window, and a token of the rate.
-func (l *Link) enter(ctx context.Context) error {
+func (l *Link) enter(ctx context.Context, class message.Class) error {
 	l.mu.Lock()
 	for l.openLocked() && l.inFlight >= window {
 		if err := l.waitLocked(ctx); err != nil {
@@ -207,7 +210,7 @@ func (l *Link) enter(ctx context.Context) error {
 	}
 	l.inFlight++
 	l.mu.Unlock()
-	if err := l.bucket.Take(ctx, 1, nil); err != nil {
+	if err := l.bucket.Take(ctx, class, 1, nil); err != nil {
 		l.mu.Lock()
 		l.inFlight--
 		l.changeLocked()

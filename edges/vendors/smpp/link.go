@@ -294,6 +294,9 @@ func (l *Link) roomLocked(now time.Time) int {
 // errStopped is why a stopped link is not ready.
 var errStopped = errors.New("the link is stopped")
 
+// Wait is how long a part of the class would wait for the share's rate.
+func (l *Link) Wait(class message.Class) time.Duration { return l.bucket.Wait(class) }
+
 // WaitReady blocks until Room is positive. It ends with ctx's error, or at once
 // when the link is stopped.
 func (l *Link) WaitReady(ctx context.Context) error {

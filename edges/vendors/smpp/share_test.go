@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -244,6 +245,37 @@ func TestShareThatGoesKeepsTheRate(t *testing.T) {
 		}
 		if n := len(st.smsc.Submits()); n != 1 {
 			t.Errorf("%d submits came", n)
+		}
+	})
+}
+
+// A one-time password passes what waits for the rate, and the link says so before.
+func TestUrgentPassesWhatWaitsForTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := playInMemory(t, vendortest.Config{}, func(c *Config) { c.Vendor.Throughput = 1 })
+		st.ready()
+		var mu sync.Mutex
+		var order []message.Class
+		var all sync.WaitGroup
+		for _, class := range []message.Class{message.ClassBulk, message.ClassBulk, message.ClassBulk, message.ClassConversation, message.ClassOTP} {
+			all.Go(func() {
+				s := part("text")
+				s.Class = class
+				if _, no := st.submitPart(t.Context(), s); no != nil {
+					t.Error(no)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, class)
+			})
+			synctest.Wait()
+		}
+		if otp, bulk := st.link.Wait(message.ClassOTP).Round(time.Second), st.link.Wait(message.ClassBulk).Round(time.Second); otp != 2*time.Second || bulk != 5*time.Second {
+			t.Errorf("the next password would wait %v, the next of the campaign %v", otp, bulk)
+		}
+		all.Wait()
+		if want := []message.Class{message.ClassBulk, message.ClassOTP, message.ClassConversation, message.ClassBulk, message.ClassBulk}; !slices.Equal(order, want) {
+			t.Errorf("order %v", order)
 		}
 	})
 }

@@ -39,7 +39,7 @@ func (l *Link) Submit(ctx context.Context, s message.Submission) (message.Submit
 		if err != nil {
 			return message.SubmitResult{}, err
 		}
-		if err := l.bucket.Take(ctx, parts, b.off); err != nil {
+		if err := l.bucket.Take(ctx, s.Class, parts, b.off); err != nil {
 			l.release(b)
 			if errors.Is(err, vendors.ErrCalledOff) {
 				continue
