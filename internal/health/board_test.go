@@ -193,7 +193,7 @@ func TestMeter(t *testing.T) {
 			nil,
 			no(message.ReasonSubmitInDoubt, true, false, false, nil),
 			no(message.ReasonVendorUnreachable, false, false, true, errors.New("connection refused")),
-			no(message.ReasonVendorRejected, true, true, false, nil),
+			no(message.ReasonVendorRejected, true, true, false, nil), // it may be the text
 			no(message.ReasonVendorThrottled, true, true, true, nil),
 			no(message.ReasonUnknownSubscriber, true, true, false, nil),
 			no(message.ReasonVendorUnreachable, false, false, true, context.DeadlineExceeded), // we gave up
@@ -208,7 +208,7 @@ func TestMeter(t *testing.T) {
 		pass(time.Minute)
 		s.fail(nil)
 		pass(10 * time.Second)
-		want := message.VendorSample{VendorID: id, At: at, Accepted: 1, Refused: 2, Other: 2, Silent: 1, Receipts: 2}
+		want := message.VendorSample{VendorID: id, At: at, Accepted: 1, Refused: 1, Other: 3, Silent: 1, Receipts: 2}
 		if got := s.samples["a"][at]; got != want {
 			t.Errorf("%+v", got)
 		}

@@ -77,10 +77,12 @@ func gaveUp(no *message.SubmitError) bool {
 }
 
 // trouble reports whether a refusal tells of the vendor rather than of the message. A
-// vendor that asks for patience works.
+// vendor that asks for patience works, and so does one that refuses a message for good
+// without saying why: it may be the text, and one customer's spam must not take the
+// vendor from all. Such a message is offered to the next vendor anyway.
 func trouble(no *message.SubmitError) bool {
 	switch no.Reason {
-	case message.ReasonVendorUnreachable, message.ReasonVendorRejected:
+	case message.ReasonVendorUnreachable:
 		return true
 	case message.ReasonVendorThrottled, message.ReasonDailyCapReached:
 		return false
