@@ -91,6 +91,11 @@ func (st *stream) stop() []string {
 	return st.ids
 }
 
+// phase says in the test's log when something is over.
+func (st *stream) phase(what string) {
+	st.s.tb.Logf("%s after %s", what, time.Since(st.began).Round(100*time.Millisecond))
+}
+
 // between is how many submits came in a time.
 func (v *smsc) between(from, until time.Time) (n int) {
 	for _, sub := range v.Submits() {
@@ -206,11 +211,14 @@ func TestVendorsComeAndGo(t *testing.T) {
 	toGamma := staff.add(gamma, map[string]any{"weight": 2})
 	beta.serves()
 	gamma.serves()
+	traffic.phase("three vendors have messages")
 
 	// A new link is made beside what is under way.
 	binds := alpha.Binds()
 	staff.patch("/vendors/alpha", map[string]any{"system_type": "gw", "display_name": "Alpha"})
 	s.until("alpha is bound anew", func() bool { return alpha.Binds() == binds+2 && alpha.Bound() == 2 })
+
+	traffic.phase("alpha has a new link")
 
 	slowed, paused := beta.Binds(), gamma.Binds()
 	const tps = 10
@@ -237,6 +245,8 @@ func TestVendorsComeAndGo(t *testing.T) {
 		t.Error("gamma was bound anew for that")
 	}
 
+	traffic.phase("gamma was paused and goes on, beta is slow")
+
 	// What waits for beta when it goes, goes to others.
 	staff.want(http.StatusOK, http.MethodPut, "/vendors/beta/throughput", map[string]any{"tps": 1}, nil)
 	var waited []string
@@ -247,6 +257,7 @@ func TestVendorsComeAndGo(t *testing.T) {
 	staff.remove("/vendors/beta?drain=true", http.StatusAccepted)
 	staff.want(http.StatusNotFound, http.MethodGet, "/vendors/beta", nil, nil)
 	withoutBeta := traffic.next()
+	traffic.phase("beta is gone")
 
 	binds = gamma.Binds()
 	staff.want(http.StatusOK, http.MethodPost, "/vendors/gamma/restart", nil, nil)
@@ -256,6 +267,7 @@ func TestVendorsComeAndGo(t *testing.T) {
 	s.current()
 	withoutGamma := traffic.next()
 	staff.remove("/vendors/gamma", http.StatusConflict)
+	traffic.phase("gamma is gone")
 	traffic.goOn(traffic.began, 20*time.Second)
 
 	ids := traffic.stop()
