@@ -280,6 +280,32 @@ func TestDrainIsNotHeldBack(t *testing.T) {
 	}
 }
 
+// What waits for a vendor that is paused and then drained goes elsewhere as well: its
+// queue is polled.
+func TestDrainEndsAPause(t *testing.T) {
+	f, h := fleet(t)
+	polled := func(name string) bool {
+		t.Helper()
+		r, err := f.Client.DescribeTaskQueue(t.Context(), workflows.VendorQueue(name), enumspb.TASK_QUEUE_TYPE_ACTIVITY)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(r.GetPollers()) > 0
+	}
+	id := message.NewID()
+	v := snapshot.Vendor{ID: id, Name: "paused-" + message.Hex32(id), Active: true, ProviderType: "smpp", MaxBinds: 1, Paused: true}
+	f.Apply(config(v))
+	h.nth(0)
+	if polled(v.Name) {
+		t.Error("what waits for a paused vendor is taken up")
+	}
+	v.Draining = true
+	f.Apply(config(v))
+	for !polled(v.Name) {
+		runtime.Gosched()
+	}
+}
+
 // A message finds room while its turn in the rate is near, by its class: who would wait
 // behind others goes to the queue, where accounts share.
 func TestRoomIsAMatterOfClass(t *testing.T) {

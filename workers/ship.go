@@ -217,9 +217,11 @@ func (s *ship) tell(v *snapshot.Vendor) {
 	s.shareLocked()
 }
 
-// work has the vendor's queue polled, unless the vendor is paused.
+// work has the vendor's queue polled, unless the vendor is paused. What waits for one that
+// is drained as well is handed back: nothing of it goes to the vendor.
 func (s *ship) work(ctx context.Context, v *snapshot.Vendor) {
-	if s.worker != nil && (v.Paused || v.Draining != s.drains) {
+	paused := v.Paused && !v.Draining
+	if s.worker != nil && (paused || v.Draining != s.drains) {
 		s.stopWorker()
 	}
 	s.mu.Lock()
@@ -229,7 +231,7 @@ func (s *ship) work(ctx context.Context, v *snapshot.Vendor) {
 	switch {
 	case s.worker != nil:
 		s.slots.setLimit(limit)
-	case !v.Paused:
+	case !paused:
 		s.drains = v.Draining
 		if s.slots = newLinkSlots(link, limit); s.drains {
 			s.slots = newOpenSlots(drainSlots)
