@@ -26,19 +26,20 @@ func openOperator(m meter) (*operator, error) {
 	if m.root == 0 {
 		return nil, errors.New("the stack's processes are not found, and without them no other account can be made")
 	}
-	for _, p := range m.processes()[partGateway] {
-		folder := filepath.Join(m.proc, strconv.Itoa(p.pid))
-		program, err := os.Readlink(filepath.Join(folder, "exe"))
-		if err != nil {
-			return nil, err
-		}
-		body, err := os.ReadFile(filepath.Join(folder, "environ"))
-		if err != nil {
-			return nil, err
-		}
-		return &operator{program: program, env: strings.Split(strings.TrimRight(string(body), "\x00"), "\x00")}, nil
+	gateways := m.processes()[partGateway]
+	if len(gateways) == 0 {
+		return nil, errors.New("the stack has no gateway")
 	}
-	return nil, errors.New("the stack has no gateway")
+	folder := filepath.Join(m.proc, strconv.Itoa(gateways[0].pid))
+	program, err := os.Readlink(filepath.Join(folder, "exe"))
+	if err != nil {
+		return nil, err
+	}
+	body, err := os.ReadFile(filepath.Join(folder, "environ"))
+	if err != nil {
+		return nil, err
+	}
+	return &operator{program: program, env: strings.Split(strings.TrimRight(string(body), "\x00"), "\x00")}, nil
 }
 
 // admin runs one command. What it prints is JSON, and goes into the value unless
