@@ -84,9 +84,15 @@ func (db *DB) Unstarted(ctx context.Context, age time.Duration, limit int, under
 	})
 }
 
+// deleteStarts waits for nobody: a row that is locked is being deleted by the step that
+// began, and one that stays after all is found by the sweeper, whose start does nothing.
 const deleteStarts = `
 delete from starts
-where message_id = any($1::uuid[])`
+where message_id in (
+  select message_id
+  from starts
+  where message_id = any($1::uuid[])
+  for update skip locked)`
 
 // Started takes messages out of the outbox after their workflows were started.
 func (db *DB) Started(ctx context.Context, ids []message.ID) error {

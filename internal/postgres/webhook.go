@@ -23,7 +23,7 @@ const untriedFor = 30 * time.Second
 
 const selectNotification = `
 select id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload, attempts, first_attempt_at, state,
-  inbound_route, coalesce(inbound_position, 0), method, retries
+  inbound_route, coalesce(inbound_position, 0), coalesce(nullif(method, 'POST'), ''), retries
 from webhook_deliveries
 where id = $1`
 
