@@ -142,7 +142,10 @@ func deadlockIsRepeated(t *testing.T, together bool) {
 		_, err := other.Exec(b.ctx, "update messages set edge = edge where id = $1", one.ID)
 		moved <- err
 	}()
-	b.waiting(2)
+	// Not just somebody: whoever it is that waits, the circle must be closed by the group.
+	b.until("the other one waits for the group", func() bool {
+		return b.count("select cardinality(pg_blocking_pids($1))", other.Conn().PgConn().PID()) > 0
+	})
 	if err := keeper.Commit(b.ctx); err != nil {
 		t.Fatal(err)
 	}
