@@ -29,7 +29,7 @@ type Routing interface {
 type routeTestBody struct {
 	To           string     `json:"to" maxLength:"64" doc:"The recipient" example:"+13105550117"`
 	From         string     `json:"from,omitempty" maxLength:"64" doc:"The sender. Left out: the account's only number, else one that no pattern and no vendor knows" example:"+12025550143"`
-	AccountID    *string    `json:"account_id,omitempty" format:"uuid" nullable:"true" doc:"Whose message it is. Left out: nobody's"`
+	AccountID    *string    `json:"account_id,omitempty" format:"uuid" nullable:"true" doc:"Whose message it is. Left out: the owner's of the sender, if that is a number of ours; else nobody's"`
 	Type         string     `json:"type,omitempty" enum:"sms,mms" default:"sms"`
 	MessageClass string     `json:"message_class,omitempty" enum:"otp,conversation,bulk" doc:"Left out: the account's"`
 	Body         string     `json:"body,omitempty" maxLength:"5000" doc:"Its text: what it needs of a vendor depends on it"`
@@ -238,6 +238,9 @@ func ReadRouteTest(body []byte, now time.Time, config *snapshot.Snapshot) (m *me
 // sends, and reports whether they replace look-alikes in its text.
 func asAccount(m *message.Message, config *snapshot.Snapshot) (smart bool) {
 	if config != nil {
+		if n := config.Numbers[m.From]; n != nil && m.AccountID == (message.ID{}) {
+			m.AccountID = n.AccountID // who else would send with it
+		}
 		if a := config.Accounts[m.AccountID]; a != nil {
 			if only, ok := config.OnlySender(a.ID); ok && m.From == "" {
 				m.From = only
