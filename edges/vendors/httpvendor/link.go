@@ -231,21 +231,7 @@ func (l *Link) WaitReady(ctx context.Context) error {
 // passed; 0 or less: until something changes.
 func (l *Link) waitLocked(d time.Duration) func(ctx context.Context) error {
 	changed := l.changed
-	return func(ctx context.Context) error {
-		var passed <-chan time.Time
-		if d > 0 {
-			t := time.NewTimer(d)
-			defer t.Stop()
-			passed = t.C
-		}
-		select {
-		case <-changed:
-		case <-passed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		return nil
-	}
+	return func(ctx context.Context) error { return vendors.AwaitChange(ctx, changed, d) }
 }
 
 // wakeLocked wakes whoever waits for a change, and notes the state that it makes.

@@ -320,21 +320,7 @@ func (l *Link) WaitReady(ctx context.Context) error {
 // ends.
 func (l *Link) waitLocked() func(ctx context.Context) error {
 	changed, pause := l.changed, time.Until(l.pausedUntil)
-	return func(ctx context.Context) error {
-		var resumed <-chan time.Time
-		if pause > 0 {
-			t := time.NewTimer(pause)
-			defer t.Stop()
-			resumed = t.C
-		}
-		select {
-		case <-changed:
-		case <-resumed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		return nil
-	}
+	return func(ctx context.Context) error { return vendors.AwaitChange(ctx, changed, pause) }
 }
 
 // wakeLocked wakes whoever waits for a change.
