@@ -76,6 +76,7 @@ type steps struct {
 	retryAfter time.Duration // of a webhook that was not taken
 	moved      *sync.Cond    // of mu; told of every step; nil: nobody waits
 
+	recall  *recall // of the offer that was made last
 	env     *testsuite.TestWorkflowEnvironment
 	options []workflow.ActivityOptions // of the regular activities, in order
 	attrs   []temporal.SearchAttributes
@@ -254,6 +255,9 @@ func (s *steps) Submit(ctx context.Context, in submit.Input) (submit.Result, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if r.Outcome == down && local { // nothing waits on a queue inside a task
+		r = unreachable
+	}
 	if r.Outcome == down {
 		return submit.Result{}, s.nobodyPolls(ctx)
 	}
@@ -304,9 +308,19 @@ func (s *steps) answered(in submit.Input, r submit.Result) submit.Result {
 	return r
 }
 
+// recall is the taking back of an offer over a vendor's queue.
+type recall struct {
+	waits  bool // the offer waits on the queue
+	wanted bool
+}
+
 // nobodyPolls leaves the activity open until its time in the queue is over, as
 // the server would.
 func (s *steps) nobodyPolls(ctx context.Context) error {
+	if s.recall.wanted {
+		return temporal.NewCanceledError()
+	}
+	s.recall.waits = true
 	token := activity.GetInfo(ctx).TaskToken
 	wait := s.options[len(s.options)-1].ScheduleToStartTimeout
 	s.env.RegisterDelayedCallback(func() {
@@ -411,7 +425,33 @@ func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...an
 	o.steps.mu.Lock()
 	o.steps.options = append(o.steps.options, workflow.GetActivityOptions(ctx))
 	o.steps.mu.Unlock()
-	return o.Next.ExecuteActivity(ctx, name, args...)
+	if !workflow.GetActivityOptions(ctx).WaitForCancellation {
+		return o.Next.ExecuteActivity(ctx, name, args...)
+	}
+	return o.takenBackOnly(ctx, name, args...)
+}
+
+// takenBackOnly cancels an activity only while it waits on its queue, as the server
+// does for one whose answer counts: the test environment itself drops the answer of
+// one that runs.
+func (o *outbound) takenBackOnly(ctx workflow.Context, name string, args ...any) workflow.Future {
+	detached, _ := workflow.NewDisconnectedContext(ctx)
+	offer, cancel := workflow.WithCancel(detached)
+	recall := new(recall)
+	o.steps.mu.Lock()
+	o.steps.recall = recall
+	o.steps.mu.Unlock()
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		ctx.Done().Receive(ctx, nil)
+		o.steps.mu.Lock()
+		recall.wanted = true
+		waits := recall.waits
+		o.steps.mu.Unlock()
+		if waits {
+			cancel()
+		}
+	})
+	return o.Next.ExecuteActivity(offer, name, args...)
 }
 
 func (o *outbound) UpsertTypedSearchAttributes(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) error {

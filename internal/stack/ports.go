@@ -3,10 +3,9 @@ package stack
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 )
@@ -63,6 +62,11 @@ func FreePorts(n int) ([]int, error) {
 }
 
 func openClaims() error {
+	// The os package tries once per process, and without syscall.ForkLock, whether it can start
+	// processes by pidfd: it does so here, and not while a port is being tried.
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Release()
+	}
 	path := filepath.Join(cacheDir(), "ports")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -81,11 +85,29 @@ func claimPort(port int) bool {
 	if err := syscall.FcntlFlock(claims.file.Fd(), syscall.F_SETLK, &lock); err != nil {
 		return false // another process's
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
-	if err == nil && listener.Close() == nil {
+	if isFree(port) {
 		return true
 	}
 	lock.Type = syscall.F_UNLCK
 	_ = syscall.FcntlFlock(claims.file.Fd(), syscall.F_SETLK, &lock) // a claim too many is harmless
 	return false
+}
+
+// isFree reports whether nobody listens on the port. No process is started meanwhile:
+// a child has all open sockets of its parent until it runs its own program, and would
+// hold the port for a moment after it was found free.
+func isFree(port int) bool {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return false
+	}
+	defer syscall.Close(socket)
+	// As the listeners of the net package: what a closed connection leaves does not count.
+	if err := syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		return false
+	}
+	address := &syscall.SockaddrInet4{Port: port, Addr: netip.MustParseAddr(loopback).As4()}
+	return syscall.Bind(socket, address) == nil && syscall.Listen(socket, 1) == nil
 }

@@ -3,6 +3,7 @@ package stack_test
 import (
 	"bytes"
 	"net"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,9 +66,30 @@ func TestFreePortsOfTwoProcesses(t *testing.T) {
 	}
 }
 
+// A child that is being started has all open sockets for a moment, the one with which
+// a port was tried among them: it must not hold the port that was just found free.
 func TestFreePortIsFree(t *testing.T) {
 	t.Parallel()
-	for range 50 {
+	done := make(chan struct{})
+	var starts sync.WaitGroup
+	defer starts.Wait()
+	defer close(done)
+	for range 2 {
+		starts.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := exec.Command("true").Run(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 500 {
 		port, err := stack.FreePort()
 		if err != nil {
 			t.Fatal(err)
