@@ -185,8 +185,11 @@ func TestKillGateway(t *testing.T) {
 	if v.lost+v.doubled > 0 || v.delivered+v.doubtful != n {
 		t.Errorf("want every message delivered once or in doubt, got %+v", v)
 	}
-	if v.doubtful > 100 {
-		t.Errorf("%d messages are in doubt: the window to the simulator is 100", v.doubtful)
+	// A window of them was on the wire; of others the journal's row, or the vendor's
+	// answer, was being written.
+	const window = 100
+	if v.doubtful > 2*window {
+		t.Errorf("%d messages are in doubt: the window to the simulator is %d", v.doubtful, window)
 	}
 	f.wantWebhooks(t)
 }

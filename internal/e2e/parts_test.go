@@ -84,7 +84,7 @@ func TestInboundInParts(t *testing.T) {
 	if got := s.number("select count(*) from messages where direction = 'inbound'"); got != n {
 		t.Errorf("%d texts, want %d", got, n)
 	}
-	rows, err := s.sql().Query(ctx, "select id from messages where direction = 'inbound'")
+	rows, err := s.sql().Query(t.Context(), "select id from messages where direction = 'inbound'")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestInboundInParts(t *testing.T) {
 	}
 	seen := map[message.Address]string{}
 	for _, id := range all {
-		m, err := s.db.Message(ctx, id)
+		m, err := s.db.Message(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
 		}
