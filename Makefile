@@ -55,15 +55,33 @@ test-race: installed ## all tests but the end-to-end ones under the race detecto
 	@$(TOOL) temporald
 	@go test -race -count=1 -timeout $(TEST_TIMEOUT) $(UNIT)
 
+# REPORT=docs/reports/bench writes the report to docs/reports/bench.json, .md and its plots.
+BENCH := go run ./internal/bench $(if $(REPORT),--report $(REPORT))
+
 .PHONY: bench
 bench: ## start a stack of its own, put load on it and report what it carried; BENCH_FLAGS=-h lists the choices
 	@sh deploy/install.sh
-	@go run ./internal/bench $(BENCH_FLAGS)
+	@$(BENCH) $(BENCH_FLAGS)
 
 .PHONY: bench-smpp
 bench-smpp: ## the same over one SMPP bind of window 100: 20,000 submits, their answers and receipts
 	@sh deploy/install.sh
-	@go run ./internal/bench --rates= --capacity 0 --burst 0 --smpp 20000 --smpp-window 100 $(BENCH_FLAGS)
+	@$(BENCH) --only --smpp 20000 --smpp-window 100 $(BENCH_FLAGS)
+
+.PHONY: bench-soak
+bench-soak: ## an hour of 30 messages a second: whether memory grows
+	@sh deploy/install.sh
+	@$(BENCH) --only --soak 1h --soak-rate 30 $(BENCH_FLAGS)
+
+.PHONY: bench-backlog
+bench-backlog: ## 50,000 messages accepted while the vendor is away, then drained
+	@sh deploy/install.sh
+	@$(BENCH) --only --backlog 50000 $(BENCH_FLAGS)
+
+.PHONY: bench-overload
+bench-overload: ## 4,000 messages a second for a minute: what is accepted, refused and completed meanwhile
+	@sh deploy/install.sh
+	@$(BENCH) --only --capacity 3000 --rounds 3 --overload 1m $(BENCH_FLAGS)
 
 .PHONY: fuzz
 fuzz: ## fuzz every decoder for FUZZTIME (20s) each

@@ -50,17 +50,23 @@ type Steps struct {
 	Deliver *deliver.Activities
 }
 
-// Messages is the worker of workflows and their local activities.
-func Messages(c client.Client, s Steps) worker.Worker {
-	worker.SetStickyWorkflowCacheSize(stickyMessages)
-	w := worker.New(c, workflows.QueueMessages, worker.Options{
+// MessagesOptions are those of the worker of workflows. The bench measures bare
+// workflows under the same ones.
+func MessagesOptions() worker.Options {
+	return worker.Options{
 		MaxConcurrentWorkflowTaskExecutionSize:  messageSlots,
 		MaxConcurrentLocalActivityExecutionSize: 2 * messageSlots,
 		WorkflowTaskPollerBehavior:              worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{InitialNumberOfPollers: 4, MinimumNumberOfPollers: 2, MaximumNumberOfPollers: 32}),
 		LocalActivityWorkerOnly:                 true,
 		WorkerStopTimeout:                       stopTimeout,
 		DeadlockDetectionTimeout:                deadlockDetection,
-	})
+	}
+}
+
+// Messages is the worker of workflows and their local activities.
+func Messages(c client.Client, s Steps) worker.Worker {
+	worker.SetStickyWorkflowCacheSize(stickyMessages)
+	w := worker.New(c, workflows.QueueMessages, MessagesOptions())
 	w.RegisterWorkflowWithOptions(workflows.Outbound, workflow.RegisterOptions{Name: workflows.OutboundType})
 	w.RegisterWorkflowWithOptions(workflows.Inbound, workflow.RegisterOptions{Name: workflows.InboundType})
 	w.RegisterActivity(s.Admit)

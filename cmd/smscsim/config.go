@@ -56,6 +56,7 @@ type config struct {
 	SilentPercent   float64  `json:"silent_percent"`
 	SilentReceipts  bool     `json:"silent_receipts"`
 
+	Away                      bool    `json:"away"` // nobody can connect, and who was connected is not any more
 	DisconnectEvery           int     `json:"disconnect_every"`
 	DisconnectPercent         float64 `json:"disconnect_percent"`
 	DisconnectRecordedPercent float64 `json:"disconnect_recorded_percent"`

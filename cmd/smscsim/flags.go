@@ -118,6 +118,7 @@ func (c *config) submitFlags(fs *flag.FlagSet) {
 	fs.TextVar(&c.ErrorStatuses, "error-statuses", c.ErrorStatuses, "`statuses` by name or number, separated by commas")
 	fs.Float64Var(&c.SilentPercent, "silent-percent", c.SilentPercent, "share of submits that are taken and never answered")
 	fs.BoolVar(&c.SilentReceipts, "silent-receipts", c.SilentReceipts, "whether those get a receipt")
+	fs.BoolVar(&c.Away, "away", c.Away, "hang up on everybody, at once")
 	fs.IntVar(&c.DisconnectEvery, "disconnect-every", c.DisconnectEvery, "drop the connection at every `n`-th submit instead of answering; 0: never")
 	fs.Float64Var(&c.DisconnectPercent, "disconnect-percent", c.DisconnectPercent, "share of submits at which the connection is dropped")
 	fs.Float64Var(&c.DisconnectRecordedPercent, "disconnect-recorded-percent", c.DisconnectRecordedPercent, "share of those that were taken before it")

@@ -186,3 +186,19 @@ func TestRate(t *testing.T) {
 		t.Errorf("%g per second after an hour", v.SubmitsPerSecond)
 	}
 }
+
+// A vendor that is away hangs up on who is there and on who comes, until it is back.
+func TestAway(t *testing.T) {
+	s := simulate(t, nil)
+	e := dial(t, s)
+	s.call(t, "PUT", "/config", `{"away":true}`, 200, nil)
+	<-e.session.Done()
+	if session, err := smpp.Dial(within(t), smpp.DialConfig{Address: s.ready().SMPP, Bind: smpp.Bind{Mode: smpp.ModeTransceiver, SystemID: "acme", Password: "pw"}}); err == nil {
+		session.Close()
+		t.Error("somebody has bound to who is away")
+	}
+	s.call(t, "PUT", "/config", `{"away":false}`, 200, nil)
+	if e := dial(t, s); e.session.Err() != nil {
+		t.Error(e.session.Err())
+	}
+}

@@ -142,7 +142,7 @@ func (s *simulator) ended(err error) {
 func (s *simulator) welcome(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping {
+	if s.stopping || s.config.Load().Away {
 		_ = conn.Close()
 		return
 	}
@@ -205,6 +205,9 @@ func (s *simulator) configure(change func(c config) (config, error)) (config, er
 	s.config.Store(&c)
 	close(s.configChanged)
 	s.configChanged = make(chan struct{})
+	if c.Away {
+		s.disconnect("") // who connected before welcome knew
+	}
 	return c, nil
 }
 

@@ -90,7 +90,7 @@ func (c *campaigner) run(ctx context.Context) (*campaign, error) {
 		p := probes{class, c.take(c.o.probeCount())}
 		sent = append(sent, p)
 		sending.Go(func() {
-			c.others[class].open(ctx, p.of, evenly(c.o.probeCount(), c.o.ProbeRate), len(c.others[class].links))
+			c.others[class].open(ctx, p.of, evenly(c.o.probeCount(), c.o.ProbeRate), c.others[class].links)
 		})
 	}
 	pause(whole, c.o.CampaignCalm)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/stack/stacktest"
 )
 
 // second is a time of a run.
@@ -169,7 +170,7 @@ func TestMain(m *testing.M) {
 		pretend(file, os.Args[1:])
 		return
 	}
-	os.Exit(m.Run())
+	stacktest.Main(m)
 }
 
 // pretend is `postrider admin` as the operator sees it.
@@ -211,7 +212,7 @@ func TestOperator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := op.addSender(t.Context(), "+12025550144")
+	s, err := op.addSender(t.Context(), "+12025550144", 20_000)
 	if err != nil || s != (sender{"pr_key", "sesame", "+12025550144"}) {
 		t.Fatalf("%+v, %v", s, err)
 	}

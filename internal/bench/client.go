@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/postrider/postrider/internal/smpp"
@@ -24,8 +25,8 @@ const requestTimeout = 30 * time.Second
 // api is where load goes, and as whom. Its head is prepared once: a request
 // then costs the generator one write and one read.
 type api struct {
-	address string // host:port
-	head    []byte // of POST /v1/messages, up to the value of Content-Length
+	address string                  // host:port
+	head    *atomic.Pointer[[]byte] // of POST /v1/messages, up to the value of Content-Length
 	from    string
 	webhook string
 	class   string // empty: the account's
@@ -40,9 +41,17 @@ func newAPI(base, authorization, from, webhook string) (*api, error) {
 	if u.Scheme != "http" || u.Port() == "" {
 		return nil, fmt.Errorf("POSTRIDER_URL is %q; want http://host:port", base)
 	}
-	head := "POST /v1/messages HTTP/1.1\r\nHost: " + u.Host + "\r\nAuthorization: " + authorization +
-		"\r\nContent-Type: application/json\r\nUser-Agent: postrider-bench\r\nContent-Length: "
-	return &api{address: u.Host, head: []byte(head), from: from, webhook: webhook}, nil
+	a := &api{address: u.Host, head: new(atomic.Pointer[[]byte]), from: from, webhook: webhook}
+	a.authorize(authorization)
+	return a, nil
+}
+
+// authorize takes another value for the Authorization header of the requests to
+// come, also those of copies.
+func (a *api) authorize(authorization string) {
+	head := []byte("POST /v1/messages HTTP/1.1\r\nHost: " + a.address + "\r\nAuthorization: " + authorization +
+		"\r\nContent-Type: application/json\r\nUser-Agent: postrider-bench\r\nContent-Length: ")
+	a.head.Store(&head)
 }
 
 // appendRequest writes the request of one message.
@@ -53,7 +62,7 @@ func (a *api) appendRequest(b []byte, to, reference string) []byte {
 		body += `,"message_class":"` + a.class + `"`
 	}
 	body += "}"
-	b = append(b, a.head...)
+	b = append(b, *a.head.Load()...)
 	b = strconv.AppendInt(b, int64(len(body)), 10)
 	b = append(b, "\r\n\r\n"...)
 	return append(b, body...)

@@ -53,9 +53,9 @@ func (f *failures) add(err error) {
 // answered or not; only when every connection waits for an answer does one
 // start late, and that counts as latency. It returns when all were answered, or
 // ctx has ended.
-func (l *load) open(ctx context.Context, s span, due schedule, connections int) map[string]int {
+func (l *load) open(ctx context.Context, s span, due schedule, over []poster) map[string]int {
 	start := l.records.now()
-	return l.send(ctx, s, l.over(connections), func(ctx context.Context, i int, wait *time.Timer) bool {
+	return l.send(ctx, s, over, func(ctx context.Context, i int, wait *time.Timer) bool {
 		at := start + int64(due[i-s.first])
 		l.records.list[i].due.Store(at)
 		early := at - l.records.now()

@@ -19,162 +19,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
-
-	"github.com/postrider/postrider/internal/message"
 )
-
-// options say what is measured.
-type options struct {
-	Env  string // demo.env of a running stack; empty: start one
-	Dir  string // of an own stack
-	Keep bool   // leave its folder
-
-	WarmUp      time.Duration
-	WarmUpRate  float64
-	Idle        time.Duration
-	Rates       rateList
-	SteadyFor   time.Duration
-	Even        bool
-	Seed        uint64
-	Connections int
-	Capacity    int
-	Burst       int
-	BurstConns  int
-	SMPP        int // messages over one bind
-	SMPPWindow  int
-	Patience    time.Duration
-
-	Campaign      int // messages of another account's campaign; 0: none
-	CampaignClass string
-	CampaignRate  int           // parts a second that the vendor takes meanwhile
-	CampaignCalm  time.Duration // without it
-	CampaignFor   time.Duration // from its first message to the end
-	ProbeRate     float64       // messages a second of each class that it is in the way of
-	// ReceiptDelay is set at the simulator, also at one that ran before.
-	ReceiptDelay time.Duration
-
-	Auth     string
-	Verify   bool
-	JSON     string
-	Markdown string
-}
-
-// rateList is a flag: messages a second, with commas between them.
-type rateList []float64
-
-func (r *rateList) String() string {
-	var list []string
-	for _, rate := range *r {
-		list = append(list, strconv.FormatFloat(rate, 'g', -1, 64))
-	}
-	return strings.Join(list, ",")
-}
-
-// Set reads the list; "" is an empty one.
-func (r *rateList) Set(s string) error {
-	*r = nil
-	for _, word := range strings.FieldsFunc(s, func(c rune) bool { return c == ',' || c == ' ' }) {
-		rate, err := strconv.ParseFloat(word, 64)
-		if err != nil || !(rate > 0 && rate <= 100_000) {
-			return fmt.Errorf("%q is no rate; want messages a second, up to 100000", word)
-		}
-		*r = append(*r, rate)
-	}
-	return nil
-}
-
-func readOptions(args []string, help io.Writer) (options, error) {
-	o := options{Rates: rateList{50, 100, 150}}
-	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.SetOutput(help)
-	fs.StringVar(&o.Env, "env", "", "demo.env of a stack that runs; without it the bench starts its own, and stops it")
-	fs.StringVar(&o.Dir, "dir", filepath.Join(".run", "bench"), "folder of its own stack, on the disk to be measured")
-	fs.BoolVar(&o.Keep, "keep", false, "do not remove that folder at the end")
-	fs.DurationVar(&o.WarmUp, "warm-up", 8*time.Second, "load before anything is measured")
-	fs.Float64Var(&o.WarmUpRate, "warm-up-rate", 50, "its rate, messages a second")
-	fs.DurationVar(&o.Idle, "idle", 5*time.Second, "how long the unused stack is measured; 0: not")
-	fs.Var(&o.Rates, "rates", "steady rates, messages a second; empty: none. A rate that is not held ends the list")
-	fs.DurationVar(&o.SteadyFor, "steady", 20*time.Second, "how long each steady rate is offered")
-	fs.BoolVar(&o.Even, "even", false, "evenly spaced arrivals instead of random ones")
-	fs.Uint64Var(&o.Seed, "seed", 1, "of the random arrivals")
-	fs.IntVar(&o.Connections, "connections", 256, "connections at steady rates, at most")
-	fs.IntVar(&o.Capacity, "capacity", 3000, "messages of the capacity phase; 0: none")
-	fs.IntVar(&o.Burst, "burst", 20_000, "messages of the burst; 0: none")
-	fs.IntVar(&o.BurstConns, "burst-connections", 64, "connections of the burst and the capacity phase")
-	fs.IntVar(&o.SMPP, "smpp", 0, "messages over one SMPP transceiver; 0: none. Their end is their receipt")
-	fs.IntVar(&o.SMPPWindow, "smpp-window", 100, "its unanswered submits")
-	fs.IntVar(&o.Campaign, "campaign", 0, "messages of one account's campaign that is in another account's way; 0: none. The run ends while it waits")
-	fs.StringVar(&o.CampaignClass, "campaign-class", "bulk", "its message_class")
-	fs.IntVar(&o.CampaignRate, "campaign-rate", 100, "parts a second that the vendor takes meanwhile")
-	fs.DurationVar(&o.CampaignCalm, "campaign-calm", 10*time.Second, "how long the other account is measured before the campaign")
-	fs.DurationVar(&o.CampaignFor, "campaign-for", 2*time.Minute, "how long it is measured from the campaign's first message on")
-	fs.Float64Var(&o.ProbeRate, "probe-rate", 1, "one-time passwords, and as many conversation messages, that the other account sends a second")
-	fs.DurationVar(&o.Patience, "patience", 30*time.Second, "a backlog of which nothing ends for so long is given up")
-	fs.DurationVar(&o.ReceiptDelay, "receipt-delay", 50*time.Millisecond, "from the simulator's answer to its receipt; receipts that come within a second cost the least")
-	fs.StringVar(&o.Auth, "auth", "token", "token or basic")
-	fs.BoolVar(&o.Verify, "verify", false, "check the webhooks' signatures, which costs the bench CPU")
-	fs.StringVar(&o.JSON, "json", "", "write the report to this file as JSON")
-	fs.StringVar(&o.Markdown, "markdown", "", "write the report to this file as Markdown")
-	if err := fs.Parse(args); err != nil {
-		return o, err
-	}
-	return o, o.validate(fs.Args())
-}
-
-func (o *options) validate(rest []string) error {
-	switch {
-	case len(rest) > 0:
-		return fmt.Errorf("%q is no flag", rest[0])
-	case o.Connections < 1 || o.BurstConns < 1 || o.Connections > 10_000 || o.BurstConns > 10_000:
-		return errors.New("connections are 1 to 10000")
-	case o.WarmUp < 0 || o.Idle < 0 || o.ReceiptDelay < 0 || o.SteadyFor <= 0 || o.Patience <= o.ReceiptDelay:
-		return errors.New("a duration is negative, --steady is 0, or --patience is not above --receipt-delay")
-	case !(o.WarmUpRate > 0 && o.WarmUpRate <= 100_000):
-		return errors.New("--warm-up-rate is 1 to 100000")
-	case o.Capacity < 0 || o.Burst < 0 || o.SMPP < 0:
-		return errors.New("--capacity, --burst and --smpp are 0 or more")
-	case o.Campaign < 0 || o.CampaignRate < 1 || o.CampaignRate > 10_000 || o.CampaignCalm < 0 || o.CampaignFor <= 0:
-		return errors.New("--campaign and --campaign-calm are 0 or more, --campaign-for is more, --campaign-rate is 1 to 10000")
-	case !(o.ProbeRate > 0 && o.ProbeRate <= 100) || !message.Class(o.CampaignClass).Valid():
-		return errors.New("--probe-rate is above 0 and at most 100, --campaign-class is otp, conversation or bulk")
-	case o.Campaign > 0 && o.Verify:
-		return errors.New("--verify knows the secret of one account, and a --campaign needs two")
-	case o.SMPPWindow < 1 || o.SMPPWindow > 1000:
-		return errors.New("--smpp-window is 1 to 1000")
-	case o.Auth != "token" && o.Auth != "basic":
-		return fmt.Errorf("--auth is %q; want token or basic", o.Auth)
-	case o.messages() > maxMessages:
-		return fmt.Errorf("that makes %d messages; want %d at most", o.messages(), maxMessages)
-	}
-	return nil
-}
-
-// maxMessages bounds the memory of a run, some 70 octets a message, and stays
-// within what the simulator tells apart.
-const maxMessages = 1_000_000
-
-func (o *options) messages() int {
-	n := arrivals(o.WarmUpRate, o.WarmUp) + o.Capacity + o.Burst + o.SMPP
-	for _, rate := range o.Rates {
-		n += arrivals(rate, o.SteadyFor)
-	}
-	if o.Campaign > 0 {
-		n += o.Campaign + len(probeClasses)*o.probeCount()
-	}
-	return n
-}
-
-// arrivals is how many messages a rate makes in a while.
-func arrivals(rate float64, d time.Duration) int { return int(rate * d.Seconds()) }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -247,108 +98,30 @@ func measure(ctx context.Context, o options, t *target, args []string) error {
 	defer load.close()
 	r := &runner{load: load, records: records, meter: meter{proc: "/proc", root: t.pid, self: os.Getpid()},
 		counter: temporalCounter(t.dir), patience: o.Patience, out: os.Stderr}
-	report.Skipped, err = phases(ctx, o, r, t)
-	if err != nil {
-		return err
+	if r.log, err = openLog(ctx, r.meter); err != nil {
+		fmt.Fprintf(r.out, "octets of Postgres's log are not counted: %v\n", err)
 	}
-	if o.Campaign > 0 && ctx.Err() == nil {
-		if report.Campaign, err = campaignOf(ctx, o, t, r, sim, api); err != nil {
-			return err
-		}
+	defer r.log.close()
+	if o.Auth == "token" {
+		fresh, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go keepToken(fresh, t, api)
 	}
+	p := &plan{runner: r, o: o, t: t, sim: sim, api: api, report: report}
+	failed := p.phases(ctx)
 	// An interrupted run is told of too: what was measured was measured.
 	quiet, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
-	submits, err := sim.submits(quiet, of)
+	arrived, err := sim.arrivals(quiet, of, records)
 	if err == nil {
-		r.settle(submits)
+		r.settle(arrived)
 	}
 	report.Phases, report.Forged = r.results, int(hooks.forged.Load())
-	return errors.Join(report.write(os.Stdout, o), err, context.Cause(ctx), report.verdict())
-}
-
-// campaignOf makes the account of the campaign, bounds the vendor, measures, and takes
-// the bound away.
-func campaignOf(ctx context.Context, o options, t *target, r *runner, sim *simulator, a *api) (x *campaign, err error) {
-	op, err := openOperator(r.meter)
-	if err != nil {
-		return nil, err
+	if err := errors.Join(failed, err); err != nil {
+		// What is known of the phases before is worth seeing; nothing is kept of it.
+		return errors.Join(report.write(os.Stdout, options{}), err)
 	}
-	account, err := op.addSender(ctx, campaignSender)
-	if err != nil {
-		return nil, err
-	}
-	if err := op.throttle(ctx, o.CampaignRate); err != nil {
-		return nil, err
-	}
-	if t.own == nil {
-		defer func() { err = errors.Join(err, op.throttle(context.WithoutCancel(ctx), 0)) }()
-	}
-	bulk, err := newAPI(t.env["POSTRIDER_URL"], basic(account.key, account.secret), account.from, a.webhook)
-	if err != nil {
-		return nil, err
-	}
-	bulk.class = o.CampaignClass
-	c := &campaigner{runner: r, o: &o, sim: sim, bulk: newLoad(bulk, r.load.numbers, r.records, o.BurstConns), others: map[message.Class]*load{}}
-	defer c.bulk.close()
-	for _, class := range probeClasses {
-		own := *a
-		own.class = string(class)
-		c.others[class] = newLoad(&own, r.load.numbers, r.records, probeConnections)
-		defer c.others[class].close()
-	}
-	return c.run(ctx)
-}
-
-const (
-	// campaignSender is the number of the campaign's account; the demo's is another.
-	campaignSender = "+12025550144"
-	// probeConnections lets the other account's messages leave when they are due,
-	// however long the ones before them take.
-	probeConnections = 32
-)
-
-// phases runs them all and names the rates that were left out.
-func phases(ctx context.Context, o options, r *runner, t *target) (skipped []float64, err error) {
-	draw := func(rate float64, d time.Duration) schedule {
-		if o.Even {
-			return evenly(arrivals(rate, d), rate)
-		}
-		return randomly(arrivals(rate, d), rate, o.Seed)
-	}
-	if due := draw(o.WarmUpRate, o.WarmUp); len(due) > 0 {
-		r.steady(ctx, warmUp, o.WarmUpRate, due, o.Connections)
-	}
-	if o.Idle > 0 && ctx.Err() == nil {
-		r.idle(ctx, o.Idle)
-	}
-	for i, rate := range o.Rates {
-		if ctx.Err() != nil {
-			return nil, nil
-		}
-		if x := r.steady(ctx, fmt.Sprintf("steady %g/s", rate), rate, draw(rate, o.SteadyFor), o.Connections); !x.Held {
-			skipped = o.Rates[i+1:]
-			break
-		}
-	}
-	if o.Capacity > 0 && ctx.Err() == nil {
-		r.flood(ctx, capacity, o.Capacity, o.BurstConns)
-	}
-	if o.Burst > 0 && ctx.Err() == nil {
-		r.flood(ctx, burst, o.Burst, o.BurstConns)
-	}
-	if o.SMPP > 0 && ctx.Err() == nil {
-		e, err := bindESME(ctx, t, r.records, o.SMPPWindow)
-		if err != nil {
-			return skipped, err
-		}
-		defer e.session.Close()
-		x := r.floodOver(ctx, fmt.Sprintf("SMPP, window %d", o.SMPPWindow), o.SMPP, 1, e.posters(o.SMPPWindow))
-		if x.Kept = e.look(ctx, o.SMPPWindow); x.Kept.Found < x.Kept.Answers {
-			fmt.Fprintf(r.out, "  of %d answers %d have an id of their own, and %d are in the journal\n", x.Kept.Answers, x.Kept.Distinct, x.Kept.Found)
-		}
-	}
-	return skipped, nil
+	return errors.Join(report.write(os.Stdout, o), context.Cause(ctx), report.verdict())
 }
 
 func openConsumer(o options, t *target, r *records) (*consumer, error) {
@@ -372,4 +145,24 @@ func openAPI(ctx context.Context, o options, t *target, hook string) (*api, erro
 		}
 	}
 	return newAPI(base, authorization, t.env["POSTRIDER_FROM"], hook)
+}
+
+// tokenLife is how long a token is used; it is good for fifteen minutes.
+const tokenLife = 10 * time.Minute
+
+// keepToken takes a new token in time, until ctx ends: a soak lasts longer than one.
+func keepToken(ctx context.Context, t *target, a *api) {
+	tick := time.NewTicker(tokenLife)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		// Without a new one the requests are refused, and the report says so.
+		if authorization, err := bearer(ctx, t.env["POSTRIDER_URL"], t.env["POSTRIDER_API_KEY"], t.env["POSTRIDER_API_SECRET"]); err == nil {
+			a.authorize(authorization)
+		}
+	}
 }

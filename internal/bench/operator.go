@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -45,21 +46,27 @@ func openOperator(m meter) (*operator, error) {
 // admin runs one command. What it prints is JSON, and goes into the value unless
 // that is nil.
 func (o *operator) admin(ctx context.Context, into any, args ...string) error {
+	out, err := o.said(ctx, args...)
+	if err != nil || into == nil {
+		return err
+	}
+	if err := json.Unmarshal(out, into); err != nil {
+		return fmt.Errorf("postrider admin %s: %w", strings.Join(args[:min(2, len(args))], " "), err)
+	}
+	return nil
+}
+
+// said is what a command prints.
+func (o *operator) said(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, o.program, append([]string{"admin"}, args...)...)
 	cmd.Env = o.env
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("postrider admin %s: %w\n%s", strings.Join(args[:min(2, len(args))], " "), err, stderr.Bytes())
+		return nil, fmt.Errorf("postrider admin %s: %w\n%s", strings.Join(args[:min(2, len(args))], " "), err, stderr.Bytes())
 	}
-	if into == nil {
-		return nil
-	}
-	if err := json.Unmarshal(out, into); err != nil {
-		return fmt.Errorf("postrider admin %s: %w", strings.Join(args[:min(2, len(args))], " "), err)
-	}
-	return nil
+	return out, nil
 }
 
 // sender is an account that may send.
@@ -69,18 +76,19 @@ type sender struct{ key, secret, from string }
 const benchVendor = "smscsim"
 
 // addSender makes an account with a number of its own and a route to the simulator.
-// It is not held up by quiet hours: the bench runs at any time of the day.
-func (o *operator) addSender(ctx context.Context, from string) (sender, error) {
+// It is not held up by quiet hours: the bench runs at any time of the day. backlog is
+// how many of its messages may be on their way.
+func (o *operator) addSender(ctx context.Context, from string, backlog int) (sender, error) {
 	var account, campaign struct {
 		ID string `json:"id"`
 	}
 	var key struct{ Key, Secret string }
 	for _, step := range []func() error{
 		func() error {
-			return o.admin(ctx, &account, "account", "create", "--name", "Bench", "--rate", "100000", "--max-backlog", strconv.Itoa(maxMessages), "--quiet-hours", "off")
+			return o.admin(ctx, &account, "account", "create", "--name", "Bench", "--rate", "100000", "--max-backlog", strconv.Itoa(backlog), "--quiet-hours", "off")
 		},
 		func() error {
-			return o.admin(ctx, &campaign, "campaign", "add", "--account", account.ID, "--campaign-id", "CBENCH1", "--use-case", "MARKETING", "--status", "active")
+			return o.admin(ctx, &campaign, "campaign", "add", "--account", account.ID, "--campaign-id", "CBENCH"+from[len(from)-1:], "--use-case", "MARKETING", "--status", "active")
 		},
 		func() error {
 			return o.admin(ctx, nil, "number", "add", from, "--account", account.ID, "--campaign", campaign.ID)
@@ -102,4 +110,24 @@ func (o *operator) addSender(ctx context.Context, from string) (sender, error) {
 // throttle sets how many parts a second the simulator is given; 0: no limit.
 func (o *operator) throttle(ctx context.Context, rate int) error {
 	return o.admin(ctx, nil, "vendor", "throughput", benchVendor, strconv.Itoa(rate))
+}
+
+// binds sets how many binds the simulator takes, over all processes.
+func (o *operator) binds(ctx context.Context, n int) error {
+	return o.admin(ctx, nil, "vendor", "set", benchVendor, "--max-binds", strconv.Itoa(n))
+}
+
+// bound is how many processes hold binds to the simulator now.
+func (o *operator) bound(ctx context.Context) (int, error) {
+	out, err := o.said(ctx, "vendor", "status", benchVendor)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for line := range strings.Lines(string(out)) {
+		if slices.Contains(strings.Fields(line), "connected") {
+			n++
+		}
+	}
+	return n, nil
 }

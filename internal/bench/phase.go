@@ -12,8 +12,9 @@ import (
 // message's end.
 type result struct {
 	Name        string         `json:"name"`
-	Kind        string         `json:"kind"`               // idle, open or closed
-	Offered     float64        `json:"offered_per_second"` // open: the schedule's rate
+	Kind        string         `json:"kind"`               // idle, open, closed, accept, away or overload
+	Offered     float64        `json:"offered_per_second"` // open, accept, overload: the schedule's rate
+	Share       float64        `json:"share,omitempty"`    // open: of the capacity, per cent
 	Connections int            `json:"connections"`
 	Sent        int            `json:"sent"`
 	Accepted    int            `json:"accepted"`
@@ -31,8 +32,10 @@ type result struct {
 	Drained        bool      `json:"drained"`         // all ended in time
 	TemporalWrites float64   `json:"temporal_writes"` // per message; 0: not known
 	Use            usage     `json:"use"`
-	AcceptUse      usage     `json:"accept_use"`     // closed: until the last 202 alone
-	Kept           *kept     `json:"kept,omitempty"` // over SMPP: what became of the answers
+	AcceptUse      usage     `json:"accept_use"`              // not open: until the last 202 alone
+	Kept           *kept     `json:"kept,omitempty"`          // over SMPP: what became of the answers
+	FirstSeconds   float64   `json:"first_seconds,omitempty"` // away: from the vendor's return to the first end
+	Flooded        *flooded  `json:"overload,omitempty"`
 
 	// Filled in at the end of the run.
 	Delivered int            `json:"delivered"`
@@ -42,6 +45,8 @@ type result struct {
 	Lost      int            `json:"lost"`    // accepted, not at the simulator
 	Doubled   int            `json:"doubled"` // submits beyond one of each
 	Unasked   int            `json:"unanswered_but_submitted"`
+	ToVendor  quantiles      `json:"to_vendor"` // due → at the vendor
+	Order     *disorder      `json:"order,omitempty"`
 
 	of span
 }
@@ -59,6 +64,7 @@ type runner struct {
 	records  *records
 	meter    meter
 	counter  string        // of temporald; empty: none
+	log      *walLog       // of Postgres; nil: not known
 	patience time.Duration // without any message ending, after which a backlog is given up
 	out      io.Writer
 	used     int // records that phases have
@@ -85,12 +91,12 @@ func (r *runner) steady(ctx context.Context, name string, rate float64, due sche
 	fmt.Fprintf(r.out, "%s: %d messages at %.0f/s\n", name, len(due), rate)
 	x := &result{Name: name, Kind: "open", Offered: rate, Connections: connections, Sent: len(due), of: r.take(len(due))}
 	r.results = append(r.results, x)
-	w, writes := r.begin(ctx)
+	w, before := r.begin(ctx)
 	began := r.records.now()
 	window := time.Duration(float64(len(due)) / rate * float64(time.Second))
 	closing := make(chan int, 1) // how many had not ended when the last was due
 	timer := time.AfterFunc(window, func() { closing <- x.of.unended() })
-	x.Errors = r.load.open(ctx, x.of, due, connections)
+	x.Errors = r.load.open(ctx, x.of, due, r.load.over(connections))
 	select {
 	case x.Backlog = <-closing:
 	case <-ctx.Done():
@@ -104,7 +110,7 @@ func (r *runner) steady(ctx context.Context, name string, rate float64, due sche
 		}
 	}
 	x.CompleteRate = float64(ended) / window.Seconds()
-	r.finish(ctx, x, w, writes, began+int64(window))
+	r.finish(ctx, x, w, before, began+int64(window))
 	x.Held = x.Drained && len(x.Errors) == 0 && float64(x.Backlog) <= math.Max(rate, 1)
 	fmt.Fprintf(r.out, "  completed %.1f/s, backlog %d, accept p99 %.1f ms, end to end p99 %.0f ms\n", x.CompleteRate, x.Backlog, x.Accept.P99, x.EndToEnd.P99)
 	return x
@@ -118,28 +124,48 @@ func (r *runner) flood(ctx context.Context, name string, n, connections int) *re
 func (r *runner) floodOver(ctx context.Context, name string, n, connections int, over []poster) *result {
 	fmt.Fprintf(r.out, "%s: %d messages, connections: %d\n", name, n, connections)
 	x := &result{Name: name, Kind: "closed", Connections: connections, Sent: n, of: r.take(n)}
+	return r.pour(ctx, x, func() { x.Errors = r.load.closed(ctx, x.of, over) })
+}
+
+// offer puts a rate to acceptance for a while, then waits until all have ended.
+func (r *runner) offer(ctx context.Context, name string, rate float64, due schedule, over []poster) *result {
+	fmt.Fprintf(r.out, "%s: %d messages at %.0f/s\n", name, len(due), rate)
+	x := &result{Name: name, Kind: "accept", Offered: rate, Connections: len(over), Sent: len(due), of: r.take(len(due))}
+	return r.pour(ctx, x, func() { x.Errors = r.load.open(ctx, x.of, due, over) })
+}
+
+// pour sends, and waits for the ends.
+func (r *runner) pour(ctx context.Context, x *result, send func()) *result {
 	r.results = append(r.results, x)
-	w, writes := r.begin(ctx)
+	w, before := r.begin(ctx)
 	began := r.records.now()
-	x.Errors = r.load.closed(ctx, x.of, over)
+	send()
 	x.AcceptUse = w.soFar()
 	x.AcceptSeconds = x.of.sinceBegin(began).Seconds()
 	x.Backlog = x.of.waiting()
 	accepted := x.of.count().accepted
 	fmt.Fprintf(r.out, "  accepted %d in %.1f s\n", accepted, x.AcceptSeconds)
-	r.finish(ctx, x, w, writes, r.records.now())
+	r.finish(ctx, x, w, before, r.records.now())
 	x.CompleteRate = middleRate(x.of.ends())
 	fmt.Fprintf(r.out, "  completed %.1f/s, all after %.1f s\n", x.CompleteRate, x.AcceptSeconds+x.DrainSeconds)
 	return x
 }
 
-func (r *runner) begin(ctx context.Context) (*watch, int64) {
+// marks are what the servers have counted so far; 0: not known.
+type marks struct{ writes, log int64 }
+
+func (r *runner) marks(ctx context.Context) marks {
 	writes, _ := temporalWrites(ctx, r.counter)
-	return r.meter.watch(ctx), writes
+	return marks{writes: writes, log: r.log.octets(ctx)}
 }
 
-// finish waits for the ends and fills in what both kinds of phase tell.
-func (r *runner) finish(ctx context.Context, x *result, w *watch, writes, last int64) {
+func (r *runner) begin(ctx context.Context) (*watch, marks) {
+	before := r.marks(ctx)
+	return r.meter.watch(ctx), before
+}
+
+// finish waits for the ends and fills in what all kinds of phase tell.
+func (r *runner) finish(ctx context.Context, x *result, w *watch, before marks, last int64) {
 	x.Drained = r.drain(ctx, x.of)
 	x.Use = w.stop()
 	x.Accepted = x.of.count().accepted
@@ -150,8 +176,12 @@ func (r *runner) finish(ctx context.Context, x *result, w *watch, writes, last i
 	for _, at := range x.of.ends() {
 		x.DrainSeconds = max(x.DrainSeconds, (at - time.Duration(last)).Seconds())
 	}
-	if after, ok := temporalWrites(ctx, r.counter); ok && x.Accepted > 0 {
-		x.TemporalWrites = float64(after-writes) / float64(x.Accepted)
+	after := r.marks(ctx)
+	if after.writes > 0 && x.Accepted > 0 {
+		x.TemporalWrites = float64(after.writes-before.writes) / float64(x.Accepted)
+	}
+	if before.log > 0 && after.log > 0 {
+		x.Use.Log = after.log - before.log
 	}
 }
 
@@ -185,11 +215,15 @@ func (r *runner) drain(ctx context.Context, s span) bool {
 }
 
 // settle fills in what is known only at the end of the run.
-func (r *runner) settle(submits map[int]int) {
+func (r *runner) settle(arrived map[int]arrival) {
 	for _, x := range r.results {
 		c := x.of.count()
 		x.Delivered, x.Otherwise, x.Missing, x.Repeated = c.delivered, c.others, c.accepted-c.ended, c.repeated
-		x.Lost, x.Doubled, x.Unasked = x.of.fates(submits)
+		x.Lost, x.Doubled, x.Unasked = x.of.fates(arrived)
+		x.ToVendor = quantilesOf(x.of.vendorLatencies(arrived))
+		if x.Kind == kindAway {
+			x.Order = x.of.disorder(arrived)
+		}
 	}
 }
 

@@ -149,6 +149,21 @@ func parseMemory(status []byte) memory {
 	return m
 }
 
+// parseWritten reads of /proc/<pid>/io how many octets the process, and those of its
+// children that have ended, gave to the disk.
+func parseWritten(io []byte) int64 {
+	for line := range strings.Lines(string(io)) {
+		if value, ok := strings.CutPrefix(line, "write_bytes: "); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+			if err != nil {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
+
 // machineTicks reads the time in which the machine's cores were busy, and the
 // whole time that they had, from the first line of /proc/stat. Stolen time
 // counts as busy: it was not ours.

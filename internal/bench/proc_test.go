@@ -143,3 +143,14 @@ func TestDescendants(t *testing.T) {
 		t.Errorf("a loop gave %+v", list)
 	}
 }
+
+func TestParseWritten(t *testing.T) {
+	if got := parseWritten([]byte("rchar: 1\nwchar: 2\nwrite_bytes: 12345678\ncancelled_write_bytes: 9\n")); got != 12345678 {
+		t.Errorf("got %d", got)
+	}
+	for _, bad := range []string{"", "cancelled_write_bytes: 9\n", "write_bytes: many\n"} {
+		if got := parseWritten([]byte(bad)); got != 0 {
+			t.Errorf("got %d of %q", got, bad)
+		}
+	}
+}

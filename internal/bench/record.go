@@ -153,6 +153,17 @@ func (s span) endLatencies() []time.Duration {
 	})
 }
 
+// vendorLatencies run from when a message was due to the vendor's taking of it.
+func (s span) vendorLatencies(arrived map[int]arrival) []time.Duration {
+	var list []time.Duration
+	for i := s.first; i < s.last; i++ {
+		if m, a := &s.records.list[i], arrived[i]; a.count > 0 && m.answered.Load() != 0 {
+			list = append(list, max(time.Duration(a.at-m.due.Load()), 0))
+		}
+	}
+	return list
+}
+
 // lags are how late messages were sent: the generator's own fault, or that of
 // too few connections.
 func (s span) lags() []time.Duration {

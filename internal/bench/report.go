@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -18,8 +19,17 @@ type report struct {
 	Phases  []*result `json:"phases"`
 	Skipped []float64 `json:"rates_skipped"` // above one that was not held
 	Forged  int       `json:"bad_signatures"`
-	// Campaign is nil when there was none.
-	Campaign *campaign `json:"campaign,omitempty"`
+
+	Floor    []floorRound `json:"floor,omitempty"`
+	Rounds   []float64    `json:"capacity_rounds,omitempty"`     // completed a second
+	Capacity float64      `json:"capacity_per_second,omitempty"` // their median
+	Replicas *replicas    `json:"gateways,omitempty"`            // nil: not compared
+	Soak     *soak        `json:"soak,omitempty"`                // nil: there was none
+	Campaign *campaign    `json:"campaign,omitempty"`            // nil: there was none
+	Targets  []aim        `json:"targets"`
+	Extras   []any        `json:"extras,omitempty"`
+
+	further []section // of the extras
 }
 
 // What the design asks of two cores with everything on them.
@@ -32,17 +42,32 @@ const (
 
 // write prints the report and makes the files that were asked for.
 func (r *report) write(out io.Writer, o options) error {
+	r.Targets = r.aims()
 	r.text(out)
-	var errs []error
+	files := map[string][]byte{}
+	body, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	body = append(body, '\n')
 	if o.JSON != "" {
-		body, err := json.MarshalIndent(r, "", "  ")
-		errs = append(errs, err)
-		if err == nil {
-			errs = append(errs, os.WriteFile(o.JSON, append(body, '\n'), 0o644))
-		}
+		files[o.JSON] = body
 	}
 	if o.Markdown != "" {
-		errs = append(errs, os.WriteFile(o.Markdown, []byte(r.markdown()), 0o644))
+		files[o.Markdown] = []byte(r.markdown())
+	}
+	if o.Report != "" {
+		var plots []string
+		for _, p := range r.plots() {
+			name := o.Report + "-" + p.name + ".svg"
+			files[name] = p.svg()
+			plots = append(plots, fmt.Sprintf("![%s](%s)", p.title, filepath.Base(name)))
+		}
+		files[o.Report+".json"], files[o.Report+".md"] = body, []byte(r.markdown(plots...))
+	}
+	var errs []error
+	for name, body := range files {
+		errs = append(errs, os.WriteFile(name, body, 0o644))
 	}
 	return errors.Join(errs...)
 }
@@ -109,9 +134,13 @@ func (r *report) text(out io.Writer) {
 	}
 }
 
-func (r *report) markdown() string {
+// markdown is the report with pictures, given as Markdown, before its tables.
+func (r *report) markdown(pictures ...string) string {
 	var b strings.Builder
 	b.WriteString(r.Setting.text() + "\n")
+	for _, picture := range pictures {
+		b.WriteString("\n" + picture + "\n")
+	}
 	for _, s := range r.sections() {
 		fmt.Fprintf(&b, "\n**%s**\n\n%s", s.title, s.table.markdown())
 		if s.note != "" {
@@ -131,7 +160,9 @@ func (s setting) text() string {
 }
 
 func (r *report) sections() []section {
-	return slices.DeleteFunc([]section{r.steady(), r.floods(), r.smpp(), r.campaign(), r.cost(), r.memory(), r.fates(), r.errors()}, func(s section) bool { return len(s.table) < 2 })
+	all := []section{r.targets(), r.floor(), r.latency(), r.accepts(), r.steady(), r.floods(), r.smpp(), r.gateways(), r.backlog(), r.soak(), r.overload(), r.campaign()}
+	all = slices.Concat(all, r.further, []section{r.cost(), r.written(), r.memory(), r.fates(), r.errors()})
+	return slices.DeleteFunc(all, func(s section) bool { return len(s.table) < 2 })
 }
 
 // measured are the phases of a kind, without the warm-up.
@@ -214,8 +245,8 @@ func (r *report) cost() section {
 		}
 		t = append(t, append(cells, two(all), two(u.Others), said))
 	}
-	for _, x := range r.measured("open", "closed") {
-		if x.Kind == "closed" {
+	for _, x := range r.measured("open", "closed", "accept", kindAway, kindOverload) {
+		if x.Kind != "open" {
 			row(x.Name+", acceptance alone", x, x.AcceptUse, 0)
 		}
 		row(x.Name, x, x.Use, x.TemporalWrites)
@@ -235,7 +266,7 @@ func (r *report) cost() section {
 
 func (r *report) memory() section {
 	t := table{append([]string{"most memory, MB"}, parts...)}
-	for _, x := range r.measured("idle", "open", "closed") {
+	for _, x := range r.measured("idle", "open", "closed", "accept", kindAway, kindOverload) {
 		if len(x.Use.Memory) == 0 {
 			continue
 		}

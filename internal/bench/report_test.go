@@ -107,13 +107,22 @@ func TestWrite(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	o, err := readOptions([]string{"--rates", "10, 20.5", "--steady", "2s", "--burst", "7", "--capacity", "0", "--warm-up", "0s"}, io.Discard)
+	o, err := readOptions([]string{"--rates", "10, 20.5", "--steady", "2s", "--burst", "7", "--capacity", "0", "--accept", "0s", "--warm-up", "0s"}, io.Discard)
 	if err != nil || o.messages() != 20+41+7 {
 		t.Errorf("%d messages, %v", o.messages(), err)
 	}
-	o, err = readOptions([]string{"--rates", "", "--burst", "0", "--capacity", "0", "--warm-up", "0s", "--campaign", "100", "--campaign-calm", "10s", "--campaign-for", "20s", "--probe-rate", "0.5"}, io.Discard)
+	o, err = readOptions([]string{"--rates", "", "--burst", "0", "--capacity", "0", "--accept", "0s", "--warm-up", "0s", "--campaign", "100", "--campaign-calm", "10s", "--campaign-for", "20s", "--probe-rate", "0.5"}, io.Discard)
 	if err != nil || o.messages() != 100+2*15 {
 		t.Errorf("%d messages, %v", o.messages(), err)
+	}
+	o, err = readOptions([]string{"--only", "--backlog", "500", "--soak", "10s", "--soak-rate", "3", "--overload", "2s", "--overload-rate", "100", "--warm-up", "0s"}, io.Discard)
+	if err != nil || o.messages() != 500+30+200 || o.Idle != 0 || o.Floor != 0 {
+		t.Errorf("%d messages, %+v, %v", o.messages(), o, err)
+	}
+	// Every phase of a run without flags has its messages.
+	o, err = readOptions(nil, io.Discard)
+	if want := 8*50 + 3*3000 + 2*4*4500 + 30*50 + 30*fastest*240/100 + 2*gatewayRounds*3000; err != nil || o.messages() != want {
+		t.Errorf("%d messages, want %d, %v", o.messages(), want, err)
 	}
 	if o, err := readOptions([]string{"--rates", ""}, io.Discard); err != nil || len(o.Rates) != 0 {
 		t.Errorf("%v, %v", o.Rates, err)
@@ -125,7 +134,8 @@ func TestOptions(t *testing.T) {
 		{"--rates", "fast"}, {"--rates", "0"}, {"--rates", "-1"}, {"--rates", "1e9"}, {"--rates", "NaN"}, {"--connections", "0"}, {"--burst-connections", "100000"},
 		{"--burst", "-1"}, {"--capacity", "-1"}, {"--burst", "2000000"}, {"--auth", "none"}, {"--steady", "0s"}, {"--warm-up", "-1s"}, {"--warm-up-rate", "0"},
 		{"--patience", "0s"}, {"everything"}, {"--campaign", "-1"}, {"--campaign-rate", "0"}, {"--campaign-for", "0s"}, {"--campaign-calm", "-1s"}, {"--campaign-class", "urgent"},
-		{"--probe-rate", "0"}, {"--campaign", "1", "--verify"},
+		{"--probe-rate", "0"}, {"--campaign", "1", "--verify"}, {"--overload", "1s", "--verify"}, {"--rounds", "0"}, {"--floor", "-1"}, {"--accept", "-1s"}, {"--accept-rate", "0"},
+		{"--gateways", "9"}, {"--soak", "-1s"}, {"--soak-rate", "0"}, {"--backlog", "-1"}, {"--overload-cap", "0"}, {"--shares", "0"}, {"--soak", "24h"},
 	} {
 		if _, err := readOptions(args, io.Discard); err == nil {
 			t.Errorf("%q was taken", args)

@@ -28,6 +28,18 @@ func (s *simulator) delayReceipts(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
+// leave takes the vendor away, or brings it back: nobody can connect meanwhile.
+func (s *simulator) leave(ctx context.Context, away bool) error {
+	body, err := json.Marshal(map[string]bool{"away": away})
+	if err != nil {
+		return err
+	}
+	if err := callJSON(ctx, http.MethodPut, s.base+"/config", body, &struct{}{}); err != nil {
+		return fmt.Errorf("take the simulator away or bring it back: %w", err)
+	}
+	return nil
+}
+
 // rowsPerPage of GET /destinations; smscsim allows 100,000.
 const rowsPerPage = 20_000
 
@@ -50,18 +62,6 @@ func openSimulator(ctx context.Context, statsURL string) (*simulator, error) {
 	return &simulator{base: base, begin: stats.Destinations}, nil
 }
 
-// submits are the complete messages that the simulator took, by their number in
-// this run. It is asked once, at the end: a late second submit must count.
-func (s *simulator) submits(ctx context.Context, of numbers) (map[int]int, error) {
-	counts := map[int]int{}
-	err := s.each(ctx, func(row destination) {
-		if i, ok := of.index(row.Destination); ok {
-			counts[i] += row.Count
-		}
-	})
-	return counts, err
-}
-
 // arrival is when a message was first at the simulator, in the run's time, and how
 // often it was there.
 type arrival struct {
@@ -69,8 +69,9 @@ type arrival struct {
 	count int
 }
 
-// arrivals are those of the run's messages that have come so far. The simulator's
-// clock is the bench's: both are on one machine.
+// arrivals are those of the run's messages that have come so far, by their number in
+// it. The simulator's clock is the bench's: both are on one machine. At the end they
+// are asked once more, for a late second submit must count.
 func (s *simulator) arrivals(ctx context.Context, of numbers, r *records) (map[int]arrival, error) {
 	found := map[int]arrival{}
 	err := s.each(ctx, func(row destination) {
@@ -110,9 +111,9 @@ func (s *simulator) each(ctx context.Context, visit func(destination)) error {
 // fates tells of a span's messages how many were accepted and never submitted,
 // how many submits there were beyond one of each, and how many were submitted
 // without a 202 (its answer was lost on the way).
-func (s span) fates(submits map[int]int) (lost, doubled, unasked int) {
+func (s span) fates(arrived map[int]arrival) (lost, doubled, unasked int) {
 	for i := s.first; i < s.last; i++ {
-		n, accepted := submits[i], s.records.list[i].answered.Load() != 0
+		n, accepted := arrived[i].count, s.records.list[i].answered.Load() != 0
 		switch {
 		case n == 0 && accepted:
 			lost++

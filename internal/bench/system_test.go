@@ -207,7 +207,7 @@ func TestOpenLoopDoesNotWait(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		r.load.open(t.Context(), of, due, 1)
+		r.load.open(t.Context(), of, due, r.load.over(1))
 	}()
 	<-s.arrived // the first request is held, and with it the only connection
 	released := r.records.now()
@@ -236,7 +236,7 @@ func TestOpenLoopUsesAllConnections(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		r.load.open(t.Context(), r.take(8), evenly(8, 100_000), 8)
+		r.load.open(t.Context(), r.take(8), evenly(8, 100_000), r.load.over(8))
 	}()
 	for range 8 { // all come although none is answered
 		<-s.arrived
@@ -271,11 +271,11 @@ func TestFloodCountsWhatGoesWrong(t *testing.T) {
 	r.patience = 0 // the lost one never ends
 	x := r.flood(t.Context(), "burst", 40, 3)
 	s.hooks.Wait()
-	submits, err := sim.submits(t.Context(), s.of)
+	arrived, err := sim.arrivals(t.Context(), s.of, r.records)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.settle(submits)
+	r.settle(arrived)
 	if x.Drained || x.Accepted != 38 || x.Delivered != 36 || x.Otherwise["undelivered"] != 1 || x.Missing != 1 || x.Repeated != 1 {
 		t.Errorf("%+v", x)
 	}
@@ -303,9 +303,9 @@ func TestSimulatorSkipsEarlierRuns(t *testing.T) {
 	}
 	s.submit(s.of.at(1), 2)
 	s.submit("+13105550117", 1) // by somebody else
-	submits, err := sim.submits(t.Context(), s.of)
-	if err != nil || len(submits) != 1 || submits[1] != 2 {
-		t.Errorf("%v, %v", submits, err)
+	arrived, err := sim.arrivals(t.Context(), s.of, newRecords(2, "test"))
+	if err != nil || len(arrived) != 1 || arrived[1].count != 2 {
+		t.Errorf("%v, %v", arrived, err)
 	}
 	if _, err := openSimulator(t.Context(), s.server.URL); err == nil {
 		t.Error("an address without /stats was taken")
@@ -367,8 +367,8 @@ func TestAuthorization(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Contains(a.head, []byte("\r\nAuthorization: "+want+"\r\n")) {
-			t.Errorf("%s: %q", auth, a.head)
+		if head := *a.head.Load(); !bytes.Contains(head, []byte("\r\nAuthorization: "+want+"\r\n")) {
+			t.Errorf("%s: %q", auth, head)
 		}
 	}
 	if _, err := bearer(t.Context(), s.server.URL, "key", "wrong"); err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -14,13 +15,15 @@ import (
 type meter struct {
 	proc string // "/proc"
 	root int    // pid of `postrider dev`
+	more []int  // pids of further processes of the stack, which are not below it
 	self int    // own pid
 }
 
 // ticks is CPU time since the machine's start.
 type ticks struct {
 	parts       map[string]int64
-	busy, whole int64 // of all cores
+	written     map[string]int64 // octets given to the disk, by part; without a part: not known
+	busy, whole int64            // of all cores
 }
 
 // read gives nil when there is no /proc.
@@ -29,11 +32,14 @@ func (m meter) read() *ticks {
 	if err != nil {
 		return nil
 	}
-	t := &ticks{parts: map[string]int64{}}
+	t := &ticks{parts: map[string]int64{}, written: map[string]int64{}}
 	t.busy, t.whole, _ = machineTicks(stat)
 	for part, list := range m.processes() {
 		for _, p := range list {
 			t.parts[part] += p.ticks
+			if io, err := os.ReadFile(filepath.Join(m.proc, strconv.Itoa(p.pid), "io")); err == nil {
+				t.written[part] += parseWritten(io)
+			}
 		}
 	}
 	return t
@@ -57,6 +63,9 @@ func (m meter) processes() map[string][]process {
 	for _, p := range all {
 		if p.pid == m.self {
 			found[partBench] = append(found[partBench], p)
+		}
+		if part := partOf(p.command); part != "" && slices.Contains(m.more, p.pid) {
+			found[part] = append(found[part], p)
 		}
 	}
 	return found
@@ -88,11 +97,16 @@ type usage struct {
 	CPU     map[string]float64 `json:"cpu_seconds"`      // by part; empty: not known
 	Others  float64            `json:"others_cpu_cores"` // cores that other programs kept busy
 	Memory  map[string]int64   `json:"memory_bytes"`     // the most of each part
+	// Written is what each part gave to the disk, its journal's and pages' among it;
+	// empty: not known. Log is what Postgres appended to its write-ahead log, for all
+	// databases; 0: not known.
+	Written map[string]int64 `json:"written_bytes"`
+	Log     int64            `json:"wal_bytes"`
 }
 
 // difference is the use between two readings, either of which may be nil.
 func difference(before, after *ticks, took time.Duration) usage {
-	u := usage{Seconds: took.Seconds(), CPU: map[string]float64{}, Memory: map[string]int64{}}
+	u := usage{Seconds: took.Seconds(), CPU: map[string]float64{}, Memory: map[string]int64{}, Written: map[string]int64{}}
 	if before == nil || after == nil {
 		return u
 	}
@@ -103,6 +117,9 @@ func difference(before, after *ticks, took time.Duration) usage {
 		n := max(now-before.parts[part], 0)
 		known += n
 		u.CPU[part] = float64(n) / ticksPerSecond
+	}
+	for part, now := range after.written {
+		u.Written[part] = max(now-before.written[part], 0)
 	}
 	if took > 0 {
 		u.Others = max(float64(after.busy-before.busy-known)/ticksPerSecond/took.Seconds(), 0)
