@@ -264,7 +264,7 @@ func TestAxis(t *testing.T) {
 
 func TestReportFiles(t *testing.T) {
 	r := measuredRun()
-	name := filepath.Join(t.TempDir(), "run")
+	name := filepath.Join(t.TempDir(), "reports", "run")
 	if err := r.write(io.Discard, options{Report: name}); err != nil {
 		t.Fatal(err)
 	}

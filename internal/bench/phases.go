@@ -133,10 +133,18 @@ func (p *plan) shares(ctx context.Context) error {
 	return nil
 }
 
+// acceptDrain bounds how long what an offer to acceptance leaves behind may take: on a
+// slow machine less is offered.
+const acceptDrain = 100 * time.Second
+
 // accept offers more than can be completed, for as long as acceptance takes to
 // show what it does.
 func (p *plan) accept(ctx context.Context) error {
-	due := p.draw(p.o.AcceptRate, p.o.AcceptFor)
+	d := p.o.AcceptFor
+	if p.report.Capacity > 0 {
+		d = min(d, time.Duration(p.report.Capacity/p.o.AcceptRate*float64(acceptDrain)))
+	}
+	due := p.draw(p.o.AcceptRate, d)
 	if len(due) == 0 {
 		return nil
 	}

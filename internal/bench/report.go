@@ -57,6 +57,9 @@ func (r *report) write(out io.Writer, o options) error {
 		files[o.Markdown] = []byte(r.markdown())
 	}
 	if o.Report != "" {
+		if err := os.MkdirAll(filepath.Dir(o.Report), 0o755); err != nil {
+			return err
+		}
 		var plots []string
 		for _, p := range r.plots() {
 			name := o.Report + "-" + p.name + ".svg"
