@@ -138,7 +138,8 @@ func (r *report) memoryAim() aim {
 			words = append(words, fmt.Sprintf("%s %+.1f MB/h", l.Name, l.PerHour/(1<<20)))
 		}
 	}
-	return said(what, "flat", strings.Join(words, ", "), flat)
+	minutes := r.Soak.Samples[len(r.Soak.Samples)-1].Seconds / 60
+	return said(what, "flat", fmt.Sprintf("%s, by a line through %.0f min", strings.Join(words, ", "), (1-soakSettle)*minutes), flat)
 }
 
 func (r *report) targets() section {

@@ -13,8 +13,12 @@ import (
 	"github.com/postrider/postrider/internal/stack"
 )
 
-// gatewayRounds is how often one gateway process and several take turns.
-const gatewayRounds = 2
+const (
+	// gatewayRounds is how often one gateway process and several take turns.
+	gatewayRounds = 2
+	// gatewayWarmUp is the part of a round's messages that warms new processes up.
+	gatewayWarmUp = 5
+)
 
 // replicas compares the capacities of one gateway process and of several, which share
 // the machine, its Temporal and its Postgres.
@@ -99,6 +103,8 @@ func (p *plan) together(ctx context.Context, op *operator, name string) (rate fl
 	for i := range p.o.BurstConns { // as many connections as one process had
 		links = append(links, turns[i%len(turns)][i])
 	}
+	// New processes have cold caches, pools and statements.
+	p.floodOver(ctx, warmUp, p.o.Capacity/gatewayWarmUp, len(links), links)
 	return p.floodOver(ctx, name, p.o.Capacity, len(links), links).CompleteRate, nil
 }
 

@@ -230,7 +230,7 @@ func (o *options) messages() int {
 		}
 	}
 	if o.Gateways > 1 {
-		n += 2 * gatewayRounds * o.Capacity
+		n += gatewayRounds * (2*o.Capacity + o.Capacity/gatewayWarmUp)
 	}
 	if o.Campaign > 0 {
 		n += o.Campaign + len(probeClasses)*o.probeCount()

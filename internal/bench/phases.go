@@ -34,7 +34,7 @@ func (p *plan) phases(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := step(ctx); err != nil {
+		if err := step(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}

@@ -121,7 +121,7 @@ func TestOptions(t *testing.T) {
 	}
 	// Every phase of a run without flags has its messages.
 	o, err = readOptions(nil, io.Discard)
-	if want := 8*50 + 3*3000 + 2*4*4500 + 30*50 + 30*fastest*240/100 + 2*gatewayRounds*3000; err != nil || o.messages() != want {
+	if want := 8*50 + 3*3000 + 2*4*4500 + 30*50 + 30*fastest*240/100 + gatewayRounds*6600; err != nil || o.messages() != want {
 		t.Errorf("%d messages, want %d, %v", o.messages(), want, err)
 	}
 	if o, err := readOptions([]string{"--rates", ""}, io.Discard); err != nil || len(o.Rates) != 0 {

@@ -25,7 +25,7 @@ func openLog(ctx context.Context, m meter) (*walLog, error) {
 	}
 	conn, err := pgx.Connect(ctx, dsn.String())
 	if err != nil {
-		return nil, errors.New("Postgres does not let the bench in") // the cause may name the password
+		return nil, errors.New("the bench cannot log in to Postgres") // the cause may name the password
 	}
 	return &walLog{conn}, nil
 }
