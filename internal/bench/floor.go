@@ -217,7 +217,7 @@ func (f *floor) start(ctx context.Context, r *floorRun) error {
 // begun starts workflow i of a run.
 func (f *floor) begun(ctx context.Context, r *floorRun, i int) error {
 	o := client.StartWorkflowOptions{ID: r.prefix + strconv.Itoa(i), TaskQueue: floorQueue, EnableEagerStart: true,
-		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE}
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE, WorkflowExecutionErrorWhenAlreadyStarted: true}
 	if r.shape == shapeBare {
 		_, err := f.client.ExecuteWorkflow(ctx, o, shapeBare)
 		return err

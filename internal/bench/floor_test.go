@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
+	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/stack/stacktest"
 )
 
@@ -19,7 +20,7 @@ func TestFloor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &runner{records: newRecords(0, "test"), meter: meter{proc: t.TempDir()}, counter: server.Stats() + "/stats", patience: time.Minute, out: io.Discard}
+	r := &runner{records: newRecords(0, message.NewID().String()), meter: meter{proc: t.TempDir()}, counter: server.Stats() + "/stats", patience: time.Minute, out: io.Discard}
 	f := &floor{plan: &plan{runner: r, report: &report{}}, client: c}
 	defer f.close()
 	if err := f.round(t.Context(), 40); err != nil {
