@@ -326,16 +326,12 @@ func (o *outbound) settleQueued(ctx workflow.Context, s *search) (bool, error) {
 	return r.Status.Final(), err
 }
 
-// hearReroutes notes that staff want the message routed anew: it is then taken from
+// hearReroute notes that staff want the message routed anew: it is then taken from
 // the queue, or out of the pause, in which it waits. Once its submit is under way the
 // answer counts.
-func (o *outbound) hearReroutes(ctx workflow.Context) {
-	ch := workflow.GetSignalChannel(ctx, SignalReroute)
-	for {
-		ch.Receive(ctx, nil)
-		if workflow.GetVersion(ctx, versionReroute, workflow.DefaultVersion, 1) > workflow.DefaultVersion {
-			o.rerouted = true
-		}
+func (o *outbound) hearReroute(ctx workflow.Context) {
+	if workflow.GetVersion(ctx, versionReroute, workflow.DefaultVersion, 1) > workflow.DefaultVersion {
+		o.rerouted = true
 	}
 }
 

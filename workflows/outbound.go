@@ -144,28 +144,7 @@ func (o *outbound) setup(ctx workflow.Context, canceled workflow.Channel) error 
 	}); err != nil {
 		return err
 	}
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		ch := workflow.GetSignalChannel(ctx, SignalDecided)
-		for {
-			ch.Receive(ctx, nil)
-			o.decided = true
-		}
-	})
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		ch := workflow.GetSignalChannel(ctx, SignalRevise)
-		for {
-			ch.Receive(ctx, nil)
-			o.woken = true
-		}
-	})
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		ch := workflow.GetSignalChannel(ctx, SignalReconsider)
-		for {
-			ch.Receive(ctx, nil)
-			o.reconsider = true
-		}
-	})
-	workflow.Go(ctx, func(ctx workflow.Context) { o.hearReroutes(ctx) })
+	workflow.Go(ctx, o.hear)
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		canceled.Receive(ctx, nil)
 		o.withdrawing = true
@@ -176,6 +155,31 @@ func (o *outbound) setup(ctx workflow.Context, canceled workflow.Channel) error 
 	})
 	return workflow.SetQueryHandlerWithOptions(ctx, QueryState, func() (State, error) { return o.state, nil },
 		workflow.QueryHandlerOptions{Description: "Where the message is and what it waits for."})
+}
+
+// hear takes signals until the workflow ends. One coroutine hears them all: each costs
+// a goroutine and several switches in every message's life, and most messages never
+// get a signal. The order is that of the handling when more than one waits; it is
+// part of what stored histories were made with.
+func (o *outbound) hear(ctx workflow.Context) {
+	signals := workflow.NewSelector(ctx)
+	for _, signal := range []struct {
+		name string
+		note func(workflow.Context)
+	}{
+		{SignalDecided, func(workflow.Context) { o.decided = true }},
+		{SignalRevise, func(workflow.Context) { o.woken = true }},
+		{SignalReconsider, func(workflow.Context) { o.reconsider = true }},
+		{SignalReroute, o.hearReroute},
+	} {
+		signals.AddReceive(workflow.GetSignalChannel(ctx, signal.name), func(c workflow.ReceiveChannel, _ bool) {
+			c.Receive(ctx, nil)
+			signal.note(ctx)
+		})
+	}
+	for {
+		signals.Select(ctx)
+	}
 }
 
 // run goes through the steps, and from their beginning again whenever one of them

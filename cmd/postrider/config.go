@@ -81,6 +81,8 @@ type Config struct {
 	// not for the public.
 	MetricsHost string `env:"METRICS_HOST" envDefault:"0.0.0.0"`
 	MetricsPort int    `env:"METRICS_PORT" envDefault:"9090"`
+	// PprofPort serves the Go runtime's profiles, on 127.0.0.1 only. 0: not.
+	PprofPort int `env:"PPROF_PORT"`
 
 	PostgresHost     string `env:"POSTGRES_HOST" envDefault:"127.0.0.1"`
 	PostgresPort     int    `env:"POSTGRES_PORT" envDefault:"5432"`
@@ -138,7 +140,7 @@ func readConfig() (Config, error) {
 		return c, err
 	}
 	var errs []error
-	for name, port := range map[string]int{"API_PORT": c.APIPort, "METRICS_PORT": c.MetricsPort, "POSTGRES_PORT": c.PostgresPort,
+	for name, port := range map[string]int{"API_PORT": c.APIPort, "METRICS_PORT": c.MetricsPort, "PPROF_PORT": c.PprofPort, "POSTGRES_PORT": c.PostgresPort,
 		"SMPP_PORT": c.SMPPPort, "SMPP_TLS_PORT": c.SMPPTLSPort, "SMPP_OUTBIND_PORT": c.SMPPOutbindPort, "REDIS_PORT": c.RedisPort} {
 		if port < 0 || port > 65535 {
 			errs = append(errs, fmt.Errorf("%s is %d; want 0 to 65535", name, port))

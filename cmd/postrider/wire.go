@@ -64,6 +64,7 @@ type Gateway struct {
 	held     heldCollector
 	registry *registrations
 	ops      *opsServer
+	profiles *profiles // nil: not served
 
 	ready  readiness
 	health vendorHealth
@@ -145,6 +146,7 @@ func (g *Gateway) open(ctx context.Context) error {
 		g.joinSMPP()
 	}
 	g.ops = newOpsServer(g)
+	g.profiles = newProfiles(g.Config.PprofPort)
 	return nil
 }
 
@@ -226,6 +228,9 @@ func (g *Gateway) start(ctx context.Context) error {
 	}
 	g.health.start(ctx, g)
 	if err := g.ops.start(); err != nil {
+		return err
+	}
+	if err := g.profiles.start(g); err != nil {
 		return err
 	}
 	if g.Roles["messages"] {
@@ -334,6 +339,7 @@ func (g *Gateway) close() {
 	if g.ops != nil {
 		g.ops.stop()
 	}
+	g.profiles.stop()
 	g.background.Wait()
 	if g.sender != nil {
 		g.sender.Close()

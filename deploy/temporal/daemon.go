@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -33,9 +34,10 @@ type daemon struct {
 	logger log.Logger
 	stdout io.Writer
 
-	stats  *statsServer
-	server temporal.Server
-	ui     *uiserver.Server
+	stats    *statsServer
+	profiles *http.Server
+	server   temporal.Server
+	ui       *uiserver.Server
 }
 
 // readiness is the content of the ready file and of the ready line.
@@ -60,6 +62,11 @@ func (d *daemon) start(ctx context.Context) error {
 			return fmt.Errorf("stats: %w", err)
 		}
 		state.Stats = "http://" + d.stats.addr
+	}
+	if d.opts.PprofPort != 0 {
+		if d.profiles, err = startProfiles(d.opts.PprofPort); err != nil {
+			return fmt.Errorf("profiles: %w", err)
+		}
 	}
 	core, visibility, err := d.prepareStores(ctx)
 	if err != nil {
@@ -238,6 +245,9 @@ func (d *daemon) stop() error {
 		case <-ctx.Done():
 			errs = append(errs, fmt.Errorf("the server did not stop within %s", stopPatience))
 		}
+	}
+	if d.profiles != nil {
+		errs = append(errs, d.profiles.Close()) // cuts off whoever still reads one
 	}
 	if d.stats != nil {
 		errs = append(errs, d.stats.stop(ctx))

@@ -49,6 +49,7 @@ type options struct {
 	Namespace        string
 	Port             int // 0 takes a free one; the ready line says which
 	Postgres         postgresOptions
+	PprofPort        int // on 127.0.0.1; 0 means no profiles
 	ReadyFile        string
 	Retention        time.Duration
 	SearchAttributes attributes
@@ -170,6 +171,7 @@ func (o *options) declare(fs *flag.FlagSet) {
 	fs.StringVar(&o.Postgres.User, "pg-user", "temporal", "Postgres user; must own both databases")
 	fs.StringVar(&o.Postgres.VisibilityDatabase, "pg-visibility-db", "temporal_visibility", "visibility database; created if missing")
 	fs.IntVar(&o.Port, "port", defaultPort, "gRPC port of the frontend; 0 takes a free one")
+	fs.IntVar(&o.PprofPort, "pprof-port", 0, "port on 127.0.0.1 of the Go runtime's profiles, /debug/pprof/; 0 means none")
 	fs.StringVar(&o.ReadyFile, "ready-file", "", "`path` of a JSON file that exists while the server is up")
 	fs.DurationVar(&o.Retention, "retention", defaultRetention, "how long closed workflows are kept, at least 1h")
 	fs.Var(&o.SearchAttributes, "search-attribute", "`Name=Type`, repeatable (default "+(new(defaultAttributes())).String()+")")
@@ -253,6 +255,7 @@ func (o *options) complete() error {
 		{net.ParseIP(o.IP) != nil, fmt.Sprintf("--ip %q is not an IP address", o.IP)},
 		{validPort(o.Port), fmt.Sprintf("--port %d is not a port", o.Port)},
 		{validPort(o.UIPort), fmt.Sprintf("--ui-port %d is not a port", o.UIPort)},
+		{validPort(o.PprofPort), fmt.Sprintf("--pprof-port %d is not a port", o.PprofPort)},
 		{o.UIPort == 0 || o.UIPort != o.Port, "--ui-port and --port are the same"},
 		{namespacePattern.MatchString(o.Namespace), fmt.Sprintf("--namespace %q: letters, digits, _ . - only", o.Namespace)},
 		{o.Retention >= minRetention, fmt.Sprintf("--retention %s is below %s", o.Retention, minRetention)},
