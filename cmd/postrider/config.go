@@ -12,6 +12,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/postrider/postrider/edges/ingress"
 	"github.com/postrider/postrider/edges/smpp"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/secret"
@@ -125,6 +126,13 @@ type Config struct {
 	InboundPartsWait time.Duration `env:"INBOUND_PARTS_WAIT" envDefault:"60s"`
 	// Starters bounds the workflow starts under way at once. 0: the default.
 	Starters int `env:"STARTERS" envDefault:"0"`
+	// AdmissionBusy is how many accepted messages may wait for their workflows before
+	// this process takes AdmissionRate a second only, and AdmissionFull how many before
+	// it takes none; each class counts itself and the more urgent ones. 0: the defaults
+	// 50,000, 200 and 250,000.
+	AdmissionBusy int `env:"ADMISSION_BUSY"`
+	AdmissionRate int `env:"ADMISSION_RATE"`
+	AdmissionFull int `env:"ADMISSION_FULL"`
 
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info"`
 	LogFormat string `env:"LOG_FORMAT" envDefault:"json"`
@@ -147,13 +155,17 @@ func readConfig() (Config, error) {
 		}
 	}
 	for name, n := range map[string]int{"SMPP_MAX_CONNECTIONS": c.SMPPMaxConnections, "SMPP_MAX_PER_ADDRESS": c.SMPPMaxPerAddress,
-		"SMPP_CONNECT_RATE": c.SMPPConnectRate, "SMPP_MAX_UNBOUND": c.SMPPMaxUnbound} {
+		"SMPP_CONNECT_RATE": c.SMPPConnectRate, "SMPP_MAX_UNBOUND": c.SMPPMaxUnbound,
+		"ADMISSION_BUSY": c.AdmissionBusy, "ADMISSION_RATE": c.AdmissionRate, "ADMISSION_FULL": c.AdmissionFull} {
 		if n < 0 {
 			errs = append(errs, fmt.Errorf("%s is %d; want a number from 1, or 0 for the default", name, n))
 		}
 	}
 	if most := cmp.Or(c.SMPPMaxConnections, smpp.DefaultMaxConnections); c.SMPPMaxUnbound > 0 && c.SMPPMaxUnbound >= most {
 		errs = append(errs, fmt.Errorf("SMPP_MAX_UNBOUND is %d; want less than SMPP_MAX_CONNECTIONS, which is %d", c.SMPPMaxUnbound, most))
+	}
+	if busy := cmp.Or(c.AdmissionBusy, ingress.DefaultBusy); busy > cmp.Or(c.AdmissionFull, ingress.DefaultFull) {
+		errs = append(errs, fmt.Errorf("ADMISSION_BUSY is %d; want at most ADMISSION_FULL, which is %d", busy, cmp.Or(c.AdmissionFull, ingress.DefaultFull)))
 	}
 	if c.SMPPInactivity < 0 {
 		errs = append(errs, fmt.Errorf("SMPP_INACTIVITY is %s; want a time such as 5m, or 0 for never", c.SMPPInactivity))

@@ -61,6 +61,13 @@ func (g *Gateway) ingressMetrics() ingress.Metrics {
 				g.metrics.QueueDepth.WithLabelValues(strconv.Itoa(priority)).Set(float64(n))
 			}
 		},
+		Admission: func(class message.Class, state ingress.AdmissionState, oldest time.Duration) {
+			g.metrics.Admission.WithLabelValues(string(class)).Set(float64(state))
+			g.metrics.OldestUnstarted.WithLabelValues(string(class)).Set(oldest.Seconds())
+		},
+		NotAdmitted: func(class message.Class, reason message.Reason) {
+			g.metrics.NotAdmitted.WithLabelValues(string(class), string(reason)).Inc()
+		},
 	}
 }
 

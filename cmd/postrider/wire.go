@@ -182,6 +182,7 @@ func (g *Gateway) joinIngress() {
 		Log:       g.Log.With("part", "ingress"),
 		Now:       time.Now,
 		Starters:  g.Config.Starters,
+		Admission: ingress.Admission{Busy: g.Config.AdmissionBusy, Rate: g.Config.AdmissionRate, Full: g.Config.AdmissionFull},
 		NoStarts:  !g.Roles["messages"],
 		Currency:  g.Config.Currency,
 		PartsWait: g.Config.InboundPartsWait,

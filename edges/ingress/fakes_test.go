@@ -48,7 +48,8 @@ type journal struct {
 	free     int // how many of line have their turn
 	turns    int // calls of TakeTurns
 	backlog  []message.Backlog
-	counts   int // calls of Backlog
+	counts   int               // calls of Backlog
+	queue    []message.Waiting // what Waiting says
 	parts    []*partRow
 	joined   map[string]message.ID                   // what the parts of whole sets said
 	forgot   int                                     // calls of ForgetJoined
@@ -169,6 +170,11 @@ func (j *journal) TakeTurns(_ context.Context, limit int) (free []message.Start,
 
 func (j *journal) Backlog(context.Context) (rows []message.Backlog, err error) {
 	err = j.do(func() { rows = j.backlog; j.counts++ })
+	return rows, err
+}
+
+func (j *journal) Waiting(context.Context) (rows []message.Waiting, err error) {
+	err = j.do(func() { rows = j.queue })
 	return rows, err
 }
 

@@ -34,6 +34,9 @@ type Journal interface {
 	TakeTurns(ctx context.Context, limit int) (free []message.Start, waiting bool, err error)
 	// Backlog counts the messages that are on their way out.
 	Backlog(ctx context.Context) ([]message.Backlog, error)
+	// Waiting counts the messages whose workflow has not begun, but for those that wait
+	// for their turn in a conversation.
+	Waiting(ctx context.Context) ([]message.Waiting, error)
 	Unstarted(ctx context.Context, age time.Duration, limit int, underway []message.ID) ([]message.Start, error)
 	Started(ctx context.Context, ids []message.ID) error
 	Receipt(ctx context.Context, r message.Receipt) (message.Matched, error)
@@ -119,7 +122,9 @@ type Ingress struct {
 	// DefaultStarters. Acceptance and processing share the CPU, so a flood of
 	// starts would starve the messages it starts.
 	Starters int
-	Currency string // ISO 4217 of the routes' rates
+	// Admission bounds what is accepted while more comes than can be worked on.
+	Admission Admission
+	Currency  string // ISO 4217 of the routes' rates
 	// PartsWait is how long after its newest part an inbound message waits for the
 	// others before it is taken as it is. 0: message.InboundWait.
 	PartsWait time.Duration
@@ -139,6 +144,7 @@ type Ingress struct {
 	inStarter inboundStarter
 	turns     turnTaker
 	backlog   backlog
+	gate      gate
 	expected  expected
 }
 
@@ -159,6 +165,11 @@ type Metrics struct {
 	Flagged func(m *message.Message, class string)
 	// Backlog is told how many messages are on their way out, of all processes.
 	Backlog func(now []message.Backlog)
+	// Admission is told at each count how a class is taken, and how long its oldest
+	// message has waited for its workflow (0: none waits).
+	Admission func(class message.Class, state AdmissionState, oldest time.Duration)
+	// NotAdmitted is told of each message that was refused because too many wait.
+	NotAdmitted func(class message.Class, reason message.Reason)
 }
 
 // maxCharacters is the longest text that is taken, in characters.
@@ -180,6 +191,7 @@ func (in *Ingress) Start(ctx context.Context) {
 		in.turns.start(ctx)
 	}
 	in.backlog.start(ctx)
+	in.gate.start(ctx)
 	in.replier.start(ctx)
 	in.inStarter.start(ctx)
 	in.sweeper.start(ctx)
@@ -191,6 +203,7 @@ func (in *Ingress) ready() {
 		in.starter.make(in)
 		in.turns.make(in)
 		in.backlog.make(in)
+		in.gate.make(in)
 		in.sweeper.make(in)
 		in.replier.make(in)
 		in.inStarter.make(in)
@@ -205,6 +218,7 @@ func (in *Ingress) Stop() {
 	in.sweeper.stop()
 	in.inStarter.stop()
 	in.replier.stop()
+	in.gate.stop()
 	in.backlog.stop()
 	in.turns.stop()
 	in.starter.stop()
@@ -236,6 +250,13 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 	m, err := in.read(s, r, began)
 	if err != nil {
 		return in.refuse(r, err)
+	}
+	if !r.DryRun {
+		if err := in.gate.admit(m, began); err != nil {
+			// What its key may have been answered with before is not looked up: the
+			// customer comes back, and the look would cost what the refusal saves.
+			return func(context.Context) (Outcome, error) { return Outcome{}, err }
+		}
 	}
 	d := in.decide(s, r, m)
 	if r.DryRun {

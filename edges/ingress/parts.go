@@ -81,6 +81,11 @@ func (in *Ingress) Part(ctx context.Context, p Part) (PartOutcome, error) {
 		first, err := in.repeated(ctx, r, err)
 		return PartOutcome{Replay: first}, err
 	}
+	if p.Number == 1 { // one place for the message; the others belong to what was let in
+		if err := in.gate.admit(m, in.Now()); err != nil {
+			return PartOutcome{}, err
+		}
+	}
 	err = refusal(policy.Evaluate(s, in.question(m, r.Credential)))
 	if err == nil {
 		err = in.backlog.full(s.Accounts[r.AccountID], m)

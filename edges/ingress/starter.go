@@ -271,9 +271,10 @@ func rest(ctx context.Context, d time.Duration) {
 }
 
 // makeRoom waits while many customers wait for their answers, up to holdBack.
-// One-time passwords make no room, and are started meanwhile.
+// One-time passwords make no room, and are started meanwhile. It is for bursts: when
+// much waits already, more of it helps nobody.
 func (s *starter) makeRoom(ctx context.Context) {
-	if s.in.accepting.Load() <= crowd {
+	if s.in.accepting.Load() <= crowd || s.in.gate.crowded() {
 		return
 	}
 	until := time.NewTimer(holdBack)

@@ -223,6 +223,13 @@ type Backlog struct {
 	Messages  int
 }
 
+// Waiting is how many accepted messages of a class wait for their workflow to begin.
+type Waiting struct {
+	Priority int // of the class
+	Messages int
+	Oldest   time.Duration // how long the oldest has waited, by the database's clock
+}
+
 // Progress is how far the receipts of a message have come.
 type Progress struct {
 	Status   Status

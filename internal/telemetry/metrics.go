@@ -36,6 +36,9 @@ type Metrics struct {
 	PaceWaiting     prometheus.Histogram
 	Illegal         prometheus.Counter
 	QueueDepth      *prometheus.GaugeVec   // priority
+	Admission       *prometheus.GaugeVec   // message_class
+	OldestUnstarted *prometheus.GaugeVec   // message_class
+	NotAdmitted     *prometheus.CounterVec // message_class, reason
 	HealthChanges   *prometheus.CounterVec // vendor_id, health
 
 	ServerSessions    prometheus.Gauge // bound ESMEs
@@ -97,6 +100,10 @@ func New() *Metrics {
 	m.registry.MustRegister(m.PaceWaiting)
 	m.QueueDepth = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "message_queue_depth", Help: "Messages on their way out, of all processes."}, []string{"priority"})
 	m.registry.MustRegister(m.QueueDepth)
+	m.Admission = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "admission_state", Help: "How messages of a class are taken: 0 as they come, 1 at ADMISSION_RATE, 2 not at all."}, []string{"message_class"})
+	m.OldestUnstarted = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "journal_unstarted_oldest_seconds", Help: "How long the oldest message of a class has waited for its workflow."}, []string{"message_class"})
+	m.registry.MustRegister(m.Admission, m.OldestUnstarted)
+	m.NotAdmitted = counter("admission_refused_total", "Messages refused because too many wait for their workflows.", "message_class", "reason")
 	m.HealthChanges = counter("vendor_health_changes_total", "Changes of a vendor's health as this process sees it, by what it became: healthy, degraded, down.", "vendor_id", "health")
 	m.Illegal = prometheus.NewCounter(prometheus.CounterOpts{Name: "illegal_transitions_total", Help: "Changes of status that the record refused."})
 	m.ServerSessions = prometheus.NewGauge(prometheus.GaugeOpts{Name: "smpp_server_active_sessions_total", Help: "Sessions of bound customers."})
