@@ -39,6 +39,8 @@ func TestReadConfigRefuses(t *testing.T) {
 		{"as many unbound as in all", map[string]string{"POSTRIDER_KEY_FILE": "f", "SMPP_MAX_UNBOUND": "5000"}, "SMPP_MAX_UNBOUND"},
 		{"more unbound than in all", map[string]string{"POSTRIDER_KEY_FILE": "f", "SMPP_MAX_CONNECTIONS": "50", "SMPP_MAX_UNBOUND": "51"}, "SMPP_MAX_UNBOUND"},
 		{"no wait for parts", map[string]string{"POSTRIDER_KEY_FILE": "f", "INBOUND_PARTS_WAIT": "0"}, "INBOUND_PARTS_WAIT"},
+		{"busy below nothing", map[string]string{"POSTRIDER_KEY_FILE": "f", "ADMISSION_BUSY": "-1"}, "ADMISSION_BUSY"},
+		{"busy after it is full", map[string]string{"POSTRIDER_KEY_FILE": "f", "ADMISSION_FULL": "40000"}, "ADMISSION_FULL"},
 		{"inactivity backwards", map[string]string{"POSTRIDER_KEY_FILE": "f", "SMPP_INACTIVITY": "-5m"}, "SMPP_INACTIVITY"},
 		{"port of Redis", map[string]string{"POSTRIDER_KEY_FILE": "f", "REDIS_PORT": "-6379"}, "REDIS_PORT"},
 		{"registry without its key", map[string]string{"POSTRIDER_KEY_FILE": "f", "REGISTRY_URL": "https://registry.example/v2"}, "REGISTRY_KEY"},

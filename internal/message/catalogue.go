@@ -54,7 +54,7 @@ var catalogue = []Entry{
 	{ReasonInsufficientBalance, Permanent, "Balance is spent", "Top up the account and send again.", 402, esmeSubmitFail, 0, "service-denied", "REJECTD", "104"},
 	{ReasonQuotaExceeded, Retry, "Quota is spent", "The daily or monthly quota is spent; Retry-After tells when it is reset.", 429, esmeMsgQueueFull, 0, "452", "REJECTD", "105"},
 	{ReasonRateLimitExceeded, Retry, "Too many requests", "Over the account's rate. Wait for Retry-After seconds.", 429, esmeThrottled, 0, "450", "", ""},
-	{ReasonQueueFull, Retry, "Backlog is full", "Too many of the account's messages are under way. Wait until some have left.", 429, esmeMsgQueueFull, 0, "452", "", ""},
+	{ReasonQueueFull, Retry, "Backlog is full", "Too many messages are under way, of the account or of all together. Wait for Retry-After seconds; the detail says which it is.", 429, esmeMsgQueueFull, 0, "452", "", ""},
 	{ReasonUnregisteredCampaign, FixRegistration, "Number has no 10DLC campaign", "US long codes need a registered campaign. Assign the number to one.", 422, esmeSubmitFail, 0, "service-denied", "REJECTD", "201"},
 	{ReasonCampaignInactive, FixRegistration, "Campaign is not active", "The campaign is pending, suspended, expired or refused by the carrier. See its status at the registry.", 422, esmeSubmitFail, 0, "service-denied", "REJECTD", "202"},
 	{ReasonSenderUnverified, FixRegistration, "Sender is not verified", "Toll-free numbers need an approved verification, short codes a running lease.", 422, esmeSubmitFail, 0, "service-denied", "REJECTD", "203"},

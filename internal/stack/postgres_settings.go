@@ -41,7 +41,9 @@ var durableSettings = map[string]string{
 	"checkpoint_completion_target": "0.9",
 	// The hot tables (Temporal's tasks, the journal's attempts) turn over their whole content in
 	// minutes; at the default of 20 % dead rows their indexes would be mostly dead entries.
-	"autovacuum_naptime":                    "10s",
+	// Each look costs a process for each database, whether or not there is work: every 10 s it was a
+	// fifth of what Postgres used; see docs/performance.md.
+	"autovacuum_naptime":                    "30s",
 	"autovacuum_vacuum_scale_factor":        "0.05",
 	"autovacuum_vacuum_insert_scale_factor": "0.1",
 	"autovacuum_analyze_scale_factor":       "0.05",
