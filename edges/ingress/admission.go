@@ -47,6 +47,9 @@ const (
 	// urgentLate is how long the oldest one-time password or conversation message may
 	// wait for its workflow before bulk counts as busy, however few wait.
 	urgentLate = time.Minute
+	// burstLasts is how long the oldest message may wait before it is no burst any more
+	// that acceptance goes before workflows for.
+	burstLasts = 5 * time.Second
 	// openPause and closedPause are what refused customers are asked to wait: the next
 	// second has a share for them; an outbox that is full takes longer.
 	openPause   = time.Second
@@ -66,6 +69,7 @@ type gate struct {
 	state  map[int]AdmissionState // by priority; none: open
 	ahead  map[int]int            // messages of that priority and more urgent ones that wait
 	late   bool                   // the oldest urgent one waits too long
+	oldest time.Duration          // how long the oldest of all has waited
 	window time.Time              // when the running one began
 	level  int                    // what each account may bring in the running window
 	asked  map[message.ID]int     // by account, in the running window
@@ -136,8 +140,9 @@ func (g *gate) set(rows []message.Waiting) {
 	if g.late {
 		limit /= 2
 	}
-	g.late = false
+	g.late, g.oldest = false, 0
 	for _, r := range rows {
+		g.oldest = max(g.oldest, r.Oldest)
 		g.late = g.late || r.Priority != message.ClassBulk.Priority() && r.Oldest >= limit
 	}
 	urgent := AdmissionOpen // the state of the more urgent classes
@@ -174,12 +179,12 @@ func (g *gate) stateOf(priority int) AdmissionState {
 	return g.state[priority]
 }
 
-// crowded reports whether so many messages wait that their workflows have the same
-// right to the processor as acceptance.
+// crowded reports whether so many messages wait, or one so long, that their workflows
+// have the same right to the processor as acceptance.
 func (g *gate) crowded() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.ahead[message.ClassBulk.Priority()] >= g.busy()/2
+	return g.ahead[message.ClassBulk.Priority()] >= g.busy()/2 || g.oldest >= burstLasts
 }
 
 // admit lets a message in, or says when to come back. What the gateway answers

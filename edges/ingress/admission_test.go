@@ -239,14 +239,20 @@ func TestAdmissionStaysWhenNobodyCanCount(t *testing.T) {
 	})
 }
 
-// While much waits, starts make no room for acceptances.
+// While much waits, or something for long, starts make no room for acceptances.
 func TestStartsMakeNoRoomWhenMuchWaits(t *testing.T) {
+	for name, waits := range map[string]message.Waiting{"much": {Priority: conversation, Messages: 500}, "for long": {Priority: bulk, Messages: 1, Oldest: 5 * time.Second}} {
+		t.Run(name, func(t *testing.T) { startsMakeNoRoom(t, waits) })
+	}
+}
+
+func startsMakeNoRoom(t *testing.T, waits message.Waiting) {
 	synctest.Test(t, func(t *testing.T) {
 		b := setup(t)
 		b.Admission = ingress.Admission{Busy: 1000}
 		b.journal.slow = make(chan struct{})
 		b.Start(t.Context())
-		b.holds(message.Waiting{Priority: conversation, Messages: 500})
+		b.holds(waits)
 		for range 20 { // more than a crowd
 			go func() {
 				r := b.request()
