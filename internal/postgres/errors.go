@@ -18,6 +18,7 @@ const (
 	readOnlyTransaction  = "25006" // the primary of yesterday
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"
+	lockNotAvailable     = "55P03" // within lock_timeout
 	characterNotInText   = "22021" // NUL or broken UTF-8
 	untranslatableInJSON = "22P05" // \u0000 in jsonb
 )
