@@ -195,6 +195,7 @@ func (w *writer) answers(c message.Change) {
 		return
 	}
 	texts := func(of func(message.Answer) string) string { return w.arg(pick(c.Answers, of), "text[]") }
+	// The id of the message is said once more, so that one partition is opened and not all.
 	w.clause("answer", `update segments s
   set state = a.state,
       doubted = s.doubted or a.state = 'in_doubt',
@@ -212,7 +213,7 @@ func (w *writer) answers(c message.Change) {
 		texts(func(a message.Answer) string { return storable(a.VendorCode) })+", "+
 		texts(func(a message.Answer) string { return string(a.Reason) })+`)
     as a (part, attempt, state, vendor_message_id, normalized_id, vendor_code, reason)
-  where s.message_id = m.id and s.part = a.part and s.attempt = a.attempt and s.state in ('sending', 'in_doubt')`)
+  where s.message_id = `+w.arg(c.MessageID, "uuid")+` and s.part = a.part and s.attempt = a.attempt and s.state in ('sending', 'in_doubt')`)
 }
 
 func (w *writer) notifications(c message.Change) {

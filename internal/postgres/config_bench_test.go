@@ -77,7 +77,7 @@ func (b *bundle) crowd() {
 		}
 		return []any{i, fmt.Sprintf("^(44|49|33)%04d[0-9]{3,9}$", i), vendors[i%manyVendors]}
 	})
-	b.exec("analyze")
+	b.exec(analyze)
 }
 
 // longCode is the i-th number.

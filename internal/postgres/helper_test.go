@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/secret"
@@ -24,7 +25,17 @@ var migrated = stacktest.NewTemplate(func(ctx context.Context, dsn string) error
 		return err
 	}
 	_, err = migrations.Apply(ctx, conn)
-	return joinClose(ctx, conn, err)
+	if err = joinClose(ctx, conn, err); err != nil {
+		return err
+	}
+	// As in a database that has been there for a while.
+	pool, err := pgxpool.New(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	_, err = (&DB{pool: pool}).makePartitions(ctx, time.Now().Add(-2*partitionSpan), 3*partitionSpan)
+	return err
 })
 
 func joinClose(ctx context.Context, conn *pgx.Conn, err error) error {

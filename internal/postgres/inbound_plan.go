@@ -203,7 +203,7 @@ select` + outcomeColumns + `,
   array(
     select e.id
     from webhook_deliveries e
-    where e.message_id = o.message_id and e.inbound_position = o.position and e.state = 'pending'
+    where e.message_id = o.message_id and e.id >= ids_near(o.message_id) and e.inbound_position = o.position and e.state = 'pending'
     order by e.id),
   (
     select e.expires_at
@@ -230,7 +230,7 @@ const endWebhooks = `
 with ended as (
   update webhook_deliveries
   set state = 'failed', last_error = case when last_error = '' then $3 else last_error end
-  where message_id = $1 and inbound_position = $2 and state = 'pending'
+  where message_id = $1 and id >= ids_near($1) and inbound_position = $2 and state = 'pending'
   returning id
 )
 delete from webhooks_due d

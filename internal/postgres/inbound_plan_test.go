@@ -481,7 +481,7 @@ func TestDeliveryPlans(t *testing.T) {
 	b.fillSMPP()
 	b.exec("update messages set direction = 'inbound' where created_at::text ~ '7$'")
 	b.exec("insert into inbound_routes (id, account_id, position, method) select gen_random_uuid(), id, 1, 'storage' from accounts")
-	b.exec("analyze")
+	b.exec(analyze)
 	listed, args := receivedQuery(message.NewID(), message.ReceivedFilter{From: "+13105550117"}, message.NewID(), 50)
 	narrow, narrowed := receivedQuery(message.NewID(), message.ReceivedFilter{To: "+13105550117"}, message.NewID(), 50)
 	for _, q := range []struct {

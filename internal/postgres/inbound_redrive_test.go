@@ -265,7 +265,7 @@ func TestInboundSetPlans(t *testing.T) {
 		   case when n % 2 = 0 then 2 else 0 end, case when n % 100 > 2 then gen_random_uuid() end, case when n % 100 = 2 then gen_random_uuid() end, now() from generate_series(1, 20000) n`,
 		`insert into inbound_starts (message_id, account_id, taken_at) select gen_random_uuid(), gen_random_uuid(), now() - n * interval '1 second' from generate_series(1, 20000) n`,
 		`insert into receipts (id, vendor_id, normalized_id, state) select gen_random_uuid(), gen_random_uuid(), n::text, 'DELIVRD' from generate_series(1, 20000) n`,
-		`analyze`,
+		analyze,
 	} {
 		b.exec(sql)
 	}

@@ -231,7 +231,7 @@ func TestInboundPlans(t *testing.T) {
 		`insert into keyword_pairs (number, recipient, day) select '+1', n::text, current_date - n % 3 from generate_series(1, 20000) n`,
 		`insert into automatic_replies (id, inbound_id, account_id, from_addr, to_addr, body, action, taken_at)
 		 select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), '', '', '', 'stop', now() - n * interval '1 second' from generate_series(1, 20000) n`,
-		`analyze`,
+		analyze,
 	} {
 		b.exec(sql)
 	}

@@ -167,6 +167,14 @@ func (db *DB) Messages(ctx context.Context, account message.ID, f message.Filter
 func listQuery(account message.ID, f message.Filter, before message.ID, limit int) (string, []any) {
 	q := listing{args: []any{account}}
 	q.WriteString("select" + messageColumns + "\nfrom messages\nwhere account_id = $1")
+	// Which partitions may have them. Inbound messages whose owner was found late have
+	// an id of long before.
+	if !f.CreatedAfter.IsZero() && f.Direction == message.Outbound {
+		q.and("id > $%d", idAt(f.CreatedAfter.Add(-partitionMargin)))
+	}
+	if !f.CreatedBefore.IsZero() {
+		q.and("id < $%d", idAt(f.CreatedBefore.Add(partitionMargin)))
+	}
 	q.narrow(f, before)
 	return q.newest(limit)
 }

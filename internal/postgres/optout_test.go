@@ -518,7 +518,7 @@ func TestOptOutPlans(t *testing.T) {
 		  '+1310' || lpad(n::text, 7, '0'), case when n % 2 = 0 then 'number' else 'campaign' end, case when n % 2 = 0 then '+1202555' || lpad((n % 50)::text, 4, '0') else '' end,
 		  case when n % 2 = 1 then 'C' || n % 20 else '' end, 'import', n % 50 <> 0, case when n % 50 = 0 then now() end
 		from generate_series(1, 30000) n`)
-	b.exec("analyze")
+	b.exec(analyze)
 	id, account := message.NewID(), message.NewID()
 	type query struct {
 		name, sql string

@@ -500,7 +500,7 @@ func TestPacePlans(t *testing.T) {
 	b.exec("insert into pace_slots (key, second, parts) select 'k' || i % 2000, i, 1 from generate_series(1, 60000) i")
 	b.exec("insert into pace_days (key, day, used) select 'k' || i % 5000, current_date - 6 + i / 5000, i from generate_series(0, 39999) i")
 	b.exec("insert into pace_spent (id, turn, until) select gen_random_uuid(), 0, now() + i * interval '1 second' from generate_series(1, 20000) i")
-	b.exec("analyze")
+	b.exec(analyze)
 	for _, q := range []struct {
 		name, sql string
 		params    int

@@ -232,7 +232,7 @@ func TestQuotaPlans(t *testing.T) {
 		 select id, now() - n * interval '1 minute', now() + interval '1 minute' - n * interval '1 minute', 1, case when n = 3 and random() < 0.01 then now() end
 		 from usage_limits, generate_series(0, 3) n`,
 		`insert into balance_entries (account_id, kind, amount_micros, currency, message_id, balance_after_micros) select account_id, 'charge', -1, 'USD', id, 0 from messages`,
-		`analyze`,
+		analyze,
 	} {
 		b.exec(sql)
 	}

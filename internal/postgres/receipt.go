@@ -20,18 +20,19 @@ import (
 //
 //	$1 vendor  $2 normalised id  $3 stat word  $4 err  $5 reason
 //	$6 part state, null when the receipt decides nothing  $7 done at  $8 timeline detail
+//	$9 the least id of a message that it may belong to, see receiptsFrom
 const matchReceipt = `
 with newest as (
   select message_id, part, attempt
   from segments
-  where vendor_id = $1 and normalized_id = $2
+  where vendor_id = $1 and normalized_id = $2 and message_id >= $9
   order by sent_at desc
   limit 1
 ), part as (
   select s.message_id, s.part, s.attempt
   from newest n
   join segments s on s.message_id = n.message_id and s.attempt = n.attempt
-  where s.vendor_id = $1 and s.normalized_id = $2
+  where s.vendor_id = $1 and s.normalized_id = $2 and s.message_id >= $9
 ), updated as (
   update segments s
   set state = coalesce($6, s.state),
@@ -41,7 +42,7 @@ with newest as (
       reason = case when $6 = 'delivered' then '' else coalesce(nullif($5, ''), s.reason) end,
       settled_at = case when $6::text is not null then now() end
   from part p
-  where s.message_id = p.message_id and s.part = p.part and s.attempt = p.attempt
+  where s.message_id = p.message_id and s.part = p.part and s.attempt = p.attempt and s.message_id >= $9
     and s.state in ('sending', 'submitted', 'in_doubt')
     and (s.receipt_stat <> $3 or $6::text is not null)
   returning s.message_id, s.part
@@ -57,7 +58,7 @@ with newest as (
       parts_failed = m.parts_failed + case when $6 in ('undelivered', 'expired') then cardinality(` + unsettledParts + `) else 0 end,
       parts_done = case when $6::text is null then m.parts_done else m.parts_done || ` + unsettledParts + ` end
   from told t
-  where m.id = t.message_id
+  where m.id = t.message_id and m.id >= $9
   returning m.id, t.parts, m.event_seq, m.status, m.segments, m.parts_settled, m.parts_failed
 ), event as (
   insert into message_events (message_id, sequence, at, type, detail)
@@ -81,7 +82,7 @@ const unsettledParts = `(select coalesce(array_agg(p), '{}') from unnest(t.parts
 // repetition of it raises a counter.
 const storeReceipt = matchReceipt + `, kept as (
   insert into receipts (id, vendor_id, normalized_id, state, err, reason, source, destination, raw, done_at, message_id, part, try_at)
-  select $9, $1, $2, $3, $4, $5, $10, $11, $12, $7,
+  select $10, $1, $2, $3, $4, $5, $11, $12, $13, $7,
     (select message_id from newest), (select min(part) from part), case when $6::text is null then 'infinity' else now() end
   on conflict (vendor_id, normalized_id, state) do update
   set seen = receipts.seen + 1,
@@ -138,8 +139,19 @@ func matchArgs(r message.Receipt) []any {
 		state = &t
 	}
 	detail := detailJSON(map[string]any{"stat": r.State, "err": r.Err})
-	return []any{r.VendorID, storable(r.VendorMessageID), string(r.State), storable(r.Err), string(r.Reason), state, timeOrNull(r.DoneAt), detail}
+	return []any{r.VendorID, storable(r.VendorMessageID), string(r.State), storable(r.Err), string(r.Reason), state, timeOrNull(r.DoneAt), detail,
+		receiptsFrom(time.Now())}
 }
+
+// receiptsWithin is how long after its acceptance a message may get a receipt that
+// finds it by the vendor's id: 35 days until it is sent, 72 hours until its validity
+// ends, and two days for vendors that are late and clocks that differ. Vendors use ids
+// again, so one that is older than that belongs to nothing we know.
+const receiptsWithin = (35 + 3 + 2) * 24 * time.Hour
+
+// receiptsFrom is the least id of a message that a receipt of a time may belong to:
+// older partitions are not looked into.
+func receiptsFrom(t time.Time) message.ID { return idAt(t.Add(-receiptsWithin)) }
 
 func (db *DB) match(ctx context.Context, r message.Receipt, sql string, args []any) (message.Matched, error) {
 	var out message.Matched
@@ -182,7 +194,7 @@ where vendor_id = $1 and normalized_id = any($2)
   and (message_id is null or exists (
     select
     from segments s
-    where s.vendor_id = r.vendor_id and s.normalized_id = r.normalized_id
+    where s.vendor_id = r.vendor_id and s.normalized_id = r.normalized_id and s.message_id >= $3
       and s.state in ('sending', 'submitted', 'in_doubt') and s.message_id <> r.message_id and s.sent_at <= r.last_at))
 order by last_at, id`
 
@@ -190,7 +202,7 @@ order by last_at, id`
 // stored, and reports whether any did. The submit side calls it after the
 // commit of those ids.
 func (db *DB) EarlyReceipts(ctx context.Context, vendor message.ID, normalized []string) (bool, error) {
-	waiting, err := db.receipts(ctx, selectEarly, vendor, pick(normalized, storable))
+	waiting, err := db.receipts(ctx, selectEarly, vendor, pick(normalized, storable), receiptsFrom(time.Now()))
 	if err != nil {
 		return false, err
 	}
@@ -258,11 +270,12 @@ from segments s
 join messages m on m.id = s.message_id
 where s.doubted and s.state = 'in_doubt' and s.vendor_id = $1 and s.normalized_id is null
   and s.sent_at between $4::timestamptz - interval '73 hours' and $4
+  and s.message_id >= $5 and m.id >= $5
   and ltrim(m.to_addr, '+') = $2 and ltrim(m.from_addr, '+') = $3
   and not exists (
     select
     from segments n
-    where n.message_id = s.message_id and n.part = s.part and n.attempt > s.attempt)
+    where n.message_id = s.message_id and n.message_id >= $5 and n.part = s.part and n.attempt > s.attempt)
 order by s.message_id, s.part, s.attempt
 limit 256`
 
@@ -286,7 +299,7 @@ where message_id = $1 and part = $2 and attempt = $3 and state = 'in_doubt' and 
   and not exists (
     select
     from segments o
-    where o.vendor_id = $5 and o.normalized_id = $4 and o.state in ('sending', 'submitted', 'in_doubt'))`
+    where o.vendor_id = $5 and o.normalized_id = $4 and o.message_id >= $6 and o.state in ('sending', 'submitted', 'in_doubt'))`
 
 // postpone puts off the next look at a receipt by half its age.
 const postpone = `
@@ -321,7 +334,7 @@ func (db *DB) SettleDoubt(ctx context.Context, r message.Receipt) (message.Match
 // nameDoubt gives the only candidate the receipt's id, and reports whether there
 // is anything to match the receipt with.
 func (db *DB) nameDoubt(ctx context.Context, r message.Receipt) (bool, error) {
-	rows, err := db.pool.Query(ctx, selectDoubtful, r.VendorID, wireDigits(r.Source), wireDigits(r.Destination), r.ReceivedAt)
+	rows, err := db.pool.Query(ctx, selectDoubtful, r.VendorID, wireDigits(r.Source), wireDigits(r.Destination), r.ReceivedAt, receiptsFrom(r.ReceivedAt))
 	if err != nil {
 		return false, err
 	}
@@ -345,7 +358,7 @@ func (db *DB) nameDoubt(ctx context.Context, r message.Receipt) (bool, error) {
 		if err := tx.QueryRow(ctx, lockStranger, r.VendorID, id, string(r.State)).Scan(&free); err != nil || !free {
 			return err
 		}
-		_, err := tx.Exec(ctx, nameDoubtful, first.MessageID, first.Part, first.Attempt, id, r.VendorID)
+		_, err := tx.Exec(ctx, nameDoubtful, first.MessageID, first.Part, first.Attempt, id, r.VendorID, receiptsFrom(time.Now()))
 		return err
 	})
 	return err == nil, err

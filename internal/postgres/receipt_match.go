@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -52,7 +53,7 @@ where message_id = $1 and attempt = $3
   and not exists (
     select
     from segments o
-    where o.vendor_id = $5 and o.normalized_id = $4 and o.state in ('sending', 'submitted', 'in_doubt')
+    where o.vendor_id = $5 and o.normalized_id = $4 and o.message_id >= $6 and o.state in ('sending', 'submitted', 'in_doubt')
       and (o.message_id, o.attempt) <> ($1, $3))`
 
 // tryNow lets the next look at receipts that match nothing find this one.
@@ -132,7 +133,7 @@ func nameAfter(ctx context.Context, tx pgx.Tx, r message.Receipt, id message.ID,
 	case state != message.PartSending && state != message.PartSubmitted && state != message.PartInDoubt:
 		return message.Refuse(message.ReasonConflict, "the part is %s", state)
 	}
-	tag, err := tx.Exec(ctx, nameByHand, id, part, attempt, storable(r.VendorMessageID), r.VendorID)
+	tag, err := tx.Exec(ctx, nameByHand, id, part, attempt, storable(r.VendorMessageID), r.VendorID, receiptsFrom(time.Now()))
 	if err == nil && tag.RowsAffected() == 0 {
 		return message.Refuse(message.ReasonConflict, "another part has the receipt's id")
 	}

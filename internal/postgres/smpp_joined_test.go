@@ -483,7 +483,7 @@ func TestRepeatStatements(t *testing.T) {
 		select i.id, gen_random_uuid(), gen_random_uuid(), 0, 0, 'a', 0, 0, n::text::bytea, n % 256, 2, 1, 0, '', '{}', 0, n::text, case when n % 2 = 0 then i.id end, now()
 		from generate_series(1, 20000) n, lateral (select gen_random_uuid() as id where n > 0) i`)
 	b.exec("insert into smpp_joined (fingerprint, message_id) select decode(md5(n::text), 'hex'), gen_random_uuid() from generate_series(1, 20000) n")
-	b.exec("analyze")
+	b.exec(analyze)
 	for name, q := range map[string]struct {
 		sql    string
 		params int

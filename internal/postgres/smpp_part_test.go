@@ -359,7 +359,7 @@ func TestPartStatements(t *testing.T) {
 	b := setup(t)
 	b.exec(`insert into smpp_parts (id, account_id, credential_id, source_ton, source_npi, source, dest_ton, dest_npi, dest, reference, total, number, data_coding, octets, request, registered, answer_id)
 		select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 0, 0, 'a', 0, 0, n::text::bytea, n % 256, 2, 1, 0, '', '{}', 0, n::text from generate_series(1, 20000) n`)
-	b.exec("analyze")
+	b.exec(analyze)
 	for _, q := range []struct {
 		sql    string
 		params int

@@ -29,7 +29,7 @@ func (b *bundle) fillSMPP() {
 		 from (select *, row_number() over (order by id) n from messages limit 2000) m`,
 		`insert into smpp_credentials (id, account_id, system_id, password_hash)
 		 select gen_random_uuid(), id, 'c' || n, 'x' from (select id, row_number() over () n from accounts) a`,
-		`analyze`,
+		analyze,
 	} {
 		b.exec(sql)
 	}

@@ -291,7 +291,7 @@ func TestStaffPlans(t *testing.T) {
 	b.fill()
 	b.exec(`insert into audit_log (at, actor, role, action, target, hash)
 	  select now() - n * interval '1 second', 'a' || n % 500, 'admin', 'x' || n % 300, 't' || n, '' from generate_series(1, 30000) n`)
-	b.exec("analyze")
+	b.exec(analyze)
 	id := message.NewID()
 	for name, f := range map[string]message.Filter{
 		"after": {CreatedAfter: time.Now()}, "vendor, after": {CreatedAfter: time.Now(), Vendor: "north"}, "to": {To: "+13100000001"},

@@ -53,7 +53,7 @@ func (db *DB) Notification(ctx context.Context, id message.ID) (message.Notifica
 const selectPending = `
 select id
 from webhook_deliveries
-where message_id = $1 and state = 'pending'
+where message_id = $1 and id >= ids_near($1) and state = 'pending'
 order by id`
 
 // PendingNotifications lists the deliveries of a message that are not done, in
@@ -93,7 +93,7 @@ with tried as (
   update messages m
   set event_seq = m.event_seq + 1
   from tried t
-  where m.id = t.message_id
+  where m.id = t.message_id and m.id = $9 -- said twice, so that one partition is opened and not all
   returning m.id, m.event_seq
 )
 insert into message_events (message_id, sequence, at, type, detail)
@@ -115,7 +115,7 @@ func (db *DB) RecordAttempt(ctx context.Context, a message.NotificationAttempt) 
 		key = a.DeliveryID
 	}
 	err := db.one(ctx, key, recordAttempt, none,
-		a.DeliveryID, a.Number, string(a.State), a.HTTPStatus, storable(a.Error), storable(a.Answer), a.NextInSecs, detailJSON(detail))
+		a.DeliveryID, a.Number, string(a.State), a.HTTPStatus, storable(a.Error), storable(a.Answer), a.NextInSecs, detailJSON(detail), a.MessageID)
 	if err != nil {
 		return fmt.Errorf("record try %d of webhook delivery %s: %w", a.Number, a.DeliveryID, err)
 	}
