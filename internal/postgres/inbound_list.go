@@ -36,7 +36,7 @@ const selectReceivedDetails = `
 select m.id, m.complete, coalesce(i.keyword, ''), coalesce(i.received_at, m.created_at), i.subject, i.media
 from messages m
 left join inbound_messages i on i.id = m.id
-where m.id = any($1)`
+where m.id = any($1) and m.id between $2 and $3`
 
 const selectOutcomesOf = `
 select` + outcomeColumns + `, o.message_id
@@ -90,7 +90,7 @@ func (db *DB) receivedStates(ctx context.Context, sql string, args ...any) ([]me
 	if len(ids) == 0 {
 		return out, nil
 	}
-	if rows, err = db.pool.Query(ctx, selectReceivedDetails, ids); err != nil {
+	if rows, err = db.pool.Query(ctx, selectReceivedDetails, among(ids)...); err != nil {
 		return fail(err)
 	}
 	var id message.ID

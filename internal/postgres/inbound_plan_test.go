@@ -492,7 +492,7 @@ func TestDeliveryPlans(t *testing.T) {
 		{"ReceivedMessages", listed, len(args), "messages_received"},
 		{"ReceivedMessages to", narrow, len(narrowed), "messages_"},
 		{"ReceivedMessage", selectReceivedOf, 2, "Index Cond"},
-		{"details", selectReceivedDetails, 1, "inbound_messages_pkey"},
+		{"details", selectReceivedDetails, 3, "inbound_messages_pkey"},
 		{"InboundOutcomes", selectOutcomes, 1, "webhook_deliveries_message"},
 		{"outcomes of several", selectOutcomesOf, 1, "smpp_deliveries_message"},
 		{"owed", selectOwed, 1, "inbound_deliveries_pkey"},

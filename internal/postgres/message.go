@@ -247,7 +247,7 @@ const selectParts = `
 select distinct on (message_id, part)
   message_id, part, attempt, state, vendor_name, vendor_message_id, vendor_code, reason, receipt_stat, receipt_err, receipt_at, sent_at
 from segments
-where message_id = any($1)
+where message_id = any($1) and message_id between $2 and $3
 order by message_id, part, attempt desc`
 
 func (db *DB) fillParts(ctx context.Context, list []*message.Message) error {
@@ -263,7 +263,7 @@ func (db *DB) fillParts(ctx context.Context, list []*message.Message) error {
 			m.Parts[p].Number = p + 1
 		}
 	}
-	rows, err := db.pool.Query(ctx, selectParts, ids)
+	rows, err := db.pool.Query(ctx, selectParts, among(ids)...)
 	if err != nil {
 		return fmt.Errorf("read parts: %w", err)
 	}

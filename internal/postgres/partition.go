@@ -134,6 +134,21 @@ func timeOf(id message.ID) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
+// among are the arguments of a condition on some ids: them, the least and the greatest. Of
+// a list alone Postgres does not see which partitions it has no ids of.
+func among(ids []message.ID) []any {
+	var low, high message.ID
+	for i, id := range ids {
+		if i == 0 || bytes.Compare(id[:], low[:]) < 0 {
+			low = id
+		}
+		if i == 0 || bytes.Compare(id[:], high[:]) > 0 {
+			high = id
+		}
+	}
+	return []any{ids, low, high}
+}
+
 // upkeep has the one who changes partitions do it, over a connection of its own.
 func (db *DB) upkeep(ctx context.Context, do func(conn *pgxpool.Conn) error) (err error) {
 	conn, err := db.pool.Acquire(ctx)

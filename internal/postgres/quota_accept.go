@@ -13,7 +13,7 @@ import (
 const selectStoredIDs = `
 select id, status, reason, reason_detail
 from messages
-where id = any($1)`
+where id = any($1) and id between $2 and $3`
 
 const selectStoredKeys = `
 select k.account_id, k.operation, k.key
@@ -91,7 +91,7 @@ func (r *reserving) lookUp(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	b := &pgx.Batch{}
-	b.Queue(selectStoredIDs, ids).Query(func(rows pgx.Rows) error {
+	b.Queue(selectStoredIDs, among(ids)...).Query(func(rows pgx.Rows) error {
 		var id message.ID
 		var status, reason, detail string
 		_, err := pgx.ForEachRow(rows, []any{&id, &status, &reason, &detail}, func() error {

@@ -247,7 +247,7 @@ func TestQuotaPlans(t *testing.T) {
 		{"meters", selectMeters, 2, "", "usage_limits_account_id_number_kind_period_key"},
 		{"counters", selectCounters, 4, "", "usage_counters_pkey"},
 		{"count", countUsage, 6, "", "messages_account"},
-		{"ids", selectStoredIDs, 1, "", "messages_pkey"},
+		{"ids", selectStoredIDs, 3, "", "messages_pkey"},
 		{"keys", selectStoredKeys, 3, "", "idempotency_keys_pkey"},
 		{"reserve", insertReservations, 8, "", ""},
 		{"use", addUsage, 3, "", "usage_counters_pkey"},

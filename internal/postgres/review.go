@@ -37,7 +37,7 @@ limit $2`
 
 const selectMessages = `select` + messageColumns + `
 from messages
-where id = any($1)
+where id = any($1) and id between $2 and $3
 order by id`
 
 // HeldMessages lists the messages that a content rule holds until somebody has looked
@@ -56,7 +56,7 @@ func (db *DB) HeldMessages(ctx context.Context, account, after message.ID, limit
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
-	if rows, err = db.pool.Query(ctx, selectMessages, ids); err != nil {
+	if rows, err = db.pool.Query(ctx, selectMessages, among(ids)...); err != nil {
 		return nil, fmt.Errorf("read messages held for review: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, db.scanMessage)
