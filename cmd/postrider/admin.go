@@ -30,6 +30,7 @@ func adminCommand() *cobra.Command {
 	}
 	cmd.AddCommand(accountCommand(), credentialCommand(), smppCredentialCommand(), smppHeldCommand(), campaignCommand(), numberCommand(), destinationCommand(), vendorCommand(), routeCommand(), endpointCommand())
 	cmd.AddCommand(staffCommand())
+	cmd.AddCommand(partitionCommand())
 	cmd.AddCommand(optOutCommand())
 	cmd.AddCommand(inboundCommand())
 	cmd.AddCommand(receiptCommand())

@@ -199,7 +199,7 @@ func (db *DB) makePartitions(ctx context.Context, now time.Time, ahead time.Dura
 					end = spanEnd(timeOf(last.from))
 				}
 				next := partition{name: t.table + end.Format("_20060102"), from: idAt(end)}
-				if err := closeLast(ctx, conn, t, last, next); err != nil {
+				if err := endAt(ctx, conn, t, last, next); err != nil {
 					return fmt.Errorf("partition %s: %w", next.name, err)
 				}
 				made = append(made, next.name)
@@ -214,8 +214,8 @@ func (db *DB) makePartitions(ctx context.Context, now time.Time, ahead time.Dura
 	return made, nil
 }
 
-// closeLast ends the last partition where next begins.
-func closeLast(ctx context.Context, conn *pgxpool.Conn, t partitioned, last, next partition) error {
+// endAt ends a partition where next begins, which goes as far as it did.
+func endAt(ctx context.Context, conn *pgxpool.Conn, t partitioned, last, next partition) error {
 	used := false
 	if err := conn.QueryRow(ctx, "select exists (select from "+quoted(last.name)+")").Scan(&used); err != nil {
 		return err

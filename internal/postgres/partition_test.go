@@ -591,3 +591,48 @@ begin
     execute 'analyze ' || t;
   end loop;
 end $$`
+
+func TestDividePartitions(t *testing.T) {
+	t.Parallel()
+	b := fresh(t)
+	now := time.Now()
+	var list []*message.Message
+	for i := range 4 {
+		m := b.at(now.Add(-time.Duration(i) * partitionSpan))
+		b.store(m)
+		list = append(list, m)
+	}
+	b.made(now, time.Hour)
+	made, err := b.DividePartitions(b.ctx, now.Add(-2*partitionSpan))
+	if spans := len(made) / len(partitionTables); err != nil || spans < 2 || spans > 3 || len(made)%len(partitionTables) != 0 {
+		t.Fatalf("made %v, %v", made, err)
+	}
+	for _, table := range partitionTables {
+		b.layout(table)
+	}
+	homes := map[string]bool{}
+	for _, m := range list {
+		b.readable(m)
+		homes[b.home(messagesTable, m.ID)] = true
+	}
+	if len(homes) != 3 { // the oldest two are of before what was asked for, or of its span
+		t.Errorf("they are in %v", homes)
+	}
+	if again, err := b.DividePartitions(b.ctx, now.Add(-2*partitionSpan)); err != nil || len(again) != 0 {
+		t.Errorf("made again %v, %v", again, err)
+	}
+	all, err := b.Partitions(b.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range all {
+		if first := i == 0 || all[i-1].Table != p.Table; first != (p.From == nil) || !first && !p.From.Equal(*all[i-1].Until) || p.Bytes <= 0 {
+			t.Errorf("%+v", p)
+		}
+	}
+	b.exec("insert into messages (id, account_id, direction, kind, status, from_addr, to_addr, encoding, segments, message_class, delivery, edge, expires_at, created_at, updated_at) " +
+		"select ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, gen_random_uuid(), 'outbound', 'sms', 'sent', '', '', '', 1, '', '', '', now(), now(), now() from generate_series(1, 50001) n")
+	if _, err := b.DividePartitions(b.ctx, now.Add(-20*partitionSpan)); message.ReasonOf(err) != message.ReasonConflict {
+		t.Errorf("a large one: %v", err)
+	}
+}
