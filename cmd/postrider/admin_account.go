@@ -40,7 +40,7 @@ func accountCreateCommand() *cobra.Command {
 	var rate int
 	s := accountFlags{
 		ordered: orderedFlag{&postgres.Ordered{}}, hold: snapshot.DefaultConversationHold, backlog: snapshot.DefaultMaxBacklog, held: snapshot.DefaultMaxHeld,
-		mismatch: hexFlag{0x45}, optedOut: hexFlag{0x0B}, quiet: string(quiet.PolicyWait),
+		mismatch: hexFlag{0x45}, optedOut: hexFlag{0x0B}, quiet: string(quiet.PolicyWait), texts: 30,
 	}
 	cmd := &cobra.Command{Use: "create", Short: "Add a customer", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		c, err := s.read(cmd)
@@ -61,6 +61,11 @@ func accountCreateCommand() *cobra.Command {
 			}
 			if err := db.CreateAccount(cmd.Context(), shellActor(), a); err != nil {
 				return err
+			}
+			if c.ContentRetentionDays != nil { // none at all is no default
+				if err := db.ChangeAccount(cmd.Context(), shellActor(), a.ID, postgres.AccountChange{ContentRetentionDays: c.ContentRetentionDays}); err != nil {
+					return err
+				}
 			}
 			return printJSON(cmd.OutOrStdout(), map[string]any{"id": a.ID, "company_name": name, "webhook_secret": hook})
 		})
@@ -110,6 +115,7 @@ type accountFlags struct {
 	quiet, windows     string
 	internal           bool
 	resend             time.Duration
+	texts              int
 }
 
 func (s *accountFlags) add(cmd *cobra.Command) {
@@ -124,6 +130,7 @@ func (s *accountFlags) add(cmd *cobra.Command) {
 	f.StringVar(&s.windows, "quiet-windows", s.windows, `own hours for bulk messages in place of those of the recipient's state, as {"zone": "recipient", "windows": [{"days": "mon-fri", "from": "09:00", "to": "18:00"}]}; zone may be account; none takes them away`)
 	f.BoolVar(&s.internal, "internal-delivery", s.internal, "whether messages to numbers of ours stay in the house")
 	f.DurationVar(&s.resend, "resend-after", s.resend, "how long after it was sent a one-time password (otp, at_least_once) without a final receipt goes to the next vendor as well: up to 1h; 0: never")
+	f.IntVar(&s.texts, "content-retention-days", s.texts, "days after which the texts of finished messages are removed: 0 to 3650; 0: within hours. The rest of a message stays, see admin retention")
 }
 
 // read is what the flags change that were given.
@@ -171,6 +178,10 @@ func (s *accountFlags) read(cmd *cobra.Command) (postgres.AccountChange, error) 
 	given("resend-after", func() error {
 		c.ResendAfter = &s.resend
 		return checkSeconds("resend-after", s.resend, 0, time.Hour)
+	})
+	given("content-retention-days", func() error {
+		c.ContentRetentionDays = &s.texts
+		return checkRange("content-retention-days", s.texts, 0, 3650)
 	})
 	return c, errors.Join(errs...)
 }

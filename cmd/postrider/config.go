@@ -124,6 +124,11 @@ type Config struct {
 	// InboundPartsWait is how long after its newest part an inbound message waits for
 	// the others before it is delivered as it is.
 	InboundPartsWait time.Duration `env:"INBOUND_PARTS_WAIT" envDefault:"60s"`
+	// RetentionDays is how long messages are kept from their acceptance, with all that
+	// belongs to them; RetentionStrayDays the same of what came in for nobody: messages
+	// to numbers without an owner, receipts that match nothing.
+	RetentionDays      int `env:"RETENTION_DAYS" envDefault:"400"`
+	RetentionStrayDays int `env:"RETENTION_STRAY_DAYS" envDefault:"30"`
 	// Starters bounds the workflow starts under way at once. 0: the default.
 	Starters int `env:"STARTERS" envDefault:"0"`
 	// AdmissionBusy is how many accepted messages may wait for their workflows before
@@ -175,6 +180,9 @@ func readConfig() (Config, error) {
 	}
 	if c.Keys == "" && c.KeyFile == "" {
 		errs = append(errs, errors.New("set POSTRIDER_KEYS or POSTRIDER_KEY_FILE: without a key nothing can be stored"))
+	}
+	if err := c.checkRetention(); err != nil {
+		errs = append(errs, err)
 	}
 	if err := c.checkRegistry(); err != nil {
 		errs = append(errs, err)

@@ -128,6 +128,7 @@ func (g *Gateway) registerGauges() {
 	})
 	g.metrics.Counted("journal_unstarted_messages", "Accepted messages whose workflow may not have been started.", g.db.CountUnstarted)
 	g.metrics.Counted("inbound_unstarted_messages", "Inbound messages whose workflow may not have been started.", g.db.CountInboundUnstarted)
+	g.metrics.Counted("retention_last_success_timestamp_seconds", "When the last whole round of upkeep ended, of any process; 0: never.", g.db.LastUpkeep)
 	g.metrics.Counted("receipts_unmatched", "Receipts that match no part.", g.db.CountUnmatched)
 	g.metrics.Counted("automatic_replies_owed", "Answers to STOP, START and HELP, and numbers' own, that are not accepted as messages yet.", g.db.CountReplies)
 	g.metrics.CountedBy("campaign_daily_cap_used", "Parts of today's cap in US Pacific time that are given out, by campaign or brand; the 1,000 with the most.", "counter", g.capUse)

@@ -63,6 +63,7 @@ type Gateway struct {
 	refusals *limit.Refusals
 	held     heldCollector
 	registry *registrations
+	upkeep   *workers.Caretaker // nil: this process does none
 	ops      *opsServer
 	profiles *profiles // nil: not served
 
@@ -237,6 +238,10 @@ func (g *Gateway) start(ctx context.Context) error {
 	if g.Roles["messages"] {
 		g.keep(ctx, "messages", func() worker.Worker { return workers.Messages(g.temporal, g.steps) })
 	}
+	if g.Roles["messages"] {
+		g.upkeep = g.caretaker(g.db)
+		g.upkeep.Start(ctx)
+	}
 	if g.Roles["notify"] {
 		g.keep(ctx, "notify", func() worker.Worker { return workers.Notify(g.temporal, g.steps) })
 		g.keep(ctx, "mail", func() worker.Worker { return workers.Mail(g.temporal, g.steps) })
@@ -281,6 +286,9 @@ func (g *Gateway) shutdown() {
 	g.ready.down()
 	g.stopAccepting()
 	g.refusals.Stop()
+	if g.upkeep != nil {
+		g.upkeep.Stop()
+	}
 	g.ingress.Stop()
 	g.registry.stop()
 	g.fleet.StopWorkers()

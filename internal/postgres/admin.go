@@ -66,6 +66,7 @@ type AccountChange struct {
 	QuietWindows           *Windows
 	InternalDelivery       *bool          // messages between our own numbers stay in the house
 	ResendAfter            *time.Duration // whole seconds, 0 (never) to 1 h
+	ContentRetentionDays   *int           // 0 to 3650; 0: texts go within hours of the end
 }
 
 // Windows are the account's own windows for bulk messages; nil in it: none, those of
@@ -88,6 +89,7 @@ set ordered_conversations = case when $2 then $3 else ordered_conversations end,
     quiet_windows = case when $10 then $11::jsonb else quiet_windows end,
     internal_delivery = coalesce($12, internal_delivery),
     resend_after_seconds = coalesce($13, resend_after_seconds),
+    content_retention_days = coalesce($14, content_retention_days),
     updated_at = now()
 where id = $1`
 
@@ -125,9 +127,13 @@ func (db *DB) ChangeAccount(ctx context.Context, by Actor, id message.ID, c Acco
 		resend = new(wholeSeconds(*c.ResendAfter, 0))
 		shown["resend_after_seconds"] = *resend
 	}
+	if c.ContentRetentionDays != nil {
+		shown["content_retention_days"] = *c.ContentRetentionDays
+	}
 	return db.audited(ctx, by, "account.update", id.String(), shown, func(tx pgx.Tx) error {
 		return exactlyOne(tx.Exec(ctx, updateAccount, id, c.OrderedConversations != nil, always, hold, c.MaxBacklog, c.MaxHeld,
-			c.EncodingMismatchStatus, c.OptedOutStatus, string(c.QuietHours), c.QuietWindows != nil, windows, c.InternalDelivery, resend))
+			c.EncodingMismatchStatus, c.OptedOutStatus, string(c.QuietHours), c.QuietWindows != nil, windows, c.InternalDelivery, resend,
+			c.ContentRetentionDays))
 	})
 }
 

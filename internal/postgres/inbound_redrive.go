@@ -145,6 +145,10 @@ func (db *DB) takeRedriven(ctx context.Context, tx pgx.Tx, a message.Arrival, by
 		header, a.Missing, sequence); err != nil {
 		return err
 	}
+	// Its id may lie among those whose texts are gone already.
+	if _, err := tx.Exec(ctx, insertTextsDue, []message.ID{a.ID}, []message.ID{a.AccountID}); err != nil {
+		return err
+	}
 	_, err = tx.Exec(ctx, insertInboundEvent, a.ID, sequence, string(message.EventStaffAction), detailJSON(map[string]any{"action": "redrive", "actor": by.Name}))
 	return err
 }

@@ -34,7 +34,9 @@ where ctid in (
   select ctid
   from rate_refusals
   where minute < now() - $1::interval
-  limit $2)`
+  order by minute
+  limit $2
+  for update skip locked)`
 
 // AddRefusals adds to what was refused for rates in the minutes of the list, whose
 // entries must differ, and forgets what is older than 90 days.

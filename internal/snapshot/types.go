@@ -35,7 +35,7 @@ type Account struct {
 	InternalDelivery       bool
 	SmartEncoding          bool
 	MaxParts               int             // 1-255
-	ContentRetentionDays   int             // 0: text is dropped at settlement
+	ContentRetentionDays   int             // how long texts are kept after acceptance; 0: until some hours after it, or the message's end
 	DefaultCountry         string          // ISO 3166 alpha-2
 	AllowedSourceAddresses []string        // senders allowed beside owned numbers
 	AllowedDestinations    []string        // digits that recipients must begin with; empty: anywhere

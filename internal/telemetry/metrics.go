@@ -51,6 +51,10 @@ type Metrics struct {
 	ServerDeliver     *prometheus.CounterVec   // kind, state
 	AuditDropped      prometheus.Counter
 
+	UpkeepRows       *prometheus.CounterVec // table
+	UpkeepPartitions *prometheus.CounterVec // action: made, removed
+	UpkeepOldest     *prometheus.GaugeVec   // table
+
 	VendorWebhooks     *prometheus.CounterVec   // vendor_id, result
 	VendorWebhooksTook *prometheus.HistogramVec // vendor_id, result
 
@@ -120,6 +124,11 @@ func New() *Metrics {
 	m.InboundJoined = counter("inbound_joined_total", "Inbound messages that were made of parts: whole, or incomplete after the wait.", "result")
 	m.InboundRedriven = counter("inbound_redriven_total", "Inbound messages that were nobody's and were given to a customer.", "customer_id")
 	m.AuditDropped = prometheus.NewCounter(prometheus.CounterOpts{Name: "audit_dropped_total", Help: "Lines of the audit log that could not be written."})
+	m.UpkeepRows = counter("retention_rows_removed_total", "Rows that were removed as old, by table; texts: messages whose text was.", "table")
+	m.UpkeepPartitions = counter("retention_partitions_total", "Partitions that were made or removed.", "action")
+	m.UpkeepOldest = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "retention_oldest_timestamp_seconds",
+		Help: "When the oldest row was made that is kept, as the process saw it that did the last round of upkeep."}, []string{"table"})
+	m.registry.MustRegister(m.UpkeepOldest)
 	m.registry.MustRegister(m.ServerSessions, m.ServerConnections, m.LimitsAlone, m.AuditDropped)
 	m.registry.MustRegister(m.Illegal, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
