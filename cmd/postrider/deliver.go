@@ -1,15 +1,13 @@
 package main
 
 import (
-	"time"
-
 	"github.com/postrider/postrider/activities/deliver"
 	"github.com/postrider/postrider/internal/email"
 )
 
 // joinDeliver joins what takes inbound messages to their owners.
 func (g *Gateway) joinDeliver() error {
-	g.steps.Deliver = &deliver.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now}
+	g.steps.Deliver = &deliver.Activities{Journal: g.db, Snapshot: g.config.Current, Now: g.db.Now}
 	if g.Config.EmailRelay.Empty() {
 		return nil
 	}
@@ -23,5 +21,5 @@ func (g *Gateway) joinDeliver() error {
 
 // tester tries the destinations of numbers.
 func (g *Gateway) tester() *deliver.Tester {
-	return &deliver.Tester{Snapshot: g.config.Current, Sender: g.sender, Mailer: g.steps.Deliver.Mailer, Now: time.Now}
+	return &deliver.Tester{Snapshot: g.config.Current, Sender: g.sender, Mailer: g.steps.Deliver.Mailer, Now: g.db.Now}
 }

@@ -30,15 +30,15 @@ func (g *Gateway) vendorKinds() map[string]vendors.Kind {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	overHTTP := httpvendor.Config{PublicURL: g.Config.PublicURL, Log: log.With("part", "vendor")}
+	overHTTP := httpvendor.Config{PublicURL: g.Config.PublicURL, Log: log.With("part", "vendor"), Now: g.db.Now}
 	return map[string]vendors.Kind{
 		twilio.Name: twilio.Kind(overHTTP),
 		telnyx.Name: telnyx.Kind(overHTTP),
 		message.ProviderInternal: {New: func(v *snapshot.Vendor) (vendors.Link, error) {
-			return loop.New(loop.Config{Vendor: *v, Enabled: g.takesMessages, OnReceipt: g.ingress.Receipt, OnInbound: g.ingress.Inbound})
+			return loop.New(loop.Config{Vendor: *v, Enabled: g.takesMessages, OnReceipt: g.ingress.Receipt, OnInbound: g.ingress.Inbound, Now: g.db.Now})
 		}},
 		"smpp": {New: func(v *snapshot.Vendor) (vendors.Link, error) {
-			return vendorsmpp.New(vendorsmpp.Config{Vendor: *v, OnReceipt: g.ingress.Receipt, OnInbound: g.ingress.Inbound, Log: g.Log.With("part", "vendor")})
+			return vendorsmpp.New(vendorsmpp.Config{Vendor: *v, OnReceipt: g.ingress.Receipt, OnInbound: g.ingress.Inbound, Log: g.Log.With("part", "vendor"), Now: g.db.Now})
 		}, Test: vendorsmpp.Test},
 	}
 }
@@ -82,6 +82,7 @@ func (g *Gateway) restServer() *rest.Server {
 		Secrets:     g.keys.Hasher(),
 		TestInbound: g.tester().Test,
 		Log:         g.Log.With("part", "rest"),
+		Now:         g.db.Now,
 		CheckURL:    func(u *url.URL) error { return webhook.ValidateURL(u.String(), policy) },
 		Ready:       g.checks,
 		CredentialUsed: func(id message.ID) {
@@ -110,6 +111,7 @@ func (g *Gateway) vendorHooks() *hooks.Handler {
 	return &hooks.Handler{
 		Snapshot:  g.config.Current,
 		Kinds:     g.vendorKinds(),
+		Now:       g.db.Now,
 		PublicURL: g.Config.PublicURL,
 		OnReceipt: g.ingress.Receipt,
 		OnInbound: g.ingress.Inbound,

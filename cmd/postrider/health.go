@@ -25,8 +25,8 @@ type vendorHealth struct {
 
 func (g *Gateway) joinHealth() {
 	log := g.Log.With("part", "health")
-	g.health.meter = &health.Meter{Sink: g.db, Instance: g.instance(), Now: time.Now, Log: log}
-	g.health.board = &health.Board{Source: g.db, Snapshot: g.config.Current, Now: time.Now, Log: log,
+	g.health.meter = &health.Meter{Sink: g.db, Instance: g.instance(), Now: g.db.Now, Log: log}
+	g.health.board = &health.Board{Source: g.db, Snapshot: g.config.Current, Now: g.db.Now, Log: log,
 		Changed: func(v *snapshot.Vendor, _ message.VendorHealth, is health.Verdict) {
 			g.metrics.HealthChanges.WithLabelValues(v.ID.String(), string(is.Health)).Inc()
 		}}

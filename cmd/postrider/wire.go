@@ -181,7 +181,7 @@ func (g *Gateway) joinIngress() {
 		OptOuts:   g.optOuts,
 		CheckURL:  func(url string) error { return webhook.ValidateURL(url, policy) },
 		Log:       g.Log.With("part", "ingress"),
-		Now:       time.Now,
+		Now:       g.db.Now,
 		Starters:  g.Config.Starters,
 		Admission: ingress.Admission{Busy: g.Config.AdmissionBusy, Rate: g.Config.AdmissionRate, Full: g.Config.AdmissionFull},
 		NoStarts:  !g.Roles["messages"],
@@ -199,15 +199,15 @@ func (g *Gateway) joinIngress() {
 func (g *Gateway) joinSteps() {
 	g.fleet = &workers.Fleet{Client: g.temporal, Namespace: g.Config.TemporalNamespace, Kinds: g.vendorKinds(), Log: g.Log.With("part", "vendors"),
 		Leases: g.db, Instance: g.instance()}
-	gate := activities.Gate{Snapshot: g.config.Current, OptOuts: g.optOuts, Pacer: g.db, Reviews: g.db, Now: time.Now, Refused: g.observeRefusal}
+	gate := activities.Gate{Snapshot: g.config.Current, OptOuts: g.optOuts, Pacer: g.db, Reviews: g.db, Now: g.db.Now, Refused: g.observeRefusal}
 	g.steps = workers.Steps{
 		Admit: &admit.Activities{Journal: g.db, Gate: gate},
-		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: time.Now, Health: g.health.board.Health},
+		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: g.db.Now, Health: g.health.board.Health},
 		Submit: &submit.Activities{Journal: g.db, Gate: gate, Connector: g.fleet.Connector, Draining: g.fleet.Draining, Instance: g.instance(), Observe: g.observeSubmit,
 			Expect: g.ingress.Expect, Forget: g.ingress.Forget},
-		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: time.Now, Recorded: g.observeOutcome,
+		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: g.db.Now, Recorded: g.observeOutcome,
 			Await: g.ingress.AwaitDecision, CapReached: gate.CapReached},
-		Notify: &notify.Activities{Journal: g.db, Snapshot: g.config.Current, Sender: g.sender, Now: time.Now, Observe: g.observeWebhook},
+		Notify: &notify.Activities{Journal: g.db, Snapshot: g.config.Current, Sender: g.sender, Now: g.db.Now, Observe: g.observeWebhook},
 	}
 	g.fleet.Submit = g.steps.Submit
 }

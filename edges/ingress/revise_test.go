@@ -407,6 +407,10 @@ func TestCancelManyWithTemporalAway(t *testing.T) {
 		if err := b.Cancel(t.Context(), message.NewID()); err != nil || len(b.server.cancels) != 2 {
 			t.Errorf("%v, asked %d times", err, len(b.server.cancels))
 		}
+		b.Now = func() time.Time { return time.Now().Add(-10 * time.Minute) } // the clock is set back
+		if err := b.Cancel(t.Context(), message.NewID()); err != nil || len(b.server.cancels) != 3 {
+			t.Errorf("after the clock was set back: %v, asked %d times", err, len(b.server.cancels))
+		}
 	})
 }
 

@@ -320,7 +320,7 @@ func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanc
 	}
 	if stopped != nil {
 		o := *c.OptOut
-		o.At, o.Version = orElse(o.At, time.Now()), *stopped
+		o.At, o.Version = orElse(o.At, db.Now()), *stopped
 		db.optedOut([]message.OptOut{o})
 	}
 	if db.onLeft != nil && left != nil {

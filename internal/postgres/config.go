@@ -16,11 +16,21 @@ const selectVersion = `
 select version
 from config_version`
 
-// ConfigVersion is the number that every change of the configuration raises.
+const selectVersionAndClock = `
+select version, clock_timestamp()
+from config_version`
+
+// ConfigVersion is the number that every change of the configuration raises. As every
+// process asks for it every few seconds, it brings the database's time along; see Now.
 func (db *DB) ConfigVersion(ctx context.Context) (int64, error) {
 	var v int64
-	err := db.pool.QueryRow(ctx, selectVersion).Scan(&v)
-	return v, err
+	var said time.Time
+	asked := time.Now()
+	if err := db.pool.QueryRow(ctx, selectVersionAndClock).Scan(&v, &said); err != nil {
+		return 0, err
+	}
+	db.clock.learn(asked, said, time.Now())
+	return v, nil
 }
 
 // ListenConfig calls changed once at the start and after each notification of a

@@ -101,6 +101,7 @@ type DB struct {
 	lanes  lanes
 	groups *groups
 	pacer  *pacer
+	clock  clock
 
 	onLeft func(account message.ID, priority int)
 
@@ -155,6 +156,10 @@ func Open(ctx context.Context, c Config, sealer Sealer) (*DB, error) {
 	db.accept, db.meter = newAcceptor(db), newAcceptor(db)
 	db.lanes = lanes{plain: db.accept, metered: db.meter, at: make(map[message.ID]*place)}
 	db.pacer = newPacer(pool)
+	if err := db.askClock(ctx); err != nil {
+		pool.Close()
+		return nil, err
+	}
 	return db, nil
 }
 

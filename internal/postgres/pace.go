@@ -41,12 +41,12 @@ func (db *DB) OnPace(h PaceHooks) { db.pacer.hooks = h }
 // be lost.
 func (db *DB) Reserve(ctx context.Context, d pace.Demand) (pace.Slot, error) {
 	if unlimited(d) {
-		return pace.NewBook(time.Now()).Place(d)
+		return pace.NewBook(db.Now()).Place(d)
 	}
 	item := &pacing{demand: d, keys: keysOf(d.Limits)}
 	if old := d.Instead; old != nil {
 		item.keys = append(item.keys, keysOf(old.Limits)...)
-		if old.Second > time.Now().Add(pace.Skew).Unix() {
+		if old.Second > db.Now().Add(pace.Skew).Unix() {
 			item.release = old // nothing can have left by it
 		}
 	}
@@ -104,7 +104,7 @@ func keysOf(limits []pace.Limit) []string {
 // and changes nothing.
 func (db *DB) Estimate(ctx context.Context, d pace.Demand) (pace.Slot, error) {
 	if unlimited(d) {
-		return pace.NewBook(time.Now()).Estimate(d)
+		return pace.NewBook(db.Now()).Estimate(d)
 	}
 	tx, err := db.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
@@ -168,7 +168,7 @@ func (db *DB) PaceUse(ctx context.Context, limits []pace.Limit) ([]pace.Use, err
 	if len(limits) == 0 {
 		return nil, nil
 	}
-	now := time.Now()
+	now := db.Now()
 	today, end := pace.DayOf(now), pace.NextDay(now)
 	type use struct {
 		Key                 string
@@ -208,7 +208,7 @@ limit $2`
 // PaceToday lists the counters of the current US Pacific day that are used most, at
 // most so many.
 func (db *DB) PaceToday(ctx context.Context, limit int) ([]pace.Use, error) {
-	now := time.Now()
+	now := db.Now()
 	today, end := pace.DayOf(now), pace.NextDay(now)
 	rows, err := db.pool.Query(ctx, selectToday, today, limit)
 	if err != nil {

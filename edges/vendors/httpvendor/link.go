@@ -46,6 +46,7 @@ type Link struct {
 	log    *slog.Logger
 	status string // URL at which a message's status is reported, but for its attempt
 	retry  time.Duration
+	now    func() time.Time
 	bucket vendors.Bucket // of the rate of the last share that was one
 
 	looking context.Context // of the looks at an open circuit; ends with Stop
@@ -88,7 +89,7 @@ func New(spec Spec, cfg Config, v *snapshot.Vendor) (*Link, error) {
 		return nil, err
 	}
 	l := &Link{
-		spec: spec, vendor: v, api: a, log: cfg.Log, retry: cfg.Retry,
+		spec: spec, vendor: v, api: a, log: cfg.Log, retry: cfg.Retry, now: cfg.Now,
 		status:  strings.TrimRight(cfg.PublicURL, "/") + "/status/" + v.ID.String() + "?" + attemptParam + "=",
 		changed: make(chan struct{}), off: make(chan struct{}), state: stateDown, since: time.Now(),
 	}
@@ -97,6 +98,9 @@ func New(spec Spec, cfg Config, v *snapshot.Vendor) (*Link, error) {
 	}
 	if l.retry <= 0 {
 		l.retry = DefaultRetry
+	}
+	if l.now == nil {
+		l.now = time.Now
 	}
 	l.log = l.log.With("vendor", v.Name)
 	l.looking, l.endLook = context.WithCancel(context.Background())

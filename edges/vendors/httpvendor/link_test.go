@@ -390,6 +390,22 @@ func TestRefusedHere(t *testing.T) {
 	}
 }
 
+// A machine whose clock is wrong does not end a message too early.
+func TestExpiryByTheGivenClock(t *testing.T) {
+	b := setup(t, nil)
+	ahead, err := httpvendor.New(twilio.Spec(), httpvendor.Config{PublicURL: "https://gw.example.com",
+		Now: func() time.Time { return time.Now().Add(10 * time.Minute) }}, b.row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := one()
+	s.ExpiresAt = time.Now().Add(5 * time.Minute)
+	var no *message.SubmitError
+	if _, err := ahead.Submit(t.Context(), s); !errors.As(err, &no) || no.Reason != message.ReasonExpired {
+		t.Errorf("by the given clock: %v, want %s", err, message.ReasonExpired)
+	}
+}
+
 func TestRows(t *testing.T) {
 	good := snapshot.Vendor{ID: message.NewID(), Name: "twilio-1", Username: sid, Password: token}
 	for field, change := range map[string]func(*snapshot.Vendor){

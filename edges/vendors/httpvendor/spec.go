@@ -179,6 +179,8 @@ type Config struct {
 	// Retry is how long after the circuit opened the vendor is looked at first; each
 	// further look comes twice as late, up to maxRetry. Zero: DefaultRetry.
 	Retry time.Duration
+	// Now is the clock by which messages expire; nil: time.Now.
+	Now func() time.Time
 }
 
 // DefaultRetry is the first gap of an open circuit.

@@ -73,7 +73,7 @@ func (l *Link) encode(s message.Submission) (encoded, error) {
 		return encoded{}, &message.SubmitError{Reason: message.ReasonInternal, Detail: "the vendor takes whole messages, not parts"}
 	case l.spec.MaxText > 0 && utf8.RuneCountInString(s.Text) > l.spec.MaxText:
 		return encoded{}, &message.SubmitError{Reason: message.ReasonMessageTooLong, Detail: fmt.Sprintf("the vendor takes %d characters", l.spec.MaxText)}
-	case !s.ExpiresAt.IsZero() && !time.Now().Before(s.ExpiresAt):
+	case !s.ExpiresAt.IsZero() && !l.now().Before(s.ExpiresAt):
 		return encoded{}, &message.SubmitError{Reason: message.ReasonExpired, Detail: "validity ended before the submit"}
 	}
 	r, err := l.spec.Submit(l.vendor, s, l.status+s.Ref().String())

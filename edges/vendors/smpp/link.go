@@ -62,6 +62,8 @@ type Config struct {
 	Metrics   Metrics
 	// DialContext connects; nil: net.Dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Now is the clock by which messages expire; nil: time.Now.
+	Now func() time.Time
 }
 
 // Link is a vendors.Link over SMPP. Make one with New; it is safe for concurrent
@@ -115,6 +117,9 @@ func New(cfg Config) (*Link, error) {
 	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
+	}
+	if l.cfg.Now == nil {
+		l.cfg.Now = time.Now
 	}
 	l.desk.OnReceipt, l.desk.OnInbound, l.desk.Log, l.desk.Received = cfg.OnReceipt, cfg.OnInbound, l.log, cfg.Metrics.Received
 	l.log = l.log.With("vendor", v.Name)

@@ -68,7 +68,7 @@ func (l *Link) encode(s message.Submission) (*smpp.SubmitSM, error) {
 		RegisteredDelivery: registeredDelivery,
 	}}
 	if !s.ExpiresAt.IsZero() {
-		left := time.Until(s.ExpiresAt)
+		left := s.ExpiresAt.Sub(l.cfg.Now())
 		if left <= 0 {
 			return nil, &message.SubmitError{Reason: message.ReasonExpired, Detail: "validity ended before the submit"}
 		}

@@ -108,6 +108,19 @@ func TestSubmitThatNeverLeaves(t *testing.T) {
 	}
 }
 
+// A machine whose clock is wrong neither ends a message too early nor lets it live on.
+func TestExpiryByTheGivenClock(t *testing.T) {
+	for ahead, want := range map[time.Duration]message.Reason{-10 * time.Minute: "", 10 * time.Minute: message.ReasonExpired} {
+		st := play(t, vendortest.Config{}, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(ahead) } })
+		st.ready()
+		s := part("text")
+		s.ExpiresAt = time.Now().Add(ahead / 2)
+		if _, no := st.submitPart(context.Background(), s); verdictOf(no).reason != want {
+			t.Errorf("by a clock that is ahead by %s: %+v, want %q", ahead, no, want)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
