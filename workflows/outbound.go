@@ -379,6 +379,7 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 	}
 	until := o.in.ExpiresAt.Add(o.grace)
 	o.enter(ctx, string(o.state.Status), "the delivery receipt", until)
+	look := firstReceiptLook
 	for {
 		wake, again := until, false
 		if at, ok := o.resend.due(o.in.ExpiresAt); ok {
@@ -386,12 +387,18 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 		}
 		left := wake.Sub(workflow.Now(ctx))
 		if !o.decided && left > 0 {
+			if left > look {
+				left, look = look, min(look*receiptLookFactor, longestReceiptLook)
+			}
 			_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: left,
 				TimerOptions: workflow.TimerOptions{Summary: "wait for the receipt until " + wake.UTC().Format("15:04:05")}}, func() bool { return o.decided })
 			if err != nil {
 				return false, err
 			}
 		}
+		// Who was to tell may have died once the record was written, and nobody else is
+		// reminded of a message that is final there: what woke before its time looks.
+		o.decided = o.decided || workflow.Now(ctx).Before(wake)
 		if !o.decided {
 			if !again {
 				break
@@ -416,6 +423,14 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 	_, err := o.record(ctx, record.Input{To: message.StatusUnconfirmed, Reason: reason}, "no receipt came")
 	return true, err
 }
+
+// The pauses between looks at the record of a message whose receipt does not come:
+// most come within seconds, and each look costs a task.
+const (
+	firstReceiptLook   = 2 * time.Minute
+	receiptLookFactor  = 4
+	longestReceiptLook = 6 * time.Hour
+)
 
 // notify sends what the customer is to be told: the first try of each at once,
 // in order, the rest in the background until finish. The record names what is

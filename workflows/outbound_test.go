@@ -187,6 +187,17 @@ func TestReceiptAtTheEndOfTheWait(t *testing.T) {
 	b.run(delivered, "")
 }
 
+// Whoever was to tell the workflow died after the record was written: it finds out by
+// itself, at the second look here, and customers are told once.
+func TestNobodyTells(t *testing.T) {
+	b := setup(t)
+	b.at(3*time.Minute, func() { b.decide(delivered) })
+	if took := b.run(delivered, ""); took != 10*time.Minute {
+		t.Errorf("took %s", took)
+	}
+	b.toldOf(sent, delivered)
+}
+
 // The message is unconfirmed, its webhook is still being retried, and then the
 // receipt comes: it counts at once.
 func TestLateReceiptWhileWebhooksAreRetried(t *testing.T) {
