@@ -11,9 +11,9 @@ STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 WORKFLOWCHECK := go run go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
 # Beyond this the go command ends a test that hangs; it measures nothing.
 TEST_TIMEOUT := 20m
-# The end-to-end tests run the built programs, which the race detector does not see from outside; their
-# packages are tested under it by everything else.
-UNIT := $$(go list ./... | grep -v '/internal/e2e')
+# The end-to-end tests and the durability suite run the built programs, which the race detector does not
+# see from outside; their packages are tested under it by everything else.
+UNIT := $$(go list ./... | grep -v -e '/internal/e2e' -e '/internal/chaos')
 FUZZTIME ?= 20s
 BEGAN := $(shell date +%s)
 
@@ -44,14 +44,14 @@ test: installed verify ## everything that CI runs: verify, all tests under the r
 	@$(TOOL) temporald
 	$(call step,tests under the race detector)
 	@go test -race -timeout $(TEST_TIMEOUT) $(UNIT)
-	$(call step,end-to-end tests)
-	@go test -count=1 -timeout $(TEST_TIMEOUT) ./internal/e2e/...
+	$(call step,end-to-end tests and the short form of the durability suite)
+	@go test -count=1 -p 1 -timeout $(TEST_TIMEOUT) ./internal/e2e/... ./internal/chaos
 	$(call step,tests of the embedded Temporal server)
 	@cd deploy/temporal && go test -timeout $(TEST_TIMEOUT) ./...
 	@printf '\nmake test: everything passed in %d s\n' $$(($$(date +%s) - $(BEGAN)))
 
 .PHONY: test-race
-test-race: installed ## all tests but the end-to-end ones under the race detector, none from the cache
+test-race: installed ## all tests but the end-to-end ones and the durability suite under the race detector, none from the cache
 	@$(TOOL) temporald
 	@go test -race -count=1 -timeout $(TEST_TIMEOUT) $(UNIT)
 
@@ -82,6 +82,11 @@ bench-backlog: ## 50,000 messages accepted while the vendor is away, then draine
 bench-overload: ## 4,000 messages a second for a minute: what is accepted, refused and completed meanwhile
 	@sh deploy/install.sh
 	@$(BENCH) --only --capacity 3000 --rounds 3 --overload 1m $(BENCH_FLAGS)
+
+.PHONY: chaos
+chaos: ## prove the durability contract: break everything while messages flow, and judge each; CHAOS_FLAGS=-h lists the choices
+	@sh deploy/install.sh test
+	@go run ./internal/chaos --markdown docs/durability.md --json docs/reports/durability.json $(CHAOS_FLAGS)
 
 .PHONY: fuzz
 fuzz: ## fuzz every decoder for FUZZTIME (20s) each

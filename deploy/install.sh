@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what Postrider's commands need and this machine lacks: a Postgres server and ffmpeg, and with
-# the argument "test" also a C compiler, without which Go's race detector cannot be built, and a Redis
-# server. Quiet when everything is there. Installs only from the system's own package sources, and leaves no service behind.
+# the argument "test" also a C compiler, without which Go's race detector cannot be built, a Redis
+# server, and where it can be had without more ado libfaketime, which steps the clock of a Postgres. Quiet when everything is there. Installs only from the system's own package sources, and leaves no service behind.
 set -eu
 
 oldest_postgres=15 # internal/stack knows the same number
@@ -22,6 +22,14 @@ have_postgres() {
 	return 1
 }
 
+# The same places as in internal/chaos/clock_postgres.go.
+have_faketime() {
+	for library in /usr/lib/*/faketime/libfaketime.so.1 /usr/lib64/faketime/libfaketime.so.1 /usr/lib/faketime/libfaketime.so.1; do
+		[ ! -e "$library" ] || return 0
+	done
+	return 1
+}
+
 missing=''
 # Somebody else's server needs none here, except for the tests, which start their own.
 if [ -z "${POSTGRES_HOST:-}" ] || [ "${1:-}" = test ]; then
@@ -32,6 +40,10 @@ if [ "${1:-}" = test ]; then
 	cc=$(go env CC 2>/dev/null || echo cc)
 	have "${cc%% *}" || missing="$missing cc"
 	have redis-server || have redis-check-rdb || missing="$missing redis"
+	# Without it the tests and `make chaos` leave out what needs it, and say so: it is no reason to fail.
+	if have apt-get && { [ "$(id -u)" -eq 0 ] || have sudo; }; then
+		have_faketime || missing="$missing faketime"
+	fi
 fi
 [ -n "$missing" ] || exit 0
 
@@ -43,6 +55,7 @@ by_hand() {
 	if wants ffmpeg; then say "  - ffmpeg and ffprobe"; fi
 	if wants cc; then say "  - a C compiler, for the tests under the race detector"; fi
 	if wants redis; then say "  - a Redis server, for the tests (it need not run)"; fi
+	if wants faketime; then say "  - libfaketime, for the tests that step the clock of Postgres"; fi
 }
 
 if [ "$(uname -s)" = Darwin ]; then
@@ -104,6 +117,7 @@ if wants ffmpeg; then packages="$packages ffmpeg"; fi
 if wants cc; then packages="$packages gcc libc6-dev"; fi
 # Debian's redis-server is a service around a link to the program, which is in redis-tools: that is enough.
 if wants redis; then packages="$packages redis-tools"; fi
+if wants faketime; then packages="$packages libfaketime"; fi
 
 say "Postrider needs some packages that are missing here; installing them with ${as_root:+sudo }apt-get."
 refreshed=''

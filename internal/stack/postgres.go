@@ -36,6 +36,9 @@ type PostgresConfig struct {
 	// Dir holds the cluster, its log, its socket and its password, and is made when missing. One
 	// cluster at a time runs on it. It outlives Stop; RemovePostgres removes it.
 	Dir string
+	// Env is added to the server's environment, as name=value. The caller's own is left out; see
+	// postgresEnv.
+	Env []string
 	// Log receives sentences for the person who waits ("creating a Postgres cluster in …"). Nil
 	// drops them. The server's own log is Dir/postgres.log.
 	Log io.Writer
@@ -278,7 +281,7 @@ func (p *Postgres) launch(ctx context.Context) error {
 	}
 	proc, err := StartProcess(ProcessConfig{
 		Args:       []string{"-D", p.data(), "-c", "config_file=" + p.configFile()},
-		Credential: p.runAs.credential(), DeathSignal: death, Dir: p.data(), Env: postgresEnv(),
+		Credential: p.runAs.credential(), DeathSignal: death, Dir: p.data(), Env: append(postgresEnv(), p.cfg.Env...),
 		LogFile: p.LogFile(), Name: "postgres", Path: p.programs.postgres,
 	})
 	if err != nil {

@@ -1,0 +1,315 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
+)
+
+// Violation is an invariant that does not hold.
+type Violation struct {
+	Invariant string
+	Rows      int
+	Examples  []string // keys of some of the rows
+}
+
+// mostExamples is how many keys a Violation names.
+const mostExamples = 5
+
+// invariant is a sentence that is true of the rows whenever no process is in the
+// middle of something. Its query gives the keys of the rows that break it; $1 is how
+// long a row must have been as it is, so that what is under way does not count.
+type invariant struct {
+	says   string
+	tables []string // that it is about
+	query  string
+}
+
+// endedStatuses are those at which a message has ended, as a list of SQL.
+var endedStatuses = "('" + strings.Join(finals(message.Status.Final), "', '") + "')"
+
+// anyMessages is the usual one: a row of the table is of a message that exists.
+func anyMessages(table string) invariant {
+	return invariant{"a row of " + table + " is of a message that exists", []string{table, "messages"},
+		"select t.message_id::text as key from " + table + " t where not exists (select from messages m where m.id = t.message_id) and $1::interval is not null"}
+}
+
+// untilFinal: a row of the table is there for as long as its message has not ended.
+func untilFinal(table, and string) invariant {
+	return invariant{"a message that has ended has no row in " + table, []string{table, "messages"},
+		"select t.message_id::text as key from " + table + " t join messages m on m.id = t.message_id where m.status in " + endedStatuses +
+			" and m.updated_at < now() - $1::interval" + and}
+}
+
+// invariants are about all tables but those of unbound.
+var invariants = []invariant{
+	// The record.
+	{"the timeline of a message has no gap", []string{"messages", "message_events"}, `
+select m.id::text as key
+from messages m
+cross join lateral (
+  select count(*) as n, max(e.sequence) as top
+  from message_events e
+  where e.message_id = m.id
+) e
+where (e.n <> m.event_seq or e.top <> m.event_seq) and m.updated_at < now() - $1::interval`},
+	{"an event is of a message that exists", []string{"message_events"}, `
+select e.message_id::text as key
+from message_events e
+where not exists (select from messages m where m.id = e.message_id) and not exists (select from inbound_messages i where i.id = e.message_id)
+  and e.at < now() - $1::interval`},
+	{"a message that ended otherwise than delivered or withdrawn says why", []string{"messages"}, `
+select m.id::text as key
+from messages m
+where m.status in ` + endedStatuses + ` and m.status not in ('delivered', 'canceled') and m.reason = '' and m.direction = 'outbound' and m.updated_at < now() - $1::interval`},
+	{"what went out has a journalled attempt for each part", []string{"messages", "segments"}, `
+select m.id::text as key
+from messages m
+where m.direction = 'outbound' and m.status in ('sent', 'delivered', 'undelivered')
+  and (select count(distinct s.part) from segments s where s.message_id = m.id and s.state <> 'refused') < m.segments
+  and m.updated_at < now() - $1::interval`},
+	{"under at_most_once a part has one attempt that was not refused", []string{"segments", "messages"}, `
+select s.message_id::text as key
+from segments s
+join messages m on m.id = s.message_id
+where m.delivery = 'at_most_once' and s.state <> 'refused' and $1::interval is not null
+group by s.message_id, s.part
+having count(*) > 1`},
+	{"no part of a message that has ended is being sent", []string{"segments", "messages"}, `
+select s.message_id::text as key
+from segments s
+join messages m on m.id = s.message_id
+where s.state = 'sending' and m.status in ` + endedStatuses + ` and m.updated_at < now() - $1::interval`},
+	anyMessages("segments"),
+
+	// What is to be done with a message.
+	anyMessages("starts"), untilFinal("starts", ""),
+	anyMessages("settlements_due"), untilFinal("settlements_due", " and m.status <> 'unconfirmed' and t.since < now() - $1::interval"),
+	anyMessages("backlog"),
+	{"a message in the backlog has not left", []string{"backlog", "messages"}, `
+select b.message_id::text as key
+from backlog b
+join messages m on m.id = b.message_id
+where m.status not in ('accepted', 'scheduled', 'queued', 'sending') and m.updated_at < now() - $1::interval`},
+	anyMessages("holds"),
+	{"a message that is held is queued", []string{"holds", "messages"}, `
+select h.message_id::text as key
+from holds h
+join messages m on m.id = h.message_id
+where m.status <> 'queued' and m.updated_at < now() - $1::interval`},
+	anyMessages("reviews"),
+	anyMessages("text_purges_due"),
+	anyMessages("revisions_due"), untilFinal("revisions_due", ""),
+	anyMessages("route_overrides"),
+	anyMessages("reservations"), untilFinal("reservations", " and t.ended_at is null"),
+
+	// Receipts of vendors.
+	{"a matched receipt is of a part that was tried", []string{"receipts", "segments"}, `
+select r.id::text as key
+from receipts r
+where r.message_id is not null and not exists (select from segments s where s.message_id = r.message_id and s.part = coalesce(r.part, s.part))
+  and $1::interval is not null`},
+	{"a receipt that decides something matches a message", []string{"receipts"}, `
+select r.id::text as key
+from receipts r
+where r.message_id is null and r.state in ('DELIVRD', 'UNDELIV', 'REJECTD', 'DELETED', 'EXPIRED') and r.last_at < now() - $1::interval`},
+
+	// What customers are told.
+	{"a pending webhook is due some time", []string{"webhook_deliveries", "webhooks_due"}, `
+select d.id::text as key
+from webhook_deliveries d
+where d.state = 'pending' and not exists (select from webhooks_due w where w.delivery_id = d.id) and d.created_at < now() - $1::interval`},
+	{"what is due is a pending webhook", []string{"webhooks_due", "webhook_deliveries"}, `
+select w.delivery_id::text as key
+from webhooks_due w
+where not exists (select from webhook_deliveries d where d.id = w.delivery_id and d.state = 'pending') and w.due_at < now() + interval '100 years' and $1::interval is not null`},
+	{"a webhook about a message is of one that exists", []string{"webhook_deliveries", "messages"}, `
+select d.id::text as key
+from webhook_deliveries d
+where d.message_id is not null and not exists (select from messages m where m.id = d.message_id) and d.created_at < now() - $1::interval`},
+	anyMessages("smpp_origins"),
+	anyMessages("smpp_deliveries"),
+	{"a pending deliver_sm is somebody's who can bind", []string{"smpp_deliveries", "smpp_credentials"}, `
+select d.id::text as key
+from smpp_deliveries d
+where d.state = 'pending' and not exists (select from smpp_credentials c where c.id = d.credential_id) and d.created_at < now() - $1::interval`},
+	{"a deliver_sm is claimed for minutes at most", []string{"smpp_deliveries"}, `
+select d.id::text as key
+from smpp_deliveries d
+where d.state = 'pending' and d.claimed_until > clock_timestamp() + interval '5 minutes' and $1::interval is not null`},
+	{"a bind is of a credential that exists", []string{"smpp_binds", "smpp_credentials"}, `
+select b.id::text as key
+from smpp_binds b
+where not exists (select from smpp_credentials c where c.id = b.credential_id) and b.seen_at < now() - $1::interval`},
+
+	// Messages in parts from ESMEs.
+	{"parts that were settled are joined", []string{"smpp_parts"}, `
+select p.id::text as key
+from smpp_parts p
+where p.message_id is not null and p.decided_at < now() - $1::interval - interval '30 seconds'`},
+	{"a joined part is of a message that exists", []string{"smpp_joined", "messages"}, `
+select j.message_id::text as key
+from smpp_joined j
+where not exists (select from messages m where m.id = j.message_id) and j.joined_at < now() - $1::interval - interval '30 seconds'`},
+	{"an answer that is repeated for a key names what exists", []string{"idempotency_keys", "messages"}, `
+select k.message_id::text as key
+from idempotency_keys k
+where k.http_status = 202 and k.message_id is not null and not exists (select from messages m where m.id = k.message_id) and k.created_at < now() - $1::interval`},
+
+	// Messages from handsets.
+	{"an inbound part was joined into a message that exists", []string{"inbound_messages"}, `
+select i.id::text as key
+from inbound_messages i
+where i.whole_id is not null and not exists (select from inbound_messages w where w.id = i.whole_id) and $1::interval is not null`},
+	anyMessages("inbound_deliveries"),
+	anyMessages("inbound_starts"),
+	{"an automatic reply answers a message that exists", []string{"automatic_replies", "inbound_messages"}, `
+select r.id::text as key
+from automatic_replies r
+where not exists (select from inbound_messages i where i.id = r.inbound_id) and r.created_at < now() - $1::interval`},
+
+	// Money and limits.
+	{"a balance is the sum of its ledger, and what it holds back the sum of its reservations", []string{"balances", "balance_entries", "reservations"}, `
+select b.account_id::text as key
+from balances b
+where $1::interval is not null
+  and (b.balance_micros <> (select coalesce(sum(e.amount_micros), 0) from balance_entries e where e.account_id = b.account_id)
+    or b.reserved_micros <> (select coalesce(sum(r.micros), 0) from reservations r where r.account_id = b.account_id and r.prepaid))`},
+	{"a charge is for a message that exists", []string{"balance_entries", "messages"}, `
+select e.id::text as key
+from balance_entries e
+where e.kind = 'charge' and not exists (select from messages m where m.id = e.message_id) and $1::interval is not null`},
+	{"no counter of a limit is below zero", []string{"usage_counters"}, `
+select c.limit_id::text as key
+from usage_counters c
+where c.used < 0 and $1::interval is not null`},
+
+	// Links.
+	{"a lease is of a vendor that exists, and for minutes at most", []string{"vendor_leases", "vendors"}, `
+select l.vendor_id || ' ' || l.slot as key
+from vendor_leases l
+where not exists (select from vendors v where v.id = l.vendor_id) and l.until < now() - $1::interval or l.until > clock_timestamp() + interval '5 minutes'`},
+	{"links that nobody reports are forgotten", []string{"vendor_links"}, `
+select l.vendor_id || ' ' || l.instance as key
+from vendor_links l
+where l.seen_at < now() - $1::interval - interval '10 minutes' and exists (select from vendor_links o where o.seen_at > now() - interval '1 minute')`},
+
+	// The registry.
+	{"what is filed is claimed for a day at most", []string{"registry_requests"}, `
+select r.id::text as key
+from registry_requests r
+where r.state = 'open' and r.claimed_until > now() + interval '1 day' and $1::interval is not null`},
+	{"what is compared with the registry exists", []string{"registry_syncs", "brands", "campaigns"}, `
+select s.target::text as key
+from registry_syncs s
+where not exists (select from brands b where b.id = s.target) and not exists (select from campaigns c where c.id = s.target) and $1::interval is not null`},
+}
+
+// unbound are the tables that no invariant is about, and why there is none.
+var unbound = map[string]string{
+	"upkeep_rounds":       "how far the upkeep has come",
+	"text_purges":         "how far the purge of texts has come, by account",
+	"accounts":            heldTogether,
+	"api_credentials":     heldTogether,
+	"signing_keys":        heldTogether,
+	"numbers":             heldTogether,
+	"routing_rules":       heldTogether,
+	"webhook_endpoints":   heldTogether,
+	"usage_limits":        heldTogether,
+	"content_rules":       heldTogether,
+	"inbound_routes":      heldTogether,
+	"brand_details":       heldTogether,
+	"campaign_details":    heldTogether,
+	"campaign_carriers":   heldTogether,
+	"staff":               heldTogether,
+	"service_credentials": heldTogether,
+
+	"config_version":    "a counter",
+	"config_tables":     "a stamp for each table",
+	"opt_outs_version":  "a counter",
+	"audit_log":         "each row vouches for the one before it",
+	"opt_outs":          "its unique index allows one that is active, and nothing is taken out",
+	"tax_ids":           "keys that point to nothing",
+	"pacers":            "a book of moments: what is free is worked out anew",
+	"pace_slots":        "likewise",
+	"pace_days":         "likewise",
+	"pace_spent":        "what was booked, for as long as it may be asked for again",
+	"keyword_pairs":     "counts of a day",
+	"rate_refusals":     "statistics",
+	"vendor_samples":    "statistics of an hour",
+	"schema_migrations": "what was applied, with its checksums",
+}
+
+const heldTogether = "configuration: foreign keys and checks hold it together"
+
+// Violations looks through all tables for rows that should not be as they are, and
+// have been for the time settled. It reads whole tables: it is for tests, and for a
+// night on which somebody wonders; rows whose messages retention has just taken away
+// are still found then. Nothing is changed.
+func (db *DB) Violations(ctx context.Context, settled time.Duration) ([]Violation, error) {
+	var found []Violation
+	err := pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "set local enable_seqscan = on; set local plan_cache_mode = auto"); err != nil {
+			return err
+		}
+		for _, i := range invariants {
+			v, err := violation(ctx, tx, i, settled)
+			if err != nil {
+				return fmt.Errorf("%q: %w", i.says, err)
+			}
+			if v.Rows > 0 {
+				found = append(found, v)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for violations: %w", err)
+	}
+	return found, nil
+}
+
+func violation(ctx context.Context, tx pgx.Tx, i invariant, settled time.Duration) (Violation, error) {
+	v := Violation{Invariant: i.says}
+	rows, err := tx.Query(ctx, fmt.Sprintf("select key, count(*) over () from (%s) v limit %d", i.query, mostExamples), settled)
+	if err != nil {
+		return v, err
+	}
+	var key string
+	_, err = pgx.ForEachRow(rows, []any{&key, &v.Rows}, func() error {
+		v.Examples = append(v.Examples, key)
+		return nil
+	})
+	return v, err
+}
+
+// selectTableNames lists the tables; the partitions of one count as that one.
+const selectTableNames = `
+select c.relname
+from pg_class c
+where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
+order by c.relname`
+
+// Unjudged lists the tables that neither an invariant is about nor a reason says why
+// none is: somebody has added one and has not thought of it.
+func (db *DB) Unjudged(ctx context.Context) ([]string, error) {
+	rows, err := db.pool.Query(ctx, selectTableNames)
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	known := maps.Clone(unbound)
+	for _, i := range invariants {
+		for _, t := range i.tables {
+			known[t] = i.says
+		}
+	}
+	return slices.DeleteFunc(tables, func(t string) bool { return known[t] != "" }), err
+}
