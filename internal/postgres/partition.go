@@ -81,7 +81,7 @@ where i.inhparent = $1::text::regclass`
 
 var (
 	partitionBounds = regexp.MustCompile(`^FOR VALUES FROM \((.+)\) TO \((.+)\)$`)
-	noPartitions    = errors.New("the table has no partitions")
+	errNoPartitions = errors.New("the table has no partitions")
 )
 
 // partitions lists a table's partitions in the order of time.
@@ -105,7 +105,7 @@ func partitions(ctx context.Context, conn *pgxpool.Conn, t partitioned) ([]parti
 		return p, err
 	})
 	if err == nil && len(list) == 0 {
-		err = noPartitions
+		err = errNoPartitions
 	}
 	slices.SortFunc(list, func(a, b partition) int { return bytes.Compare(a.from[:], b.from[:]) })
 	return list, err
