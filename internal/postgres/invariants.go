@@ -116,10 +116,16 @@ select r.id::text as key
 from receipts r
 where r.message_id is not null and not exists (select from segments s where s.message_id = r.message_id and s.part = coalesce(r.part, s.part))
   and $1::interval is not null`},
+	// Of parts that are in doubt, all of one number and without an id, nobody can say which
+	// one a receipt is about.
 	{"a receipt that decides something matches a message", []string{"receipts"}, `
 select r.id::text as key
 from receipts r
-where r.message_id is null and r.state in ('DELIVRD', 'UNDELIV', 'REJECTD', 'DELETED', 'EXPIRED') and r.last_at < now() - $1::interval`},
+where r.message_id is null and r.state in ('DELIVRD', 'UNDELIV', 'REJECTD', 'DELETED', 'EXPIRED') and r.last_at < now() - $1::interval
+  and not exists (
+    select from segments s
+    join messages m on m.id = s.message_id
+    where s.vendor_id = r.vendor_id and s.doubted and m.segments > 1 and ltrim(m.to_addr, '+') = ltrim(r.source, '+'))`},
 
 	// What customers are told.
 	{"a pending webhook is due some time", []string{"webhook_deliveries", "webhooks_due"}, `
