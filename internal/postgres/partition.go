@@ -45,7 +45,7 @@ var (
 
 const (
 	// partitionSpan is how much time a partition has. What is kept for 90 days is in
-	// five or six of them: each costs every statement some microseconds, and each that
+	// six of them, for 400 in seventeen: each costs every statement some microseconds, and each that
 	// a receipt may belong to is looked into.
 	partitionSpan = 28 * 24 * time.Hour
 	// partitionMargin is how far the clock of a process that makes ids may be ahead of
