@@ -44,7 +44,7 @@ func readOptions(args []string, help io.Writer) (options, error) {
 		o.Only, err = regexp.Compile(s)
 		return err
 	})
-	fs.BoolVar(&o.Short, "short", false, "the short form, which the tests run: the short events, one at a time")
+	fs.BoolVar(&o.Short, "short", false, "the short form: the short events, one at a time; the tests run some of them")
 	fs.BoolVar(&o.List, "list", false, "name the events and end")
 	fs.IntVar(&o.Load.RESTPerSecond, "rest", defaultREST, "messages a second over REST, 1 to 1000")
 	fs.IntVar(&o.Load.SMPPPerSecond, "smpp", defaultSMPP, "messages a second over SMPP, 1 to 1000")
