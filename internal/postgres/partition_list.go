@@ -16,12 +16,12 @@ type Partition struct {
 	Name  string     `json:"name"`
 	From  *time.Time `json:"from"`  // nil: from the beginning
 	Until *time.Time `json:"until"` // nil: without an end
-	Rows  int64      `json:"rows"`  // as Postgres last estimated them; -1: it never has
+	Rows  *int64     `json:"rows"`  // as Postgres last estimated them; nil: it never has
 	Bytes int64      `json:"bytes"` // with indexes
 }
 
 const selectSize = `
-select reltuples::bigint, pg_total_relation_size(oid)
+select nullif(reltuples, -1)::bigint, pg_total_relation_size(oid)
 from pg_class
 where oid = $1::text::regclass`
 
