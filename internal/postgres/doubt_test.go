@@ -130,6 +130,33 @@ func TestSettleDoubtLeavesAlone(t *testing.T) {
 	}
 }
 
+// Once the second attempt's id is known, a strange receipt can only be the first's: it
+// came while nobody doubted that one yet, or late.
+func TestSettleDoubtOfAnEarlierAttempt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := b.doubtful(1)
+	r := b.strange("one", message.ReceiptDelivered, nil)
+	b.must(message.Change{MessageID: m.ID, To: message.StatusQueued})
+	b.must(message.Change{MessageID: m.ID, To: message.StatusSending, MaybeDoubled: true,
+		Attempts: []message.Attempt{{Part: 1, Number: 2, Vendor: b.vendor, Instance: "two"}}})
+	b.must(message.Change{MessageID: m.ID, To: message.StatusSent,
+		Answers: []message.Answer{{Part: 1, Attempt: 2, State: message.PartSubmitted, VendorMessageID: "two", NormalizedID: "two"}}})
+	if got := b.settle(r); !got.Applied || got.MessageID != m.ID || got.Part != 1 {
+		t.Errorf("%+v", got)
+	}
+	if n, _ := b.CountUnmatched(b.ctx); n != 0 {
+		t.Errorf("%d still wait", n)
+	}
+	if got := b.received(b.receipt("two", message.ReceiptDelivered)); !got.Applied {
+		t.Errorf("the second one's: %+v", got)
+	}
+	if p := b.progress(m); p.Settled != 1 || p.Failed != 0 {
+		t.Errorf("%+v", p)
+	}
+	b.timeline(m)
+}
+
 // Parts of one message cannot be told apart and need not be: each receipt
 // settles one.
 func TestSettleDoubtParts(t *testing.T) {

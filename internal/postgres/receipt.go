@@ -263,7 +263,7 @@ func (db *DB) CountUnmatched(ctx context.Context) (int, error) {
 // selectDoubtful finds the parts in doubt that a receipt with a strange id may
 // belong to: same vendor, sender and recipient, submitted before the receipt
 // came and not longer ago than any validity lasts. An attempt that was followed
-// by another is out: the newest speaks for the part.
+// by one whose id is not known either is out: the receipt may be of both.
 const selectDoubtful = `
 select s.message_id, s.part, s.attempt
 from segments s
@@ -275,7 +275,7 @@ where s.doubted and s.state = 'in_doubt' and s.vendor_id = $1 and s.normalized_i
   and not exists (
     select
     from segments n
-    where n.message_id = s.message_id and n.message_id >= $5 and n.part = s.part and n.attempt > s.attempt)
+    where n.message_id = s.message_id and n.message_id >= $5 and n.part = s.part and n.attempt > s.attempt and n.normalized_id is null)
 order by s.message_id, s.part, s.attempt
 limit 256`
 
