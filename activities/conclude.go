@@ -16,6 +16,19 @@ type Recorder interface {
 	PendingNotifications(ctx context.Context, about message.ID) ([]message.ID, error)
 }
 
+// Teller makes the first try of each delivery and gives those that need more, in
+// their order. It does not fail: what it could not try needs more.
+type Teller func(ctx context.Context, deliveries []message.ID) []message.ID
+
+// Tell makes the first tries, if there is somebody to make them, and reports whether
+// that was so.
+func (t Teller) Tell(ctx context.Context, deliveries []message.ID) (left []message.ID, tried bool) {
+	if t == nil || len(deliveries) == 0 {
+		return deliveries, t != nil
+	}
+	return t(ctx, deliveries), true
+}
+
 // Queued adds to a change that the message was admitted, with the rules that
 // decided it, and queued for one of so many candidates; hold is what it must wait
 // for first, nil for nothing.

@@ -14,7 +14,7 @@ import (
 // BenchmarkReplay is what the workflow's own code costs of the most usual life, with
 // the SDK's share: no network, no steps.
 func BenchmarkReplay(b *testing.B) {
-	file, err := os.Open("testdata/histories/delivered-at-once.json")
+	file, err := os.Open("testdata/histories/straight-delivered-at-once.json")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -50,9 +50,10 @@ func (b *bundle) timers() *[]int {
 // What comes at once is recorded where the submit was: no timer, no word from
 // outside.
 func TestDecidedAtOnce(t *testing.T) {
-	for _, status := range []message.Status{delivered, undelivered, expired} {
+	for i, status := range []message.Status{delivered, undelivered, expired, delivered} {
 		t.Run(string(status), func(t *testing.T) {
 			b := setup(t).here().comes(status)
+			b.apart = i == 3
 			timers := b.timers()
 			if took := b.run(status, ""); took != 0 {
 				t.Errorf("took %s", took)
@@ -73,13 +74,14 @@ func TestDecidedAtOnce(t *testing.T) {
 // here once, before the timer, and then the workflow is told.
 func TestNotDecidedAtOnce(t *testing.T) {
 	for name, awaited := range map[string]func() bool{
-		"nobody waits":   nil,
-		"in vain":        func() bool { return false },
-		"something open": func() bool { return true },
+		"nobody waits":             nil,
+		"in vain":                  func() bool { return false },
+		"in vain, each step apart": func() bool { return false },
+		"something open":           func() bool { return true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := setup(t).here()
-			b.awaited = awaited
+			b.awaited, b.apart = awaited, name == "in vain, each step apart"
 			timers := b.timers()
 			b.receipt(time.Minute, delivered)
 			if took := b.run(delivered, ""); took != time.Minute {
@@ -336,6 +338,11 @@ func TestSubmitHereThatIsNotHeardOf(t *testing.T) {
 // TestReplay replays.
 func TestHistoriesOfSubmitsHere(t *testing.T) {
 	for name, want := range map[string][]string{
+		"straight-delivered-at-once": {"check the policy, choose the route", "submit to acme", "end of task 1"},
+		"straight-delivered-here": {"check the policy, choose the route", "submit to acme", "timer", "end of task 1",
+			"record the outcome", "end of task 2"},
+		"straight-here-gone": {"check the policy, choose the route", "submit to acme", "note the route", "vendor.acme", "end of task 1",
+			"tell the customer", "timer", "end of task 2", "record the outcome", "end of task 3"},
 		"delivered-at-once": {"check the policy", "choose the route", "submit to acme", "tell the customer",
 			"record the outcome if it comes at once", "tell the customer", "end of task 1"},
 		"delivered-here": {"check the policy", "choose the route", "submit to acme", "tell the customer",

@@ -261,7 +261,9 @@ func paths() []path {
 
 // allPaths are the paths of an ordinary message, those of one that must wait, and those
 // of one whose vendor fails.
-func allPaths() []path { return slices.Concat(paths(), holdPaths(), failoverPaths()) }
+func allPaths() []path {
+	return append(apart(slices.Concat(paths(), holdPaths(), failoverPaths())), straightPaths()...)
+}
 
 // TestHistories takes every path on a real server and stores its history, plain,
 // for TestReplay. It does so with -update only; without it, TestReplay is what

@@ -89,6 +89,7 @@ type outbound struct {
 
 	indexed     string // value of the search attribute Vendor
 	reason      message.Reason
+	routed      *route.Result // chosen by the step that admitted it; nil: not yet
 	candidates  []route.Candidate
 	trail       []message.TrailEntry
 	unrecorded  bool   // the record does not show the queueing yet
@@ -144,24 +145,43 @@ func (o *outbound) setup(ctx workflow.Context, canceled workflow.Channel) error 
 	}); err != nil {
 		return err
 	}
-	workflow.Go(ctx, o.hear)
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		canceled.Receive(ctx, nil)
-		o.withdrawing = true
-		if err := o.cancel(ctx); err != nil {
-			workflow.GetLogger(ctx).Info("the workflow's cancellation comes too late", "error", err)
-		}
-		o.withdrawing = false
-	})
+	workflow.Go(ctx, func(ctx workflow.Context) { o.hear(ctx, canceled) })
 	return workflow.SetQueryHandlerWithOptions(ctx, QueryState, func() (State, error) { return o.state, nil },
 		workflow.QueryHandlerOptions{Description: "Where the message is and what it waits for."})
 }
 
-// hear takes signals until the workflow ends. One coroutine hears them all: each costs
-// a goroutine and several switches in every message's life, and most messages never
-// get a signal. The order is that of the handling when more than one waits; it is
-// part of what stored histories were made with.
-func (o *outbound) hear(ctx workflow.Context) {
+// hear takes signals, and the workflow's cancellation, until it ends. One coroutine
+// hears them all: each costs a goroutine and several switches in every message's life,
+// and most messages never get any. The order is that of the handling when more than one
+// waits; it is part of what stored histories were made with.
+func (o *outbound) hear(ctx workflow.Context, canceled workflow.ReceiveChannel) {
+	withdrawn := false
+	for signals := o.heard(ctx); ; {
+		if withdrawn {
+			signals.Select(ctx)
+			continue
+		}
+		// What is closed can always be received from: it is heard once.
+		signals.AddReceive(canceled, func(workflow.ReceiveChannel, bool) { withdrawn = true })
+		for !withdrawn {
+			signals.Select(ctx)
+		}
+		signals = o.heard(ctx)
+		o.withdrawing = true
+		workflow.Go(ctx, o.withdraw)
+	}
+}
+
+// withdraw does what the cancellation of the workflow asks for.
+func (o *outbound) withdraw(ctx workflow.Context) {
+	if err := o.cancel(ctx); err != nil {
+		workflow.GetLogger(ctx).Info("the workflow's cancellation comes too late", "error", err)
+	}
+	o.withdrawing = false
+}
+
+// heard selects among the signals.
+func (o *outbound) heard(ctx workflow.Context) workflow.Selector {
 	signals := workflow.NewSelector(ctx)
 	for _, signal := range []struct {
 		name string
@@ -177,9 +197,7 @@ func (o *outbound) hear(ctx workflow.Context) {
 			signal.note(ctx)
 		})
 	}
-	for {
-		signals.Select(ctx)
-	}
+	return signals
 }
 
 // run goes through the steps, and from their beginning again whenever one of them
@@ -279,10 +297,11 @@ func (o *outbound) times() message.Times {
 
 func (o *outbound) goBy(t message.Times) { o.in.SendAt, o.in.ExpiresAt = t.SendAt, t.ExpiresAt }
 
-// admit asks the policy, which has the last word.
+// admit asks the policy, which has the last word, and for the route at the same time.
 func (o *outbound) admit(ctx workflow.Context) (bool, error) {
 	o.enter(ctx, "admit", "", time.Time{})
-	r, err := o.decide(ctx, admit.Input{}, "check the policy")
+	o.rerouted = false // what was wanted until now the record shows
+	r, err := o.decide(ctx, admit.Input{Route: true}, "check the policy, choose the route")
 	if err != nil {
 		return false, err
 	}
@@ -292,17 +311,22 @@ func (o *outbound) admit(ctx workflow.Context) (bool, error) {
 	if !r.Allowed {
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
 	}
-	o.hold, o.revision = r.Hold, r.Revision
+	o.hold, o.revision, o.routed = r.Hold, r.Revision, r.Route
 	return false, nil
 }
 
 // route lists the vendors to ask, best first.
 func (o *outbound) route(ctx workflow.Context) (bool, error) {
 	o.enter(ctx, "route", "", time.Time{})
-	o.rerouted = false // what was wanted until now the record shows
-	r, err := o.choose(ctx, route.Input{Trail: o.trail, Hold: o.hold}, "choose the route")
-	if err != nil {
-		return false, err
+	var r route.Result
+	if o.routed != nil {
+		r, o.routed = *o.routed, nil
+	} else { // the step that admitted it could not, or was one of a time when it did not
+		o.rerouted = false
+		var err error
+		if r, err = o.choose(ctx, route.Input{Trail: o.trail, Hold: o.hold}, "choose the route"); err != nil {
+			return false, err
+		}
 	}
 	if o.revised = r.Revised; r.Revised {
 		return false, nil
@@ -326,7 +350,7 @@ func (o *outbound) choose(ctx workflow.Context, in route.Input, summary string) 
 // ended notes that the record shows an end that a step has written.
 func (o *outbound) ended(ctx workflow.Context, status message.Status, reason message.Reason, tell []message.ID) error {
 	o.shows(status, reason)
-	return o.notify(ctx, tell)
+	return o.notify(ctx, tell, false)
 }
 
 // record writes a status and tells the customer.
@@ -335,13 +359,13 @@ func (o *outbound) record(ctx workflow.Context, in record.Input, summary string)
 	if err != nil {
 		return r, err
 	}
-	return r, o.notify(ctx, r.Notify)
+	return r, o.notify(ctx, r.Notify, r.Tried)
 }
 
 func (o *outbound) write(ctx workflow.Context, in record.Input, summary string) (record.Result, error) {
-	in.MessageID = o.in.MessageID
+	in.MessageID, in.Tell = o.in.MessageID, true
 	var r record.Result
-	err := workflow.ExecuteLocalActivity(recordOptions(ctx, summary), recording.RecordOutcome, in).Get(ctx, &r)
+	err := workflow.ExecuteLocalActivity(tellOptions(ctx, summary), recording.RecordOutcome, in).Get(ctx, &r)
 	if err == nil && !r.Open {
 		o.shows(r.Status, r.Reason)
 	}
@@ -363,7 +387,7 @@ func (o *outbound) cancel(ctx workflow.Context) error {
 	if o.giveUp != nil {
 		o.giveUp()
 	}
-	return o.notify(ctx, r.Notify)
+	return o.notify(ctx, r.Notify, r.Tried)
 }
 
 // await waits until receipts have decided every part, or the validity and the
@@ -415,6 +439,13 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 		if err != nil || r.Status.Final() {
 			return true, err
 		}
+		if r.Open && r.Status == message.StatusQueued {
+			if ended, err := o.queuedAgain(ctx); ended || err != nil {
+				return true, err
+			}
+			until, look = o.in.ExpiresAt.Add(o.grace), firstReceiptLook
+			o.enter(ctx, string(o.state.Status), "the delivery receipt", until)
+		}
 	}
 	reason := message.ReasonNoReceipt
 	if o.state.Status == message.StatusInDoubt {
@@ -422,6 +453,23 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 	}
 	_, err := o.record(ctx, record.Input{To: message.StatusUnconfirmed, Reason: reason}, "no receipt came")
 	return true, err
+}
+
+// queuedAgain offers a message again that was taken for one that a vendor has, or may
+// have. A process that was taken for dead lived on, and found that what it was about to
+// submit had not left: its record says so, and nobody waits for its answer any more.
+func (o *outbound) queuedAgain(ctx workflow.Context) (bool, error) {
+	o.shows(message.StatusQueued, "")
+	r, err := o.choose(ctx, route.Input{Trail: o.trail, Record: true, Again: true}, "list the vendors anew")
+	if err != nil {
+		return false, err
+	}
+	if r.Status.Final() {
+		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
+	}
+	o.candidates, o.unrecorded, o.resend.after = r.Candidates, false, r.ResendAfter
+	ended, err := o.depart(ctx)
+	return ended || o.canceled, err
 }
 
 // The pauses between looks at the record of a message whose receipt does not come:
@@ -433,18 +481,20 @@ const (
 )
 
 // notify sends what the customer is to be told: the first try of each at once,
-// in order, the rest in the background until finish. The record names what is
-// pending more than once; a run takes each on once.
-func (o *outbound) notify(ctx workflow.Context, deliveries []message.ID) error {
+// in order, unless the step has made it, the rest in the background until finish. The
+// record names what is pending more than once; a run takes each on once.
+func (o *outbound) notify(ctx workflow.Context, deliveries []message.ID, tried bool) error {
 	for _, id := range deliveries {
 		if o.told[id] {
 			continue
 		}
 		o.told[id] = true
-		var done bool
-		err := workflow.ExecuteLocalActivity(firstTryOptions(ctx), notifying.TryWebhook, notify.Input{DeliveryID: id}).Get(ctx, &done)
-		if err == nil && done {
-			continue
+		if !tried {
+			var done bool
+			err := workflow.ExecuteLocalActivity(firstTryOptions(ctx), notifying.TryWebhook, notify.Input{DeliveryID: id}).Get(ctx, &done)
+			if err == nil && done {
+				continue
+			}
 		}
 		o.webhooks++
 		o.state.Webhooks = o.webhooks

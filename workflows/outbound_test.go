@@ -198,6 +198,29 @@ func TestNobodyTells(t *testing.T) {
 	b.toldOf(sent, delivered)
 }
 
+// A process that was taken for dead has lived on: it records that what was in doubt has
+// not left. The workflow finds that when it looks, and offers the message again.
+func TestQueuedAgainBehindItsBack(t *testing.T) {
+	b := setup(t).here()
+	b.vendor = func(_ string, n int) (submit.Result, error) {
+		if n == 1 {
+			return submit.Result{Outcome: submit.InDoubt}, nil
+		}
+		return submit.Result{Outcome: submit.Sent}, nil
+	}
+	b.at(time.Minute, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.move(message.StatusQueued)
+	})
+	b.receipt(3*time.Minute, delivered)
+	if took := b.run(delivered, ""); took != 3*time.Minute {
+		t.Errorf("took %s", took)
+	}
+	b.offered("acme here", "acme here")
+	b.toldOf(message.StatusInDoubt, sent, delivered)
+}
+
 // The message is unconfirmed, its webhook is still being retried, and then the
 // receipt comes: it counts at once.
 func TestLateReceiptWhileWebhooksAreRetried(t *testing.T) {

@@ -164,7 +164,7 @@ func (o *outbound) offerHere(ctx workflow.Context, v *asked, in submit.Input) (s
 	if err != nil {
 		return r, false, err
 	}
-	o.here = done && r.Outcome == submit.Sent
+	o.here = done && r.Outcome == submit.Sent && r.Recorded == nil
 	late := r.Outcome == submit.Busy && (r.Reason == message.ReasonExpired || r.Gone)
 	if o.unrecorded && (!done || late) {
 		var noted route.Result
@@ -179,7 +179,7 @@ func (o *outbound) offerHere(ctx workflow.Context, v *asked, in submit.Input) (s
 // is the way out: the link has gone, or the journal could not be read. If
 // anything was written to the wire, the journal knows.
 func (o *outbound) submitHere(ctx workflow.Context, in submit.Input) (submit.Result, bool, error) {
-	in.Here = true
+	in.Here, in.Through = true, true
 	var r submit.Result
 	err := workflow.ExecuteLocalActivity(submitHereOptions(ctx, in.Vendor.Name), submitting.Submit, in).Get(ctx, &r)
 	switch {
@@ -235,8 +235,15 @@ func (o *outbound) submitted(ctx workflow.Context, c route.Candidate, r submit.R
 		o.shows(message.StatusSent, "")
 		o.resend.gave(c.VendorID, workflow.Now(ctx))
 	}
-	o.decided = o.decided || r.Decided
-	return false, o.notify(ctx, r.Notify)
+	err := o.notify(ctx, r.Notify, r.Tried)
+	if r.Recorded == nil || err != nil {
+		o.decided = o.decided || r.Decided
+		return false, err
+	}
+	if !r.Recorded.Open {
+		o.shows(r.Recorded.Status, r.Recorded.Reason)
+	}
+	return r.Recorded.Status.Final(), o.notify(ctx, r.Recorded.Notify, r.Recorded.Tried)
 }
 
 // giveUpOn ends a message that no vendor took.

@@ -317,6 +317,20 @@ func TestEveryMessageEnds(t *testing.T) {
 		if rapid.Bool().Draw(rt, "scheduled") {
 			b.in.SendAt, b.in.ExpiresAt = start.Add(time.Hour), start.Add(time.Hour+validity)
 		}
+		whenever := func(label string) time.Duration {
+			return rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, 5 * time.Second, 30 * time.Second, time.Minute,
+				time.Hour, validity, validity + grace, validity + grace + time.Hour, 6 * time.Hour}).Draw(rt, label)
+		}
+		b.apart = rapid.Bool().Draw(rt, "each step apart")
+		if rapid.Bool().Draw(rt, "a process that was taken for dead") {
+			b.at(whenever("it lives"), func() {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				if b.status == message.StatusInDoubt && b.receipts == "" {
+					b.move(message.StatusQueued)
+				}
+			})
+		}
 		script := rapid.SliceOfN(rapid.SampledFrom(outcomes), 1, 8).Draw(rt, "answers")
 		unheard := rapid.Bool().Draw(rt, "nobody hears of the first submit")
 		b.vendor = func(name string, n int) (submit.Result, error) {
@@ -339,10 +353,6 @@ func TestEveryMessageEnds(t *testing.T) {
 				b.decide(atOnce)
 			}
 			return atOnce != ""
-		}
-		whenever := func(label string) time.Duration {
-			return rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, 5 * time.Second, 30 * time.Second, time.Minute,
-				time.Hour, validity, validity + grace, validity + grace + time.Hour, 6 * time.Hour}).Draw(rt, label)
 		}
 		for i := range rapid.IntRange(0, 3).Draw(rt, "receipts") {
 			end := rapid.SampledFrom(ends).Draw(rt, "end")

@@ -14,6 +14,9 @@ import (
 const (
 	// recordTimeout bounds one try at a step that only talks to Postgres.
 	recordTimeout = 5 * time.Second
+	// tellTimeout is the same for a step that also tells the customer: 5 s at most for
+	// the tries.
+	tellTimeout = 2 * recordTimeout
 	// recordFor is how long such a step is tried: for ever, as far as a message is
 	// concerned. It has to be said, for a local activity that names no end for
 	// its tries gets the time of one.
@@ -55,6 +58,13 @@ func recordOptions(ctx workflow.Context, summary string) workflow.Context {
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
 		Summary:                summary,
 	})
+}
+
+// tellOptions are for such steps that also tell the customer.
+func tellOptions(ctx workflow.Context, summary string) workflow.Context {
+	options := workflow.GetLocalActivityOptions(recordOptions(ctx, summary))
+	options.StartToCloseTimeout = tellTimeout
+	return workflow.WithLocalActivityOptions(ctx, options)
 }
 
 // briefOptions are for a step that is worth a few tries and no waiting.

@@ -42,7 +42,8 @@ type steps struct {
 	told      []message.Status
 	pending   []message.ID // deliveries that are not done
 	posts     int          // runs of PostWebhook
-	tries     int          // runs of TryWebhook
+	tries     int          // first tries
+	tried     []message.ID // deliveries that had theirs
 	offers    []string     // vendors in the order they were asked, with "here" for a local submit
 	offeredAt []time.Time
 	listedAt  []time.Time // when the vendors were listed anew
@@ -74,6 +75,7 @@ type steps struct {
 	admitted func() // called after an admission, before the step answers
 
 	retryAfter time.Duration // of a webhook that was not taken
+	apart      bool          // each step does one thing, as those of earlier processes did
 	moved      *sync.Cond    // of mu; told of every step; nil: nobody waits
 
 	recall  *recall // of the offer that was made last
@@ -98,7 +100,18 @@ func (s *steps) tell() []message.ID {
 	return []message.ID{id}
 }
 
-func (s *steps) Admit(_ context.Context, in admit.Input) (admit.Result, error) {
+func (s *steps) Admit(ctx context.Context, in admit.Input) (admit.Result, error) {
+	r, err := s.admit(in)
+	if err != nil || s.apart || !in.Route || !r.Allowed || r.Revised {
+		return r, err
+	}
+	if chosen, err := s.ChooseRoute(ctx, route.Input{MessageID: in.MessageID, Revision: r.Revision, Trail: r.Trail, Hold: r.Hold}); err == nil {
+		r.Route = &chosen
+	}
+	return r, nil
+}
+
+func (s *steps) admit(in admit.Input) (admit.Result, error) {
 	if s.admitted != nil {
 		defer s.admitted()
 	}
@@ -216,6 +229,21 @@ func (s *steps) fresh() bool {
 }
 
 func (s *steps) Submit(ctx context.Context, in submit.Input) (submit.Result, error) {
+	r, err := s.submit(ctx, in)
+	if err != nil || s.apart || !in.Through {
+		return r, err
+	}
+	r.Notify, r.Tried = s.first(r.Notify), true
+	if r.Outcome != submit.Sent {
+		return r, nil
+	}
+	if recorded, err := s.RecordOutcome(ctx, record.Input{MessageID: in.MessageID, Wait: !r.Decided, Tell: true}); err == nil {
+		r.Recorded = &recorded
+	}
+	return r, nil
+}
+
+func (s *steps) submit(ctx context.Context, in submit.Input) (submit.Result, error) {
 	s.mu.Lock()
 	local := activity.GetInfo(ctx).IsLocalActivity
 	here := ""
@@ -331,6 +359,26 @@ func (s *steps) nobodyPolls(ctx context.Context) error {
 }
 
 func (s *steps) RecordOutcome(_ context.Context, in record.Input) (record.Result, error) {
+	r, err := s.record(in)
+	if err == nil && in.Tell && !s.apart {
+		r.Notify, r.Tried = s.first(r.Notify), true
+	}
+	return r, err
+}
+
+// first makes first tries.
+func (s *steps) first(deliveries []message.ID) (left []message.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range deliveries {
+		if done, _ := s.try(notify.Input{DeliveryID: id}); !done {
+			left = append(left, id)
+		}
+	}
+	return left
+}
+
+func (s *steps) record(in record.Input) (record.Result, error) {
 	came := in.Wait && s.awaited != nil && s.awaited()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -375,7 +423,15 @@ func (s *steps) RecordOutcome(_ context.Context, in record.Input) (record.Result
 func (s *steps) TryWebhook(_ context.Context, in notify.Input) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tries++
+	return s.try(in)
+}
+
+// try makes the first try, once.
+func (s *steps) try(in notify.Input) (bool, error) {
+	if slices.Contains(s.tried, in.DeliveryID) {
+		return false, nil
+	}
+	s.tries, s.tried = s.tries+1, append(s.tried, in.DeliveryID)
 	return s.take(in), nil
 }
 

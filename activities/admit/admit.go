@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"github.com/postrider/postrider/activities"
+	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/pace"
 )
@@ -22,6 +23,9 @@ type Journal interface {
 type Activities struct {
 	Journal Journal
 	Gate    activities.Gate
+	// Route chooses the route of a message that was admitted, for who asks for both;
+	// nil: it is left to the caller.
+	Route func(ctx context.Context, in route.Input) (route.Result, error)
 }
 
 // Input names the message.
@@ -40,6 +44,8 @@ type Input struct {
 	// Departed: some of it has left, or may have. The rest is not refused any more
 	// here; the submit asks once more if nothing has left after all.
 	Departed bool `json:"departed,omitempty"`
+	// Route: choose the route as well, of a message that may go.
+	Route bool `json:"route,omitempty"`
 }
 
 // Result says whether the message may go.
@@ -61,9 +67,27 @@ type Result struct {
 	// Revised: nothing was decided. The message was revised while this step looked
 	// at it, or its send time has been put off.
 	Revised bool `json:"revised,omitempty"`
+	// Route is the route of a message that may go, if it was asked for and could be
+	// chosen; nil: the caller chooses it.
+	Route *route.Result `json:"route,omitempty"`
 }
 
-// Admit evaluates the policy. A refusal is recorded with its trail; an
+// Admit decides and, if it is asked to, chooses the route: two steps that each message
+// takes, at the price of one in its history. The route's failure is no failure of the
+// admission; who finds no route chosen chooses it.
+func (a *Activities) Admit(ctx context.Context, in Input) (Result, error) {
+	r, err := a.decide(ctx, in)
+	if err != nil || !in.Route || a.Route == nil || !r.Allowed || r.Revised {
+		return r, err
+	}
+	chosen, err := a.Route(ctx, route.Input{MessageID: in.MessageID, Revision: r.Revision, Trail: r.Trail, Hold: r.Hold})
+	if err == nil {
+		r.Route = &chosen
+	}
+	return r, nil
+}
+
+// decide evaluates the policy. A refusal is recorded with its trail; an
 // admission is recorded by the routing that follows, in the same write. Running
 // it twice repeats a pure decision; a refusal that is already recorded is not
 // recorded again. A message that is final already (withdrawn, expired) is not
@@ -75,7 +99,7 @@ type Result struct {
 // A message that has waited (Held) is admitted anew, by the rules of now. Should it
 // have to wait for something else, that is recorded here. A try of this step whose
 // result was lost has wasted the moment that the pacer gave it.
-func (a *Activities) Admit(ctx context.Context, in Input) (Result, error) {
+func (a *Activities) decide(ctx context.Context, in Input) (Result, error) {
 	read := a.Journal.Envelope
 	if in.Fresh || in.Held != nil {
 		read = a.Journal.Message

@@ -31,6 +31,9 @@ type Activities struct {
 	CapReached func(ctx context.Context, m *message.Message) error
 	// Recorded is told of each final status written; nil: nobody is.
 	Recorded func(m *message.Message, status message.Status, reason message.Reason)
+	// Tell makes the first tries of what the customer is told, for who asks for it; nil:
+	// they are left to the caller.
+	Tell activities.Teller
 }
 
 // Input says how the message ended, as far as the caller knows.
@@ -50,6 +53,8 @@ type Input struct {
 	Times message.Times `json:"times,omitzero"`
 	// Revision is the one that the status is about; nil: any.
 	Revision *int `json:"revision,omitempty"`
+	// Tell: make the first tries of what the customer is to be told.
+	Tell bool `json:"tell,omitempty"`
 }
 
 // Result is what the record shows.
@@ -59,6 +64,8 @@ type Result struct {
 	Changed bool           `json:"changed"`
 	Open    bool           `json:"open,omitempty"` // the receipts leave something open, or are not there yet: nothing was written
 	Notify  []message.ID   `json:"notify,omitempty"`
+	// Tried: the first tries were made, and Notify is what needs more.
+	Tried bool `json:"tried,omitempty"`
 	// Times are the record's, when they are not those of the input: nothing was
 	// written then.
 	Times *message.Times `json:"times,omitempty"`
@@ -67,10 +74,18 @@ type Result struct {
 	Revised bool `json:"revised,omitempty"`
 }
 
-// RecordOutcome writes a status with the event for the customer. Running it
-// twice changes nothing the second time: the status has moved on, and the
-// notifications that are still to be sent come back again.
+// RecordOutcome writes a status with the event for the customer, and tells the
+// customer if it is asked to. Running it twice changes nothing the second time: the
+// status has moved on, and the notifications that are still to be sent come back again.
 func (a *Activities) RecordOutcome(ctx context.Context, in Input) (Result, error) {
+	r, err := a.record(ctx, in)
+	if err == nil && in.Tell {
+		r.Notify, r.Tried = a.Tell.Tell(ctx, r.Notify)
+	}
+	return r, err
+}
+
+func (a *Activities) record(ctx context.Context, in Input) (Result, error) {
 	if in.Wait && (a.Await == nil || !a.Await(ctx, in.MessageID)) {
 		return Result{Open: true}, nil
 	}

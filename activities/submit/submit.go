@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"github.com/postrider/postrider/activities"
+	"github.com/postrider/postrider/activities/record"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/pace"
 	"github.com/postrider/postrider/internal/text"
@@ -49,6 +50,10 @@ type Activities struct {
 	// receipts will be waited for in this process, and Forget when they will not
 	// after all; nil: nobody is.
 	Expect, Forget func(id message.ID)
+	// Tell makes the first tries of what the customer is told, and Outcome records what
+	// receipts say, for a submit that goes through; nil: that is left to the caller.
+	Tell    activities.Teller
+	Outcome func(ctx context.Context, in record.Input) (record.Result, error)
 	// Observe is told how long a vendor took to answer a part; nil: nobody is.
 	Observe func(vendor message.ID, name string, took time.Duration, err error)
 }
@@ -69,6 +74,9 @@ type Input struct {
 	// Resend: another vendor has the message, or may have it, and no receipt came. It
 	// goes to this one as well if its delivery policy says at_least_once.
 	Resend bool `json:"resend,omitempty"`
+	// Through: go on to what follows at once: tell the customer, wait a moment for
+	// receipts, and record the outcome if they decide it.
+	Through bool `json:"through,omitempty"`
 }
 
 // Queued is what the timeline is to say of admission and routing.
@@ -115,9 +123,34 @@ type Result struct {
 	// Gone, when busy: the vendor is being drained or removed. It has not refused, and
 	// is not to be asked again.
 	Gone bool `json:"gone,omitempty"`
+	// Tried: the first tries of what the customer is told were made, and Notify is what
+	// needs more.
+	Tried bool `json:"tried,omitempty"`
+	// Recorded is what receipts have made of it since, when sent; nil: nobody has looked.
+	Recorded *record.Result `json:"recorded,omitempty"`
 }
 
-// Submit journals and sends every part that the vendor does not have yet. It may
+// Submit submits and, if it is asked to go through, does what follows at once: the
+// whole of most messages' life is then one step of their history. Each part of it is
+// recorded by itself, and what was not reached is left to the caller: a run that is cut
+// off anywhere leaves what a run that ended there would.
+func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
+	r, err := a.submit(ctx, in)
+	if err != nil || !in.Through {
+		return r, err
+	}
+	r.Notify, r.Tried = a.Tell.Tell(ctx, r.Notify)
+	if r.Outcome != Sent || a.Outcome == nil {
+		return r, nil
+	}
+	recorded, err := a.Outcome(ctx, record.Input{MessageID: in.MessageID, Wait: !r.Decided, Tell: true})
+	if err == nil {
+		r.Recorded = &recorded
+	}
+	return r, nil
+}
+
+// submit journals and sends every part that the vendor does not have yet. It may
 // run twice: parts with an answer are left alone, and a part journalled by an
 // earlier run without an answer is in doubt and goes again only if the
 // message's delivery policy says at_least_once. Of two runs at the same time
@@ -125,7 +158,7 @@ type Result struct {
 //
 // A message that nobody has submitted before (Queued) is queued and journalled
 // in one write, which needs nothing read: no run of a submit precedes it.
-func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
+func (a *Activities) submit(ctx context.Context, in Input) (Result, error) {
 	in.Held = in.Held || repeated(ctx)
 	if in.Queued != nil {
 		r, err := a.first(ctx, &in)

@@ -209,6 +209,9 @@ func (g *Gateway) joinSteps() {
 			Await: g.ingress.AwaitDecision, CapReached: gate.CapReached},
 		Notify: &notify.Activities{Journal: g.db, Snapshot: g.config.Current, Sender: g.sender, Now: g.db.Now, Observe: g.observeWebhook},
 	}
+	g.steps.Admit.Route = g.steps.Route.ChooseRoute
+	g.steps.Submit.Tell, g.steps.Record.Tell = notify.First(g.steps.Notify), notify.First(g.steps.Notify)
+	g.steps.Submit.Outcome = g.steps.Record.RecordOutcome
 	g.fleet.Submit = g.steps.Submit
 }
 

@@ -1,0 +1,50 @@
+package workflows_test
+
+import (
+	"slices"
+
+	"github.com/postrider/postrider/activities/submit"
+	"github.com/postrider/postrider/internal/message"
+)
+
+// The histories of paths, holdPaths and failoverPaths are of processes whose steps did
+// one thing each: messages that such a process began must go on. Those whose names begin
+// with straight are of steps that do what follows at once as well.
+
+// straightPaths are those on which that makes a difference.
+func straightPaths() []path {
+	chosen := []string{"delivered", "delivered-here", "delivered-at-once", "delivered-early", "unconfirmed-late-receipt", "refused", "refused-next",
+		"here-gone", "in-doubt-settled", "rejected", "no-route", "scheduled", "revised-before-submit", "canceled-scheduled", "canceled-workflow",
+		"webhook-retried", "held", "held-by-submit", "rerouted-queue", "resent"}
+	out := []path{{"straight-queued-again", func(w *journey) {
+		w.candidates[0].Here, w.in.Vendor = true, "acme"
+		w.vendor = answers(submit.Result{Outcome: submit.InDoubt, Reason: message.ReasonSubmitInDoubt}, submit.Result{Outcome: submit.Sent})
+	}, func(w *journey) {
+		w.untilIdle()
+		w.mu.Lock()
+		w.move(message.StatusQueued) // a process that was taken for dead knows better
+		w.mu.Unlock()
+		w.decided("", true)
+		w.until(func() bool { return w.status == sent })
+		w.decided(delivered, false)
+	}}}
+	for _, p := range slices.Concat(paths(), holdPaths(), failoverPaths()) {
+		if slices.Contains(chosen, p.name) {
+			out = append(out, path{"straight-" + p.name, p.world, p.drive})
+		}
+	}
+	return out
+}
+
+// apart makes each step of the world do one thing.
+func apart(list []path) []path {
+	for i, p := range list {
+		list[i].world = func(w *journey) {
+			w.apart = true
+			if p.world != nil {
+				p.world(w)
+			}
+		}
+	}
+	return list
+}
