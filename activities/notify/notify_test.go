@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -348,4 +349,56 @@ func TestUnknownDelivery(t *testing.T) {
 	if !errors.As(err, &app) || !app.NonRetryable() {
 		t.Errorf("%v", err)
 	}
+}
+
+// The first tries of several, one after the other: what was not taken needs more, and
+// so does what nobody knows.
+func TestFirstOfSeveral(t *testing.T) {
+	b := setup(t)
+	other, strange := b.n, message.NewID()
+	other.ID, other.URL = message.NewID(), "https://away.example/hook"
+	b.journal.PutNotification(other)
+	b.sender.script[other.URL] = []webhook.Result{{HTTPStatus: 503}}
+	tell := notify.First(b.steps)
+	if left := tell(context.Background(), []message.ID{other.ID, b.n.ID, strange}); !slices.Equal(left, []message.ID{other.ID, strange}) {
+		t.Errorf("%v", left)
+	}
+	if urls := b.sender.urls(); !slices.Equal(urls, []string{other.URL, mainURL}) {
+		t.Errorf("%v", urls)
+	}
+	// Each is tried for the first time once.
+	if left := tell(context.Background(), []message.ID{other.ID}); len(left) != 1 || len(b.sender.urls()) != 2 {
+		t.Errorf("%v, %v", left, b.sender.urls())
+	}
+	if left := tell(context.Background(), nil); left != nil {
+		t.Errorf("%v", left)
+	}
+}
+
+// Endpoints that take their time do not hold the step up: the rest is for later.
+func TestFirstTriesEndInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		list := []message.ID{b.n.ID}
+		for range 5 {
+			n := b.n
+			n.ID = message.NewID()
+			b.journal.PutNotification(n)
+			list = append(list, n.ID)
+		}
+		b.steps.Sender = slowSender{}
+		began := time.Now()
+		left := notify.First(b.steps)(context.Background(), list)
+		if took := time.Since(began); took > 5*time.Second || len(left) != len(list) {
+			t.Errorf("%s, %d left", took, len(left))
+		}
+	})
+}
+
+// slowSender answers when its caller has lost patience.
+type slowSender struct{}
+
+func (slowSender) Send(ctx context.Context, _ webhook.Request) webhook.Result {
+	<-ctx.Done()
+	return webhook.Result{Err: ctx.Err()}
 }

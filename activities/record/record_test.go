@@ -406,3 +406,32 @@ func TestCapReachedByReceipt(t *testing.T) {
 		t.Errorf("%+v, told %d times", r, told)
 	}
 }
+
+// Who records may have the customer told as well; what needs more tries comes back.
+func TestRecordAndTell(t *testing.T) {
+	for name, taken := range map[string]bool{"taken": true, "not taken": false} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t, 1, message.StatusSent)
+			var told []message.ID
+			b.steps.Tell = func(_ context.Context, deliveries []message.ID) []message.ID {
+				if told = deliveries; taken {
+					return nil
+				}
+				return deliveries
+			}
+			b.receipt(t, 1, message.ReceiptDelivered, "")
+			r := b.record(t, record.Input{Tell: true})
+			if left := len(r.Notify); !r.Tried || len(told) != 1 || taken != (left == 0) || r.Status != message.StatusDelivered {
+				t.Errorf("%+v, told of %v", r, told)
+			}
+		})
+	}
+	t.Run("unasked", func(t *testing.T) {
+		b := setup(t, 1, message.StatusSent)
+		b.steps.Tell = func(context.Context, []message.ID) []message.ID { t.Error("told"); return nil }
+		b.receipt(t, 1, message.ReceiptDelivered, "")
+		if r := b.record(t, record.Input{}); r.Tried || len(r.Notify) != 1 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
