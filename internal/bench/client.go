@@ -74,7 +74,12 @@ type link struct {
 	conn   net.Conn
 	reader *bufio.Reader
 	buffer []byte
+	used   time.Time // when its last exchange ended
 }
+
+// idleConnection is how long a connection may have been idle to be used again, as HTTP
+// clients have it: below the 120 s after which our server closes it.
+const idleConnection = 30 * time.Second
 
 // answerError is an answer other than 202.
 type answerError struct {
@@ -88,6 +93,9 @@ func (e *answerError) Error() string { return fmt.Sprintf("%d %s", e.status, e.c
 // again: the message may have been accepted, and a second one would be a
 // doubled message of our own making.
 func (l *link) post(ctx context.Context, to, reference string) error {
+	if l.conn != nil && time.Since(l.used) > idleConnection {
+		l.close()
+	}
 	if l.conn == nil {
 		dialer := net.Dialer{Timeout: requestTimeout}
 		conn, err := dialer.DialContext(ctx, "tcp", l.api.address)
@@ -97,7 +105,7 @@ func (l *link) post(ctx context.Context, to, reference string) error {
 		l.conn, l.reader = conn, bufio.NewReader(conn)
 	}
 	again, err := l.exchange(to, reference)
-	if !again {
+	if l.used = time.Now(); !again {
 		l.close()
 	}
 	return err
