@@ -42,7 +42,7 @@ const (
 const (
 	floorQueue = "bench-floor"
 	// floorMarkers are the local activities of a message whose receipt comes at once.
-	floorMarkers = 6
+	floorMarkers = 2
 	// floorLook is how often it is looked whether all have ended.
 	floorLook = 20 * time.Millisecond
 )
