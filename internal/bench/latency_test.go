@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -66,5 +67,29 @@ func TestMiddleRate(t *testing.T) {
 	}
 	if got := middleRate(make([]time.Duration, 100)); got != 0 {
 		t.Errorf("a hundred events at once became %g a second", got)
+	}
+}
+
+// The two parts of an acceptance's latency, and what went the whole way meanwhile.
+func TestAcceptanceInParts(t *testing.T) {
+	r := newRecords(4, "test")
+	for i, m := range [][3]int64{{10, 30, 50}, {20, 20, 90}, {30, 70, 80}, {40, 45, 0}} { // the last was refused
+		r.list[i].due.Store(m[0])
+		r.list[i].started.Store(m[1])
+		r.list[i].answered.Store(m[2])
+	}
+	s := span{records: r, first: 0, last: 4}
+	if got, want := s.lags(), []time.Duration{20, 0, 40}; !slices.Equal(got, want) {
+		t.Errorf("late by %v, want %v", got, want)
+	}
+	if got, want := s.askLatencies(), []time.Duration{20, 70, 10}; !slices.Equal(got, want) {
+		t.Errorf("asked for %v, want %v", got, want)
+	}
+	if got := s.lastAnswer(); got != 90 {
+		t.Errorf("the last answer was at %d", got)
+	}
+	arrived := map[int]arrival{0: {at: 60, count: 1}, 1: {at: 90, count: 2}, 2: {at: 91, count: 1}, 7: {at: 1, count: 1}}
+	if got := s.arrivedBy(90, arrived); got != 2 {
+		t.Errorf("%d had arrived, want 2", got)
 	}
 }

@@ -35,6 +35,7 @@ type options struct {
 	Shares      rateList // of the capacity just measured, per cent
 	AcceptRate  float64
 	AcceptFor   time.Duration // 0: not
+	AcceptOver  string        // rest, smpp or both
 	Burst       int
 	BurstConns  int
 	SMPP        int // messages over one bind
@@ -93,11 +94,13 @@ func (r *rateList) Set(s string) error {
 // name and that minutes can show.
 func defaults() options {
 	return options{Rates: rateList{50}, Shares: rateList{10, 50, 80, 100}, SteadyFor: 30 * time.Second, Idle: 5 * time.Second,
-		Capacity: 3000, Rounds: 3, Floor: 2000, AcceptFor: 4 * time.Second, Gateways: 2}
+		Capacity: 3000, Rounds: 3, Floor: 2000, AcceptFor: 4 * time.Second, AcceptOver: "both", Gateways: 2}
 }
 
 // nothing is what a run with --only begins with.
-func nothing() options { return options{SteadyFor: defaults().SteadyFor, Rounds: 1} }
+func nothing() options {
+	return options{SteadyFor: defaults().SteadyFor, Rounds: 1, AcceptOver: defaults().AcceptOver}
+}
 
 func readOptions(args []string, help io.Writer) (options, error) {
 	o := defaults()
@@ -145,6 +148,7 @@ func (o *options) phaseFlags(fs *flag.FlagSet) {
 	fs.IntVar(&o.Floor, "floor", o.Floor, "bare workflows, of each shape, before, between and after the rounds; 0: none")
 	fs.Float64Var(&o.AcceptRate, "accept-rate", 4500, "messages a second that are offered to acceptance, over REST and over SMPP")
 	fs.DurationVar(&o.AcceptFor, "accept", o.AcceptFor, "how long each is offered; 0: not")
+	fs.StringVar(&o.AcceptOver, "accept-over", o.AcceptOver, "rest, smpp or both: over what")
 	fs.IntVar(&o.Burst, "burst", 0, "messages of the burst; 0: none")
 	fs.IntVar(&o.BurstConns, "burst-connections", 64, "connections of the burst and the capacity phase")
 	fs.IntVar(&o.SMPP, "smpp", 0, "messages over one SMPP transceiver; 0: none. Their end is their receipt")
@@ -188,6 +192,8 @@ func (o *options) validate(rest []string) error {
 		return errors.New("--smpp-window is 1 to 1000")
 	case o.Auth != "token" && o.Auth != "basic":
 		return fmt.Errorf("--auth is %q; want token or basic", o.Auth)
+	case o.AcceptOver != "rest" && o.AcceptOver != "smpp" && o.AcceptOver != "both":
+		return fmt.Errorf("--accept-over is %q; want rest, smpp or both", o.AcceptOver)
 	case o.messages() > maxMessages:
 		return fmt.Errorf("that makes %d messages; want %d at most", o.messages(), maxMessages)
 	}

@@ -25,6 +25,8 @@ type result struct {
 	Accept         quantiles `json:"accept"`     // due → 202
 	EndToEnd       quantiles `json:"end_to_end"` // due → webhook of the end
 	Lag            quantiles `json:"late_start"` // due → sent
+	Ask            quantiles `json:"ask"`        // sent → 202
+	Meanwhile      int       `json:"meanwhile"`  // at the vendor when the last 202 was there
 	CompleteRate   float64   `json:"completed_per_second"`
 	Backlog        int       `json:"backlog"`         // due and not ended when the last was due
 	DrainSeconds   float64   `json:"drain_seconds"`   // from then to the last end
@@ -173,6 +175,7 @@ func (r *runner) finish(ctx context.Context, x *result, w *watch, before marks, 
 		x.AcceptRate = float64(x.Accepted) / x.AcceptSeconds
 	}
 	x.Accept, x.EndToEnd, x.Lag = quantilesOf(x.of.acceptLatencies()), quantilesOf(x.of.endLatencies()), quantilesOf(x.of.lags())
+	x.Ask = quantilesOf(x.of.askLatencies())
 	for _, at := range x.of.ends() {
 		x.DrainSeconds = max(x.DrainSeconds, (at - time.Duration(last)).Seconds())
 	}
@@ -221,6 +224,7 @@ func (r *runner) settle(arrived map[int]arrival) {
 		x.Delivered, x.Otherwise, x.Missing, x.Repeated = c.delivered, c.others, c.accepted-c.ended, c.repeated
 		x.Lost, x.Doubled, x.Unasked = x.of.fates(arrived)
 		x.ToVendor = quantilesOf(x.of.vendorLatencies(arrived))
+		x.Meanwhile = x.of.arrivedBy(x.of.lastAnswer(), arrived)
 		if x.Kind == kindAway {
 			x.Order = x.of.disorder(arrived)
 		}

@@ -148,8 +148,10 @@ func (p *plan) accept(ctx context.Context) error {
 	if len(due) == 0 {
 		return nil
 	}
-	p.offer(ctx, "REST, keep-alive", p.o.AcceptRate, due, p.load.over(p.o.Connections))
-	if ctx.Err() != nil {
+	if p.o.AcceptOver != "smpp" {
+		p.offer(ctx, "REST, keep-alive", p.o.AcceptRate, due, p.load.over(p.o.Connections))
+	}
+	if ctx.Err() != nil || p.o.AcceptOver == "rest" {
 		return nil
 	}
 	e, err := p.bound(ctx)

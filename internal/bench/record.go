@@ -164,6 +164,23 @@ func (s span) vendorLatencies(arrived map[int]arrival) []time.Duration {
 	return list
 }
 
+// askLatencies run from when a connection, or a place of the window, took a message to
+// its 202: what one answer takes, without the wait for who asks.
+func (s span) askLatencies() []time.Duration {
+	return s.latencies(func(m *record) int64 { return m.answered.Load() - m.started.Load() })
+}
+
+// arrivedBy is how many of the messages a vendor had at a time of the run.
+func (s span) arrivedBy(at int64, arrived map[int]arrival) int {
+	n := 0
+	for i := s.first; i < s.last; i++ {
+		if a := arrived[i]; a.count > 0 && a.at <= at {
+			n++
+		}
+	}
+	return n
+}
+
 // lags are how late messages were sent: the generator's own fault, or that of
 // too few connections.
 func (s span) lags() []time.Duration {
@@ -197,9 +214,14 @@ func (s span) ends() []time.Duration {
 
 // sinceBegin is how long after began, a time of the run, the last 202 was there.
 func (s span) sinceBegin(began int64) time.Duration {
-	last := began
+	return time.Duration(max(s.lastAnswer(), began) - began)
+}
+
+// lastAnswer is the time of the run at which the last 202 was there; 0: none was.
+func (s span) lastAnswer() int64 {
+	var last int64
 	for i := s.first; i < s.last; i++ {
 		last = max(last, s.records.list[i].answered.Load())
 	}
-	return time.Duration(last - began)
+	return last
 }

@@ -134,7 +134,7 @@ func TestOptions(t *testing.T) {
 		{"--rates", "fast"}, {"--rates", "0"}, {"--rates", "-1"}, {"--rates", "1e9"}, {"--rates", "NaN"}, {"--connections", "0"}, {"--burst-connections", "100000"},
 		{"--burst", "-1"}, {"--capacity", "-1"}, {"--burst", "2000000"}, {"--auth", "none"}, {"--steady", "0s"}, {"--warm-up", "-1s"}, {"--warm-up-rate", "0"},
 		{"--patience", "0s"}, {"everything"}, {"--campaign", "-1"}, {"--campaign-rate", "0"}, {"--campaign-for", "0s"}, {"--campaign-calm", "-1s"}, {"--campaign-class", "urgent"},
-		{"--probe-rate", "0"}, {"--campaign", "1", "--verify"}, {"--overload", "1s", "--verify"}, {"--rounds", "0"}, {"--floor", "-1"}, {"--accept", "-1s"}, {"--accept-rate", "0"},
+		{"--probe-rate", "0"}, {"--campaign", "1", "--verify"}, {"--overload", "1s", "--verify"}, {"--rounds", "0"}, {"--floor", "-1"}, {"--accept", "-1s"}, {"--accept-rate", "0"}, {"--accept-over", "mail"},
 		{"--gateways", "9"}, {"--soak", "-1s"}, {"--soak-rate", "0"}, {"--backlog", "-1"}, {"--overload-cap", "0"}, {"--shares", "0"}, {"--soak", "24h"},
 	} {
 		if _, err := readOptions(args, io.Discard); err == nil {
