@@ -137,6 +137,7 @@ type Ingress struct {
 
 	once      sync.Once    // for ready
 	accepting atomic.Int64 // acceptances under way
+	rush      rush
 	away      atomic.Int64 // Unix nanoseconds until which Temporal counts as away for withdrawals
 	starter   starter
 	sweeper   sweeper
@@ -200,6 +201,7 @@ func (in *Ingress) Start(ctx context.Context) {
 // ready makes what every caller may touch, whether or not Start was called.
 func (in *Ingress) ready() {
 	in.once.Do(func() {
+		in.rush.make()
 		in.starter.make(in)
 		in.turns.make(in)
 		in.backlog.make(in)
@@ -283,6 +285,7 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 		}
 	}
 	in.accepting.Add(1)
+	in.rush.came(began)
 	commit := in.Journal.Enter(a)
 	return func(ctx context.Context) (Outcome, error) {
 		accepted, err := commit(ctx)

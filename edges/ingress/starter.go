@@ -25,10 +25,12 @@ const (
 	startTimeout = 5 * time.Second
 	// crowd is how many acceptances may be under way before starts make room for
 	// them: acceptance costs a hundredth of what a workflow does, and a customer
-	// waits for it. At a steady load a few are under way at most.
+	// waits for it. At a steady load a few are under way at most. See rush as well.
 	crowd = 8
-	// holdBack is the longest that a start makes room, so that a flood that does
-	// not end slows the messages down and never stops them.
+	// holdBack is how long a start makes room at least while acceptance needs it. Then
+	// the starters pass one after another, all of them within a further holdBack,
+	// so that a flood that does not end slows the messages down and never stops them.
+	// If they all passed at once, acceptance would stand still once a second.
 	holdBack = time.Second
 	// holdLook is how often a start that makes room looks whether it still must.
 	holdLook = 20 * time.Millisecond
@@ -54,6 +56,7 @@ type starter struct {
 	underway map[message.ID]bool // waiting in the queue or being started
 	started  []message.ID        // by us, and their outbox rows may still be there
 	leftAt   time.Time           // when a message was last left in the outbox
+	passes   time.Time           // when the next start may pass that has made room for long enough
 	failed   int                 // starts since the last report
 	failure  error               // the newest
 }
@@ -69,10 +72,7 @@ func (s *starter) make(in *Ingress) {
 
 func (s *starter) start(ctx context.Context) {
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	n := s.in.Starters
-	if n <= 0 {
-		n = DefaultStarters
-	}
+	n := s.many()
 	for i := range n {
 		lanes := s.lanes
 		if i >= max(1, n/bulkShare) {
@@ -80,6 +80,14 @@ func (s *starter) start(ctx context.Context) {
 		}
 		s.wg.Go(func() { s.run(ctx, lanes) })
 	}
+}
+
+// many is how many starters there are.
+func (s *starter) many() int {
+	if s.in.Starters > 0 {
+		return s.in.Starters
+	}
+	return DefaultStarters
 }
 
 func (s *starter) stop() {
@@ -270,28 +278,50 @@ func rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// makeRoom waits while many customers wait for their answers, up to holdBack.
-// One-time passwords make no room, and are started meanwhile. It is for bursts: when
-// much waits already, more of it helps nobody.
+// makeRoom waits while many customers wait for their answers, or messages come in a
+// rush, until its turn to pass all the same. One-time passwords make no room, and are
+// started meanwhile. It is for bursts: when much waits already, or something for long,
+// more of it helps nobody.
 func (s *starter) makeRoom(ctx context.Context) {
-	if s.in.accepting.Load() <= crowd || s.in.gate.crowded() {
+	if !s.inTheWay() {
 		return
 	}
-	until := time.NewTimer(holdBack)
-	defer until.Stop()
+	until := s.in.Now().Add(holdBack)
 	look := time.NewTicker(holdLook)
 	defer look.Stop()
-	for s.in.accepting.Load() > crowd {
+	for {
 		select {
 		case <-look.C:
+			if !s.inTheWay() || s.pass(until) {
+				return
+			}
 		case m := <-s.lane(message.ClassOTP):
 			s.begin(ctx, m)
-		case <-until.C:
-			return
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// inTheWay reports whether a workflow that begins now takes the processor from
+// acceptance.
+func (s *starter) inTheWay() bool {
+	return (s.in.accepting.Load() > crowd || s.in.rush.on(s.in.Now())) && !s.in.gate.crowded()
+}
+
+// pass lets a start that has made room until then go, if no other has gone just now.
+func (s *starter) pass(until time.Time) bool {
+	now := s.in.Now()
+	if now.Before(until) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Before(s.passes) {
+		return false
+	}
+	s.passes = now.Add(holdBack / time.Duration(s.many()))
+	return true
 }
 
 // one starts one workflow. Being started before counts as done.
