@@ -224,7 +224,7 @@ func (r *report) written() section {
 		}
 		t = append(t, append(cells, octets(all), octets(float64(x.Use.Log)/float64(x.Accepted))))
 	}
-	return section{"Written", t, "Given to the disk (/proc/PID/io), logs of the programs among it. Postgres's log: what both databases, the journal and Temporal's, appended to it; Postgres cannot tell them apart, but bare workflows (The floor) write to Temporal's alone."}
+	return section{"Written", t, "Given to the disk (/proc/PID/io: write_bytes, but no more than wchar, since the kernel counts a whole folio of its cache for each piece written into one), logs of the programs among it. Postgres's log: what both databases, the journal and Temporal's, appended to it; Postgres cannot tell them apart, but bare workflows (The floor) write to Temporal's alone."}
 }
 
 // octets rounds to what can be read; "-" for none.

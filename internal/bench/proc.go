@@ -150,18 +150,21 @@ func parseMemory(status []byte) memory {
 }
 
 // parseWritten reads of /proc/<pid>/io how many octets the process, and those of its
-// children that have ended, gave to the disk.
+// children that have ended, gave to the disk: what the kernel counts for pages that
+// became dirty (write_bytes), but no more than was handed to write() (wchar). The first
+// alone counts a whole folio of the page cache, which may be a megabyte, for the 8 kB
+// that a commit adds to Postgres's log; the second alone has what Go writes to sockets.
 func parseWritten(io []byte) int64 {
+	counts := map[string]int64{}
 	for line := range strings.Lines(string(io)) {
-		if value, ok := strings.CutPrefix(line, "write_bytes: "); ok {
-			n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
-			if err != nil {
-				return 0
-			}
-			return n
+		name, value, _ := strings.Cut(line, ": ")
+		n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+		if err != nil {
+			return 0
 		}
+		counts[name] = n
 	}
-	return 0
+	return min(counts["write_bytes"], counts["wchar"])
 }
 
 // machineTicks reads the time in which the machine's cores were busy, and the

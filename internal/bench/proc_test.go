@@ -144,13 +144,17 @@ func TestDescendants(t *testing.T) {
 	}
 }
 
+// Of what the kernel counted as dirty no more is told than was written.
 func TestParseWritten(t *testing.T) {
-	if got := parseWritten([]byte("rchar: 1\nwchar: 2\nwrite_bytes: 12345678\ncancelled_write_bytes: 9\n")); got != 12345678 {
-		t.Errorf("got %d", got)
-	}
-	for _, bad := range []string{"", "cancelled_write_bytes: 9\n", "write_bytes: many\n"} {
-		if got := parseWritten([]byte(bad)); got != 0 {
-			t.Errorf("got %d of %q", got, bad)
+	for io, want := range map[string]int64{
+		"rchar: 1\nwchar: 8192\nwrite_bytes: 1048576\ncancelled_write_bytes: 9\n": 8192, // 8 kB into a large folio
+		"rchar: 1\nwchar: 9999\nwrite_bytes: 4096\ncancelled_write_bytes: 9\n":    4096, // the rest went to sockets
+		"":                              0,
+		"cancelled_write_bytes: 9\n":    0,
+		"wchar: 1\nwrite_bytes: many\n": 0,
+	} {
+		if got := parseWritten([]byte(io)); got != want {
+			t.Errorf("got %d of %q, want %d", got, io, want)
 		}
 	}
 }

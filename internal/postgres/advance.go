@@ -37,10 +37,10 @@ func advanceStatement(c message.Change) (string, []any) {
 		w.owed(c)
 	}
 	if c.Settled {
-		w.clause("settled", "delete from settlements_due d\n  using moved m\n  where d.message_id = m.id")
+		w.clause("settled", "delete from settlements_due\n  where message_id = $1 and exists (select from moved)")
 	}
 	if c.Started {
-		w.clause("started", "delete from starts s\n  using moved m\n  where s.message_id = m.id")
+		w.clause("started", "delete from starts\n  where message_id = $1 and exists (select from moved)")
 	}
 	w.holds(c)
 	w.backlog(c)
@@ -165,11 +165,13 @@ func (w *writer) events(c message.Change) {
 	if len(c.Events) == 0 {
 		return
 	}
-	types := w.arg(pick(c.Events, func(e message.Event) string { return string(e.Type) }), "text[]")
-	details := w.arg(pick(c.Events, func(e message.Event) *string { return detailJSON(e.Detail) }), "jsonb[]")
+	n := len(c.Events)
 	w.clause("event", `insert into message_events (message_id, sequence, at, type, detail)
-  select m.id, m.event_seq - cardinality(`+types+`) + e.ord, clock_timestamp(), e.type, e.detail
-  from moved m, unnest(`+types+", "+details+`) with ordinality as e (type, detail, ord)`)
+  select m.id, m.event_seq + e.place, clock_timestamp(), e.type, e.detail
+  from moved m, `+w.list("e", n,
+		of("place", "int", func(i int) int32 { return int32(i + 1 - n) }),
+		of("type", "text", func(i int) string { return string(c.Events[i].Type) }),
+		of("detail", "jsonb", func(i int) *string { return detailJSON(c.Events[i].Detail) })))
 }
 
 // attempts adds the rows of the submit journal. One that is there already is a
@@ -182,20 +184,19 @@ func (w *writer) attempts(c message.Change) {
 	}
 	w.clause("attempt", `insert into segments (message_id, part, attempt, vendor_id, vendor_name, instance, state)
   select m.id, a.part, a.attempt, a.vendor_id, a.vendor_name, a.instance, 'sending'
-  from moved m, unnest(`+
-		w.arg(pick(c.Attempts, func(a message.Attempt) int32 { return int32(a.Part) }), "int[]")+", "+
-		w.arg(pick(c.Attempts, func(a message.Attempt) int32 { return int32(a.Number) }), "int[]")+", "+
-		w.arg(pick(c.Attempts, func(a message.Attempt) message.ID { return a.Vendor.ID }), "uuid[]")+", "+
-		w.arg(pick(c.Attempts, func(a message.Attempt) string { return a.Vendor.Name }), "text[]")+", "+
-		w.arg(pick(c.Attempts, func(a message.Attempt) string { return a.Instance }), "text[]")+`) as a (part, attempt, vendor_id, vendor_name, instance)`)
+  from moved m, `+w.list("a", len(c.Attempts),
+		of("part", "int", func(i int) int32 { return int32(c.Attempts[i].Part) }),
+		of("attempt", "int", func(i int) int32 { return int32(c.Attempts[i].Number) }),
+		of("vendor_id", "uuid", func(i int) message.ID { return c.Attempts[i].Vendor.ID }),
+		of("vendor_name", "text", func(i int) string { return c.Attempts[i].Vendor.Name }),
+		of("instance", "text", func(i int) string { return c.Attempts[i].Instance })))
 }
 
 func (w *writer) answers(c message.Change) {
 	if len(c.Answers) == 0 {
 		return
 	}
-	texts := func(of func(message.Answer) string) string { return w.arg(pick(c.Answers, of), "text[]") }
-	// The id of the message is said once more, so that one partition is opened and not all.
+	// The message is named by the parameter, so that one partition is opened and not all.
 	w.clause("answer", `update segments s
   set state = a.state,
       doubted = s.doubted or a.state = 'in_doubt',
@@ -204,39 +205,38 @@ func (w *writer) answers(c message.Change) {
       vendor_code = a.vendor_code,
       reason = a.reason,
       answered_at = now()
-  from moved m, unnest(`+
-		w.arg(pick(c.Answers, func(a message.Answer) int32 { return int32(a.Part) }), "int[]")+", "+
-		w.arg(pick(c.Answers, func(a message.Answer) int32 { return int32(a.Attempt) }), "int[]")+", "+
-		texts(func(a message.Answer) string { return string(a.State) })+", "+
-		texts(func(a message.Answer) string { return storable(a.VendorMessageID) })+", "+
-		texts(func(a message.Answer) string { return storable(a.NormalizedID) })+", "+
-		texts(func(a message.Answer) string { return storable(a.VendorCode) })+", "+
-		texts(func(a message.Answer) string { return string(a.Reason) })+`)
-    as a (part, attempt, state, vendor_message_id, normalized_id, vendor_code, reason)
-  where s.message_id = `+w.arg(c.MessageID, "uuid")+` and s.part = a.part and s.attempt = a.attempt and s.state in ('sending', 'in_doubt')`)
+  from `+w.list("a", len(c.Answers),
+		of("part", "int", func(i int) int32 { return int32(c.Answers[i].Part) }),
+		of("attempt", "int", func(i int) int32 { return int32(c.Answers[i].Attempt) }),
+		of("state", "text", func(i int) string { return string(c.Answers[i].State) }),
+		of("vendor_message_id", "text", func(i int) string { return storable(c.Answers[i].VendorMessageID) }),
+		of("normalized_id", "text", func(i int) string { return storable(c.Answers[i].NormalizedID) }),
+		of("vendor_code", "text", func(i int) string { return storable(c.Answers[i].VendorCode) }),
+		of("reason", "text", func(i int) string { return string(c.Answers[i].Reason) }))+`
+  where s.message_id = $1 and s.part = a.part and s.attempt = a.attempt and s.state in ('sending', 'in_doubt')
+    and exists (select from moved)`)
 }
 
 func (w *writer) notifications(c message.Change) {
-	if len(c.Notifications) == 0 {
+	n := len(c.Notifications)
+	if n == 0 {
 		return
 	}
-	texts := func(of func(message.Notification) string) string { return w.arg(pick(c.Notifications, of), "text[]") }
-	ids := w.arg(pick(c.Notifications, func(n message.Notification) message.ID { return n.ID }), "uuid[]")
+	id := of("id", "uuid", func(i int) message.ID { return c.Notifications[i].ID })
 	w.clause("notification", `insert into webhook_deliveries (id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload)
   select n.id, n.event_id, m.account_id, n.endpoint_id, m.id, n.type, n.url, n.failover_url,
     replace(n.payload, '"sequence":-1', '"sequence":' || m.event_seq)
-  from moved m, unnest(`+ids+", "+
-		w.arg(pick(c.Notifications, func(n message.Notification) message.ID { return n.EventID }), "uuid[]")+", "+
-		w.arg(pick(c.Notifications, func(n message.Notification) *message.ID { return idOrNull(n.EndpointID) }), "uuid[]")+", "+
-		texts(func(n message.Notification) string { return n.Type })+", "+
-		texts(func(n message.Notification) string { return n.URL })+", "+
-		texts(func(n message.Notification) string { return n.FailoverURL })+", "+
-		texts(func(n message.Notification) string { return n.Payload })+`)
-    as n (id, event_id, endpoint_id, type, url, failover_url, payload)
+  from moved m, `+w.list("n", n, id,
+		of("event_id", "uuid", func(i int) message.ID { return c.Notifications[i].EventID }),
+		of("endpoint_id", "uuid", func(i int) *message.ID { return idOrNull(c.Notifications[i].EndpointID) }),
+		of("type", "text", func(i int) string { return c.Notifications[i].Type }),
+		of("url", "text", func(i int) string { return c.Notifications[i].URL }),
+		of("failover_url", "text", func(i int) string { return c.Notifications[i].FailoverURL }),
+		of("payload", "text", func(i int) string { return c.Notifications[i].Payload }))+`
   on conflict do nothing`)
 	w.clause("due", `insert into webhooks_due (delivery_id, due_at)
   select n.id, now() + interval '60 seconds'
-  from moved m, unnest(`+ids+`) as n (id)
+  from moved m, `+w.list("n", n, id)+`
   on conflict do nothing`)
 }
 

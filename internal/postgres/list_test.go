@@ -195,7 +195,7 @@ func TestPlans(t *testing.T) {
 		{"Defer", deferOverdue, []any{[]message.ID{id}, time.Hour}, ""},
 		{"Receipt", storeReceipt, append(matchArgs(b.receipt("a1", message.ReceiptDelivered)), id, "a", "b", "c"), ""},
 		{"Rematch", rematchReceipt, matchArgs(b.receipt("a1", message.ReceiptDelivered)), ""},
-		{"RecordAttempt", recordAttempt, []any{id, 1, "pending", 0, "", "", 5, "{}", id}, ""},
+		{"RecordAttempt", recordPending, []any{id, 1, "pending", 0, "", "", 5, "{}", id}, ""},
 		// The oldest come first and the table holds what is late only.
 		{"RevisionTold", deleteRevisionDue, []any{id, 1}, ""},
 		{"RevisionsDue", selectRevisionsDue, []any{time.Second, 256}, ""},

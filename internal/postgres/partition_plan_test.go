@@ -94,6 +94,11 @@ func (b *bundle) written(a any) string {
 		return quote(fmt.Sprintf("%d ms", v.Milliseconds()))
 	case message.ID:
 		return quote(v.String())
+	case *message.ID:
+		if v == nil {
+			return "null"
+		}
+		return quote(v.String())
 	case []string:
 		return list(len(v), func(i int) string { return quote(v[i]) }) + "::text[]"
 	case []*string:
@@ -181,7 +186,8 @@ func TestPartitionsTouched(t *testing.T) {
 		{"stored", selectStoredIDs, among([]message.ID{m.ID})},
 		{"deciding", selectDeciding, []any{m.ID}},
 		{"notification", selectNotification, []any{m.ID}},
-		{"attempt", recordAttempt, []any{m.ID, 1, "pending", 0, "", "", 5, "{}", m.ID}},
+		{"attempt", recordPending, []any{m.ID, 1, "pending", 0, "", "", 5, "{}", m.ID}},
+		{"last attempt", recordDone, []any{m.ID, 1, "delivered", 0, "", "", 5, "{}", m.ID}},
 		{"named", nameAttempt, []any{m.ID, 1, b.vendor.ID, "x"}},
 		{"newest", lockNewest, []any{m.ID, 1}},
 		{"action", insertStaffAction, []any{m.ID, "{}"}},

@@ -15,7 +15,9 @@ import (
 // id to, if that part is still open; a vendor that takes whole messages has given it
 // to all parts of one try. A part counts once, whichever of its
 // attempts is heard of first; which parts did stands in the message's own row,
-// because only that is read anew after waiting for another receipt. The
+// because only that is read anew after waiting for another receipt. Those that did
+// not are found by a query within the update: a function with a query inside would be
+// planned anew for every receipt, which costs more than all the rest. The
 // parameters are named by position in both statements that use it:
 //
 //	$1 vendor  $2 normalised id  $3 stat word  $4 err  $5 reason
@@ -26,13 +28,8 @@ with newest as (
   select message_id, part, attempt
   from segments
   where vendor_id = $1 and normalized_id = $2 and message_id >= $9
-  order by sent_at desc
+  order by sent_at desc, part
   limit 1
-), part as (
-  select s.message_id, s.part, s.attempt
-  from newest n
-  join segments s on s.message_id = n.message_id and s.attempt = n.attempt
-  where s.vendor_id = $1 and s.normalized_id = $2 and s.message_id >= $9
 ), updated as (
   update segments s
   set state = coalesce($6, s.state),
@@ -41,22 +38,24 @@ with newest as (
       receipt_at = $7,
       reason = case when $6 = 'delivered' then '' else coalesce(nullif($5, ''), s.reason) end,
       settled_at = case when $6::text is not null then now() end
-  from part p
-  where s.message_id = p.message_id and s.part = p.part and s.attempt = p.attempt and s.message_id >= $9
-    and s.state in ('sending', 'submitted', 'in_doubt')
+  where s.message_id = (select message_id from newest) and s.attempt = (select attempt from newest) and s.message_id >= $9
+    and s.vendor_id = $1 and s.normalized_id = $2 and s.state in ('sending', 'submitted', 'in_doubt')
     and (s.receipt_stat <> $3 or $6::text is not null)
-  returning s.message_id, s.part
+  returning s.part
 ), told as (
-  select message_id, array_agg(part::smallint order by part) as parts
+  select (select message_id from newest) as message_id, array_agg(part::smallint order by part) as parts
   from updated
-  group by message_id
+  having count(*) > 0
 ), counted as (
   update messages m
   set event_seq = m.event_seq + 1,
       updated_at = now(),
-      parts_settled = m.parts_settled + case when $6::text is null then 0 else cardinality(` + unsettledParts + `) end,
-      parts_failed = m.parts_failed + case when $6 in ('undelivered', 'expired') then cardinality(` + unsettledParts + `) else 0 end,
-      parts_done = case when $6::text is null then m.parts_done else m.parts_done || ` + unsettledParts + ` end
+      (parts_settled, parts_failed, parts_done) = (
+        select m.parts_settled + cardinality(n.parts), m.parts_failed + case when $6 in ('undelivered', 'expired') then cardinality(n.parts) else 0 end,
+          case when $6::text is null then m.parts_done else m.parts_done || n.parts end
+        from (select coalesce(array_agg(p), '{}') as parts
+          from unnest(t.parts) p
+          where $6::text is not null and (m.parts_done is null or not p = any (m.parts_done))) n)
   from told t
   where m.id = t.message_id and m.id >= $9
   returning m.id, t.parts, m.event_seq, m.status, m.segments, m.parts_settled, m.parts_failed
@@ -73,17 +72,12 @@ with newest as (
   on conflict do nothing
 )`
 
-// unsettledParts are those of the receipt's parts that are not among the message's that
-// are done. It is no function in the database: one with a query inside is planned anew
-// for every receipt, which costs more than all the rest.
-const unsettledParts = `(select coalesce(array_agg(p), '{}') from unnest(t.parts) p where m.parts_done is null or not p = any (m.parts_done))`
-
 // storeReceipt keeps the receipt whether or not it matches. The vendor's
 // repetition of it raises a counter.
 const storeReceipt = matchReceipt + `, kept as (
   insert into receipts (id, vendor_id, normalized_id, state, err, reason, source, destination, raw, done_at, message_id, part, try_at)
   select $10, $1, $2, $3, $4, $5, $11, $12, $13, $7,
-    (select message_id from newest), (select min(part) from part), case when $6::text is null then 'infinity' else now() end
+    (select message_id from newest), (select part from newest), case when $6::text is null then 'infinity' else now() end
   on conflict (vendor_id, normalized_id, state) do update
   set seen = receipts.seen + 1,
       last_at = now(),
@@ -188,15 +182,24 @@ from receipts`
 
 // selectEarly finds receipts that wait for any of the ids: those that match
 // nothing, and those that came for an id which the vendor had used before and
-// were taken for a repetition.
-const selectEarly = receiptColumns + ` r
-where vendor_id = $1 and normalized_id = any($2)
-  and (message_id is null or exists (
+// were taken for a repetition. Each id is looked up by itself: with a list Postgres
+// takes the index by its vendor alone while it believes that the table is small, and
+// reads all that this vendor ever said.
+const selectEarly = `
+select r.id, r.vendor_id, r.normalized_id, r.state, r.err, r.reason, r.source, r.destination, r.raw, r.done_at, r.received_at
+from unnest($2::text[]) as given (id)
+cross join lateral (
+  select *
+  from receipts
+  where vendor_id = $1 and normalized_id = given.id
+  offset 0
+) r
+where r.message_id is null or exists (
     select
     from segments s
-    where s.vendor_id = r.vendor_id and s.normalized_id = r.normalized_id and s.message_id >= $3
-      and s.state in ('sending', 'submitted', 'in_doubt') and s.message_id <> r.message_id and s.sent_at <= r.last_at))
-order by last_at, id`
+    where s.vendor_id = $1 and s.normalized_id = r.normalized_id and s.message_id >= $3
+      and s.state in ('sending', 'submitted', 'in_doubt') and s.message_id <> r.message_id and s.sent_at <= r.last_at)
+order by r.last_at, r.id`
 
 // EarlyReceipts applies the receipts that came before the vendor's ids were
 // stored, and reports whether any did. The submit side calls it after the

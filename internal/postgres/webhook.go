@@ -82,23 +82,27 @@ with tried as (
       next_attempt_at = now() + $7 * interval '1 second'
   where id = $1 and state = 'pending' and (attempts < $2 or $3 = 'delivered')
   returning message_id
-), due as (
-  update webhooks_due
-  set due_at = now() + ($7 + 120) * interval '1 second'
-  where delivery_id = $1 and $3 = 'pending' and exists (select from tried)
-), done as (
-  delete from webhooks_due
-  where delivery_id = $1 and $3 <> 'pending' and exists (select from tried)
 ), counted as (
-  update messages m
-  set event_seq = m.event_seq + 1
-  from tried t
-  where m.id = t.message_id and m.id = $9 -- said twice, so that one partition is opened and not all
-  returning m.id, m.event_seq
+  update messages
+  set event_seq = event_seq + 1
+  where id = $9 and exists (select from tried where message_id = $9)
+  returning id, event_seq
+), event as (
+  insert into message_events (message_id, sequence, at, type, detail)
+  select id, event_seq, clock_timestamp(), 'webhook_attempt', $8::jsonb
+  from counted
+)`
+
+// What a try changes of when its delivery is due: another comes, or it is done.
+const (
+	recordPending = recordAttempt + `
+update webhooks_due
+set due_at = now() + ($7 + 120) * interval '1 second'
+where delivery_id = $1 and exists (select from tried)`
+	recordDone = recordAttempt + `
+delete from webhooks_due
+where delivery_id = $1 and exists (select from tried)`
 )
-insert into message_events (message_id, sequence, at, type, detail)
-select c.id, c.event_seq, clock_timestamp(), 'webhook_attempt', $8::jsonb
-from counted c`
 
 // RecordAttempt writes what became of one try.
 func (db *DB) RecordAttempt(ctx context.Context, a message.NotificationAttempt) error {
@@ -114,7 +118,11 @@ func (db *DB) RecordAttempt(ctx context.Context, a message.NotificationAttempt) 
 	if key == (message.ID{}) {
 		key = a.DeliveryID
 	}
-	err := db.one(ctx, key, recordAttempt, none,
+	sql := recordDone
+	if a.State == message.NotificationPending {
+		sql = recordPending
+	}
+	err := db.one(ctx, key, sql, none,
 		a.DeliveryID, a.Number, string(a.State), a.HTTPStatus, storable(a.Error), storable(a.Answer), a.NextInSecs, detailJSON(detail), a.MessageID)
 	if err != nil {
 		return fmt.Errorf("record try %d of webhook delivery %s: %w", a.Number, a.DeliveryID, err)
