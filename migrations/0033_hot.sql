@@ -1,8 +1,8 @@
 -- What each write to the large tables costs.
 --
--- More room is left on their pages, so that the updates of a row stay on its page and
--- write no index (HOT): rows that were accepted together are changed together, and of
--- six updates of a message one, and every third of a notification, found its page full.
+-- More room is left on the pages of notifications, so that the update of a row stays on
+-- its page and writes no index (HOT): rows that were made together are changed together,
+-- and every third found its page full. Each is changed once as a rule.
 -- Later partitions are made as the one before them is (internal/postgres/partition.go).
 -- Pages that are full stay as they are.
 --
@@ -25,11 +25,11 @@ declare
   p record;
 begin
   for p in
-    select i.inhrelid::regclass as name, t.room
-    from (values ('messages', 45), ('webhook_deliveries', 45)) as t (name, room)
-    join pg_inherits i on i.inhparent = t.name::regclass
+    select inhrelid::regclass as name
+    from pg_inherits
+    where inhparent = 'webhook_deliveries'::regclass
   loop
-    execute format('alter table %s set (fillfactor = %s)', p.name, p.room);
+    execute format('alter table %s set (fillfactor = 50)', p.name);
   end loop;
 end $$;
 
