@@ -65,6 +65,11 @@ func (g *Gateway) ingressMetrics() ingress.Metrics {
 			g.metrics.Admission.WithLabelValues(string(class)).Set(float64(state))
 			g.metrics.OldestUnstarted.WithLabelValues(string(class)).Set(oldest.Seconds())
 		},
+		Called: func(told, left int) {
+			g.metrics.StartsCalled.WithLabelValues("told").Add(float64(told))
+			g.metrics.StartsCalled.WithLabelValues("left").Add(float64(left))
+		},
+		Heard: func(n int) { g.metrics.StartsHeard.Add(float64(n)) },
 		NotAdmitted: func(class message.Class, reason message.Reason) {
 			g.metrics.NotAdmitted.WithLabelValues(string(class), string(reason)).Inc()
 		},
@@ -127,6 +132,14 @@ func (g *Gateway) registerGauges() {
 		return 0
 	})
 	g.metrics.Counted("journal_unstarted_messages", "Accepted messages whose workflow may not have been started.", g.db.CountUnstarted)
+	if g.Roles["messages"] {
+		g.metrics.Gauge("journal_starts_listening", "1 while this process hears of messages that others accept and do not start; else its sweep finds them.", func() float64 {
+			if g.ingress.Hears() {
+				return 1
+			}
+			return 0
+		})
+	}
 	g.metrics.Counted("inbound_unstarted_messages", "Inbound messages whose workflow may not have been started.", g.db.CountInboundUnstarted)
 	g.metrics.Counted("retention_last_success_timestamp_seconds", "When the last whole round of upkeep ended, of any process; 0: never.", g.db.LastUpkeep)
 	g.metrics.Counted("receipts_unmatched", "Receipts that match no part.", g.db.CountUnmatched)

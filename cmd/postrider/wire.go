@@ -184,6 +184,7 @@ func (g *Gateway) joinIngress() {
 		Now:       g.db.Now,
 		Starters:  g.Config.Starters,
 		Admission: ingress.Admission{Busy: g.Config.AdmissionBusy, Rate: g.Config.AdmissionRate, Full: g.Config.AdmissionFull},
+		Calls:     g.db,
 		NoStarts:  !g.Roles["messages"],
 		Currency:  g.Config.Currency,
 		PartsWait: g.Config.InboundPartsWait,

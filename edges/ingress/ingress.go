@@ -124,15 +124,20 @@ type Ingress struct {
 	Starters int
 	// Admission bounds what is accepted while more comes than can be worked on.
 	Admission Admission
-	Currency  string // ISO 4217 of the routes' rates
+	// Calls tell processes of what they are to start; nil: they find it by their sweeps,
+	// some seconds later.
+	Calls    Calls
+	Currency string // ISO 4217 of the routes' rates
 	// PartsWait is how long after its newest part an inbound message waits for the
 	// others before it is taken as it is. 0: message.InboundWait.
 	PartsWait time.Duration
-	Metrics   Metrics
+	// SweepEvery is how often the work tables are looked at when nothing pokes. 0: 2 s.
+	SweepEvery time.Duration
+	Metrics    Metrics
 
 	// NoStarts is for a process without a worker for workflows: it takes receipts
 	// in and sweeps, and leaves its messages in the outbox for those who start
-	// them eagerly.
+	// them eagerly, whom it tells.
 	NoStarts bool
 
 	once      sync.Once    // for ready
@@ -143,6 +148,8 @@ type Ingress struct {
 	sweeper   sweeper
 	replier   replier
 	inStarter inboundStarter
+	caller    caller
+	hearer    hearer
 	turns     turnTaker
 	backlog   backlog
 	gate      gate
@@ -169,6 +176,12 @@ type Metrics struct {
 	// Admission is told at each count how a class is taken, and how long its oldest
 	// message has waited for its workflow (0: none waits).
 	Admission func(class message.Class, state AdmissionState, oldest time.Duration)
+	// Called is told after each call how many messages others were told of, and how many
+	// they have to find by their sweeps.
+	Called func(told, left int)
+	// Heard is told how many messages this process has taken on because another told of
+	// them.
+	Heard func(n int)
 	// NotAdmitted is told of each message that was refused because too many wait.
 	NotAdmitted func(class message.Class, reason message.Reason)
 }
@@ -187,9 +200,12 @@ const (
 // come in before and after: they wait in their tables.
 func (in *Ingress) Start(ctx context.Context) {
 	in.ready()
-	if !in.NoStarts {
+	if in.NoStarts {
+		in.caller.start(ctx)
+	} else {
 		in.starter.start(ctx)
 		in.turns.start(ctx)
+		in.hearer.start(ctx)
 	}
 	in.backlog.start(ctx)
 	in.gate.start(ctx)
@@ -204,6 +220,8 @@ func (in *Ingress) ready() {
 		in.rush.make()
 		in.starter.make(in)
 		in.turns.make(in)
+		in.caller.make(in)
+		in.hearer.make(in)
 		in.backlog.make(in)
 		in.gate.make(in)
 		in.sweeper.make(in)
@@ -222,6 +240,8 @@ func (in *Ingress) Stop() {
 	in.replier.stop()
 	in.gate.stop()
 	in.backlog.stop()
+	in.hearer.stop()
+	in.caller.stop()
 	in.turns.stop()
 	in.starter.stop()
 }
@@ -343,11 +363,13 @@ func (in *Ingress) question(m *message.Message, cred *snapshot.Credential) polic
 	return policy.Question{Message: m, Credential: cred, Now: in.Now(), OptOuts: in.OptOuts, Health: in.Health}
 }
 
-// tell passes on that a message is in the journal: to the starters, unless it was
-// refused or waits for its turn, and to the metrics.
+// tell passes on that a message is in the journal: to the starters, here or elsewhere,
+// unless it was refused or waits for its turn, and to the metrics.
 func (in *Ingress) tell(m *message.Message, d policy.Decision, waits bool, began time.Time) {
 	switch {
-	case d.Error != nil || in.NoStarts:
+	case d.Error != nil:
+	case in.NoStarts:
+		in.caller.tell(m, waits)
 	case waits:
 		in.turns.watch()
 	default:

@@ -125,6 +125,11 @@ func (s *starter) offer(m message.Start) {
 	delete(s.underway, m.MessageID)
 	s.leftAt = now
 	s.mu.Unlock()
+	s.starve()
+}
+
+// starve has the sweeper look at the outbox soon.
+func (s *starter) starve() {
 	select {
 	case s.hungry <- struct{}{}:
 	default:

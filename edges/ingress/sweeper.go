@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -10,10 +11,11 @@ import (
 
 // Times and bounds of the sweeper.
 const (
-	// sweepEvery is how often the work tables are looked at when nothing pokes.
+	// sweepEvery is Ingress.SweepEvery when that is zero.
 	sweepEvery = 2 * time.Second
 	// startAge is how old an outbox row must be before a sweep takes it: younger
-	// ones are on their way through the starters of the process that accepted them.
+	// ones are on their way through the starters of the process that accepted them, or
+	// of one that it has told.
 	startAge = 5 * time.Second
 	// hungryAge is the same while this process itself leaves rows in the outbox:
 	// the next second brings their turn, not the next sweep. Rows that this process
@@ -82,6 +84,8 @@ func (s *sweeper) stop() {
 	s.wg.Wait()
 }
 
+func (s *sweeper) every() time.Duration { return cmp.Or(s.in.SweepEvery, sweepEvery) }
+
 // settle hands a decided message to the settlers if there is room.
 func (s *sweeper) settle(id message.ID) {
 	select {
@@ -133,7 +137,7 @@ func (s *sweeper) runStarts(ctx context.Context) {
 			if ctx.Err() == nil {
 				s.in.Log.Warn("outbox could not be read", "error", err)
 			}
-			timer.Reset(sweepEvery)
+			timer.Reset(s.every())
 		case full:
 			age = hungryAge
 			timer.Reset(0)
@@ -143,7 +147,7 @@ func (s *sweeper) runStarts(ctx context.Context) {
 			timer.Reset(hungryAge)
 		default:
 			age = startAge
-			timer.Reset(sweepEvery)
+			timer.Reset(s.every())
 		}
 		s.in.starter.report()
 	}
@@ -168,7 +172,7 @@ func (s *sweeper) feed(ctx context.Context, age time.Duration) (bool, error) {
 }
 
 func (s *sweeper) runRest(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
+	tick := time.NewTicker(s.every())
 	defer tick.Stop()
 	for {
 		select {

@@ -36,23 +36,10 @@ func (db *DB) ConfigVersion(ctx context.Context) (int64, error) {
 // ListenConfig calls changed once at the start and after each notification of a
 // changed configuration.
 func (db *DB) ListenConfig(ctx context.Context, changed func()) error {
-	conn, err := db.pool.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	// The connection listens now; it must not go back to the pool like this.
-	c := conn.Hijack()
-	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
-	if _, err := c.Exec(ctx, "listen config"); err != nil {
-		return err
-	}
-	changed()
-	for {
-		if _, err := c.WaitForNotification(ctx); err != nil {
-			return err
-		}
+	return db.listen(ctx, listening{channel: "config", began: changed, heard: func(context.Context, *pgx.Conn, string) error {
 		changed()
-	}
+		return nil
+	}})
 }
 
 // each runs a query and calls row for every row.

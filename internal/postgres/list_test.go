@@ -170,6 +170,7 @@ func TestPlans(t *testing.T) {
 		{"Status", selectStatus, []any{id}, ""},
 		// In the order of the index, until there are enough.
 		{"Unstarted", fmt.Sprintf(selectUnstarted, 256), []any{time.Second, []message.ID{id}}, "starts"},
+		{"Called", selectCalled, []any{[]message.ID{id}}, ""},
 		{"EarlyReceipts", selectEarly, []any{account, []string{"a1"}, id}, ""},
 		{"Unmatched", selectUnmatched, []any{time.Second, 256}, ""},
 		{"Held for review", selectUnseen, []any{id, 50}, ""},

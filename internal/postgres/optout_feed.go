@@ -24,23 +24,10 @@ func (db *DB) OptOutVersion(ctx context.Context) (int64, error) {
 // ListenOptOuts calls changed once at the start and after each notification of a
 // write to the opt-outs, until ctx ends or the connection is lost, and returns why.
 func (db *DB) ListenOptOuts(ctx context.Context, changed func()) error {
-	conn, err := db.pool.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	// The connection listens now; it must not go back to the pool like this.
-	c := conn.Hijack()
-	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
-	if _, err := c.Exec(ctx, "listen optouts"); err != nil {
-		return err
-	}
-	changed()
-	for {
-		if _, err := c.WaitForNotification(ctx); err != nil {
-			return err
-		}
+	return db.listen(ctx, listening{channel: "optouts", began: changed, heard: func(context.Context, *pgx.Conn, string) error {
 		changed()
-	}
+		return nil
+	}})
 }
 
 const selectOptOutsSince = `

@@ -68,6 +68,7 @@ func (b *bundle) smokeMessage(ok func(string, error)) *message.Message {
 	ok("Unstarted", err)
 	_, err = b.CountUnstarted(b.ctx)
 	ok("CountUnstarted", err)
+	ok("CallStarts", b.CallStarts(b.ctx, []message.ID{m.ID}, true))
 	ok("Started", b.Started(b.ctx, []message.ID{m.ID}))
 	for _, c := range []message.Change{
 		{To: message.StatusQueued, Events: line(message.StatusQueued), Vendor: b.vendor, Started: true},

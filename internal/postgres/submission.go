@@ -70,18 +70,20 @@ func (db *DB) Unstarted(ctx context.Context, age time.Duration, limit int, under
 	if err != nil {
 		return nil, fmt.Errorf("list unstarted messages: %w", err)
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (message.Start, error) {
-		var s message.Start
-		var priority int16
-		var from, to, class, kind string
-		var sendAt *time.Time
-		err := row.Scan(&s.MessageID, &s.AccountID, &priority, &s.CreatedAt, &sendAt, &s.ExpiresAt, &s.Segments, &s.CampaignID,
-			&from, &to, &class, &kind, &s.Edge)
-		s.SendAt = orZero(sendAt)
-		s.From, s.To = message.Address(from), message.Address(to)
-		s.Class, s.Kind = message.Class(class), message.Kind(kind)
-		return s, err
-	})
+	return pgx.CollectRows(rows, scanStart)
+}
+
+func scanStart(row pgx.CollectableRow) (message.Start, error) {
+	var s message.Start
+	var priority int16
+	var from, to, class, kind string
+	var sendAt *time.Time
+	err := row.Scan(&s.MessageID, &s.AccountID, &priority, &s.CreatedAt, &sendAt, &s.ExpiresAt, &s.Segments, &s.CampaignID,
+		&from, &to, &class, &kind, &s.Edge)
+	s.SendAt = orZero(sendAt)
+	s.From, s.To = message.Address(from), message.Address(to)
+	s.Class, s.Kind = message.Class(class), message.Kind(kind)
+	return s, err
 }
 
 // deleteStarts waits for nobody: a row that is locked is being deleted by the step that

@@ -39,6 +39,8 @@ type Metrics struct {
 	Admission       *prometheus.GaugeVec   // message_class
 	OldestUnstarted *prometheus.GaugeVec   // message_class
 	NotAdmitted     *prometheus.CounterVec // message_class, reason
+	StartsCalled    *prometheus.CounterVec // result: told, left
+	StartsHeard     prometheus.Counter
 	HealthChanges   *prometheus.CounterVec // vendor_id, health
 
 	ServerSessions    prometheus.Gauge // bound ESMEs
@@ -108,6 +110,8 @@ func New() *Metrics {
 	m.OldestUnstarted = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "journal_unstarted_oldest_seconds", Help: "How long the oldest message of a class has waited for its workflow."}, []string{"message_class"})
 	m.registry.MustRegister(m.Admission, m.OldestUnstarted)
 	m.NotAdmitted = counter("admission_refused_total", "Messages refused because too many wait for their workflows.", "message_class", "reason")
+	m.StartsCalled = counter("journal_starts_called_total", "Messages that this process accepted and others start: told of, or left to their sweeps.", "result")
+	m.StartsHeard = prometheus.NewCounter(prometheus.CounterOpts{Name: "journal_starts_heard_total", Help: "Messages that this process took on because another had accepted them and told of them."})
 	m.HealthChanges = counter("vendor_health_changes_total", "Changes of a vendor's health as this process sees it, by what it became: healthy, degraded, down.", "vendor_id", "health")
 	m.Illegal = prometheus.NewCounter(prometheus.CounterOpts{Name: "illegal_transitions_total", Help: "Changes of status that the record refused."})
 	m.ServerSessions = prometheus.NewGauge(prometheus.GaugeOpts{Name: "smpp_server_active_sessions_total", Help: "Sessions of bound customers."})
@@ -129,7 +133,7 @@ func New() *Metrics {
 	m.UpkeepOldest = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "retention_oldest_timestamp_seconds",
 		Help: "When the oldest row was made that is kept, as the process saw it that did the last round of upkeep."}, []string{"table"})
 	m.registry.MustRegister(m.UpkeepOldest)
-	m.registry.MustRegister(m.ServerSessions, m.ServerConnections, m.LimitsAlone, m.AuditDropped)
+	m.registry.MustRegister(m.StartsHeard, m.ServerSessions, m.ServerConnections, m.LimitsAlone, m.AuditDropped)
 	m.registry.MustRegister(m.Illegal, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
