@@ -88,15 +88,6 @@ from segments s
 join messages m on m.id = s.message_id
 where s.state = 'sending' and m.status in ` + endedStatuses + ` and m.updated_at < now() - $1::interval`},
 	anyMessages("segments"),
-	// No check of the tables says so: each would be read anew by every write.
-	{"a message has a direction, a kind and a number of parts that there are", []string{"messages"}, `
-select m.id::text as key
-from messages m
-where (m.direction not in ('outbound', 'inbound') or m.kind not in ('sms', 'mms') or m.segments not between 0 and 255) and $1::interval is not null`},
-	{"parts and attempts count from 1", []string{"segments"}, `
-select s.message_id::text as key
-from segments s
-where (s.part not between 1 and 255 or s.attempt < 1) and $1::interval is not null`},
 
 	// What is to be done with a message.
 	anyMessages("starts"), untilFinal("starts", ""),

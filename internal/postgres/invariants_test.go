@@ -77,8 +77,6 @@ func TestViolations(t *testing.T) {
 		{"one attempt that was not refused", "insert into segments (message_id, part, attempt, vendor_id, vendor_name, instance, state) select $1, 1, a, $2, 'v', 'i', 'submitted' from generate_series(1, 2) a", []any{m.ID, vendor}},
 		{"is being sent", "with s as (insert into segments (message_id, part, attempt, vendor_id, vendor_name, instance, state) values ($1, 1, 1, $2, 'v', 'i', 'sending')) update messages set status = 'delivered' where id = $1", []any{m.ID, vendor}},
 		{"row of segments is of", "insert into segments (message_id, part, attempt, vendor_id, vendor_name, instance, state) values ($1, 1, 1, $2, 'v', 'i', 'sending')", []any{stray, vendor}},
-		{"a direction, a kind and", "update messages set kind = 'letter' where id = $1", []any{m.ID}},
-		{"count from 1", "insert into segments (message_id, part, attempt, vendor_id, vendor_name, instance, state) values ($1, 1, 0, $2, 'v', 'i', 'sending')", []any{m.ID, vendor}},
 		{"row of starts is of", "insert into starts (message_id, priority) values ($1, 1)", []any{stray}},
 		{"no row in starts", "update messages set status = 'canceled' where id = $1", []any{m.ID}},
 		{"row of settlements_due", "insert into settlements_due (message_id) values ($1)", []any{stray}},
