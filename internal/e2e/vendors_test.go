@@ -251,7 +251,9 @@ func TestVendorsOnABadDay(t *testing.T) {
 			kill.Do(dying.Close)
 		}
 	})
-	kill.Do(func() { t.Error("the dying vendor had so little to do that it was not killed") })
+	// A burst is accepted before much of it leaves.
+	s.until("the dying vendor is in the middle of it", func() bool { return dying.total() > 100 })
+	kill.Do(dying.Close)
 	counts := map[outcome]int{}
 	for i, o := range s.ended(ids) {
 		counts[o]++
