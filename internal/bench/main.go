@@ -1,8 +1,9 @@
 // Command bench measures the running, real stack: it sends messages over REST,
 // takes their webhooks, and asks the simulator what the vendor saw. `make bench`
-// runs it; docs/performance.md holds its figures. With --smpp it sends over one
-// SMPP bind as well, takes receipts for the ends, and asks the gateway for each
-// message that it answered; `make bench-smpp` does that alone.
+// runs it; docs/performance.md holds its figures, docs/tuning.md what was tried.
+// With --smpp it sends over one SMPP bind as well, takes receipts for the ends, and
+// asks the gateway for each message that it answered; `make bench-smpp` does that
+// alone.
 //
 // Load is open-loop: messages are sent on a schedule made beforehand, and
 // latency runs from the scheduled time, so that a gateway that stalls cannot

@@ -42,7 +42,7 @@ var durableSettings = map[string]string{
 	// The hot tables (Temporal's tasks, the journal's attempts) turn over their whole content in
 	// minutes; at the default of 20 % dead rows their indexes would be mostly dead entries.
 	// Each look costs a process for each database, whether or not there is work: every 10 s it was a
-	// fifth of what Postgres used; see docs/performance.md.
+	// fifth of what Postgres used; see docs/tuning.md.
 	"autovacuum_naptime":                    "30s",
 	"autovacuum_vacuum_scale_factor":        "0.05",
 	"autovacuum_vacuum_insert_scale_factor": "0.1",
