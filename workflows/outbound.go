@@ -156,19 +156,16 @@ func (o *outbound) setup(ctx workflow.Context, canceled workflow.Channel) error 
 // waits; it is part of what stored histories were made with.
 func (o *outbound) hear(ctx workflow.Context, canceled workflow.ReceiveChannel) {
 	withdrawn := false
-	for signals := o.heard(ctx); ; {
-		if withdrawn {
-			signals.Select(ctx)
-			continue
-		}
-		// What is closed can always be received from: it is heard once.
-		signals.AddReceive(canceled, func(workflow.ReceiveChannel, bool) { withdrawn = true })
-		for !withdrawn {
-			signals.Select(ctx)
-		}
-		signals = o.heard(ctx)
-		o.withdrawing = true
-		workflow.Go(ctx, o.withdraw)
+	signals := o.heard(ctx)
+	signals.AddReceive(canceled, func(workflow.ReceiveChannel, bool) { withdrawn = true })
+	for !withdrawn {
+		signals.Select(ctx)
+	}
+	o.withdrawing = true
+	workflow.Go(ctx, o.withdraw)
+	// What is closed can always be received from: it is heard once.
+	for signals = o.heard(ctx); ; {
+		signals.Select(ctx)
 	}
 }
 
