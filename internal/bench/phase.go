@@ -162,6 +162,7 @@ func (r *runner) marks(ctx context.Context) marks {
 }
 
 func (r *runner) begin(ctx context.Context) (*watch, marks) {
+	r.meter.quiet(ctx)
 	before := r.marks(ctx)
 	return r.meter.watch(ctx), before
 }
