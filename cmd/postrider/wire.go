@@ -180,6 +180,7 @@ func (g *Gateway) joinIngress() {
 		Snapshot:  g.config.Current,
 		OptOuts:   g.optOuts,
 		CheckURL:  func(url string) error { return webhook.ValidateURL(url, policy) },
+		Instance:  g.instance(),
 		Log:       g.Log.With("part", "ingress"),
 		Now:       g.db.Now,
 		Starters:  g.Config.Starters,

@@ -338,7 +338,7 @@ func (j *journal) MarkJoined(_ context.Context, id message.ID) error {
 
 func (j *journal) put(s message.Start) { j.outbox[s.MessageID] = outboxRow{Start: s, at: time.Now()} }
 
-func (j *journal) Unstarted(_ context.Context, age time.Duration, limit int, underway []message.ID) (out []message.Start, err error) {
+func (j *journal) Unstarted(_ context.Context, _ string, age time.Duration, limit int, underway []message.ID) (out []message.Start, err error) {
 	err = j.do(func() {
 		j.looks++
 		var rows []outboxRow

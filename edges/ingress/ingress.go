@@ -37,7 +37,9 @@ type Journal interface {
 	// Waiting counts the messages whose workflow has not begun, but for those that wait
 	// for their turn in a conversation.
 	Waiting(ctx context.Context) ([]message.Waiting, error)
-	Unstarted(ctx context.Context, age time.Duration, limit int, underway []message.ID) ([]message.Start, error)
+	// Unstarted takes on messages of the outbox for this process: others do not get
+	// them within the next seconds.
+	Unstarted(ctx context.Context, instance string, age time.Duration, limit int, underway []message.ID) ([]message.Start, error)
 	Started(ctx context.Context, ids []message.ID) error
 	Receipt(ctx context.Context, r message.Receipt) (message.Matched, error)
 	SettleDoubt(ctx context.Context, r message.Receipt) (message.Matched, error)
@@ -116,6 +118,7 @@ type Ingress struct {
 	Health func(vendor message.ID) message.VendorHealth
 	// CheckURL refuses a webhook URL that may not be called; nil allows all.
 	CheckURL func(url string) error
+	Instance string // names this process among those that share the journal
 	Log      *slog.Logger
 	Now      func() time.Time
 	// Starters is how many workflow starts may be under way at once. 0:

@@ -161,7 +161,7 @@ func (s *sweeper) feed(ctx context.Context, age time.Duration) (bool, error) {
 	if err := s.in.starter.clear(ctx); err != nil {
 		return false, err
 	}
-	rows, err := s.in.Journal.Unstarted(ctx, age, startBatch, underway)
+	rows, err := s.in.Journal.Unstarted(ctx, s.in.Instance, age, startBatch, underway)
 	if err != nil {
 		return false, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -157,7 +158,7 @@ func TestAcceptStores(t *testing.T) {
 	if len(events) != 1 || events[0].Type != message.StatusEvent(message.StatusAccepted) || events[0].Detail["edge"] != "rest" || !events[0].At.Equal(m.CreatedAt) {
 		t.Errorf("timeline: %+v", events)
 	}
-	starts, err := b.Unstarted(b.ctx, 0, 10, nil)
+	starts, err := b.Unstarted(b.ctx, "one", 0, 10, nil)
 	if err != nil || len(starts) != 1 {
 		t.Fatalf("%d starts, %v", len(starts), err)
 	}
@@ -180,7 +181,7 @@ func TestUnstarted(t *testing.T) {
 	bulk, talk, code, other := class(message.ClassBulk), class(message.ClassConversation), class(message.ClassOTP), class(message.ClassOTP)
 	list := func(age time.Duration, limit int, underway ...message.ID) []message.ID {
 		t.Helper()
-		starts, err := b.Unstarted(b.ctx, age, limit, underway)
+		starts, err := b.Unstarted(b.ctx, "one", age, limit, underway)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -200,6 +201,53 @@ func TestUnstarted(t *testing.T) {
 	}
 	if n, err := b.CountUnstarted(b.ctx); err != nil || n != 2 {
 		t.Errorf("%d left, %v", n, err)
+	}
+}
+
+// Of two processes that start workflows each takes other rows, and what one that died
+// had taken on the other finds some seconds later.
+func TestUnstartedIsTakenOnByOne(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var all []message.ID
+	for range 6 {
+		m := b.draft()
+		b.store(m)
+		all = append(all, m.ID)
+	}
+	take := func(instance string, limit int, underway ...message.ID) []message.ID {
+		t.Helper()
+		starts, err := b.Unstarted(b.ctx, instance, 0, limit, underway)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pick(starts, func(s message.Start) message.ID { return s.MessageID })
+	}
+	if got := take("one", 3); !slices.Equal(got, all[:3]) {
+		t.Fatalf("the first takes %v", got)
+	}
+	if got := take("two", 10); !slices.Equal(got, all[3:]) {
+		t.Errorf("the second takes %v", got)
+	}
+	if got := take("one", 10, all[0], all[1]); !slices.Equal(got, all[2:3]) {
+		t.Errorf("the first takes what it has let go: %v", got)
+	}
+	b.exec("update starts set claimed_until = now() - interval '1 millisecond' where claimed_by = 'one'")
+	if got := take("two", 10, all[3:]...); !slices.Equal(got, all[:3]) {
+		t.Errorf("the second takes of the dead one %v", got)
+	}
+
+	// A row that somebody is clearing is not waited for.
+	tx, err := b.pool.Begin(b.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(b.ctx)) }()
+	if _, err := tx.Exec(b.ctx, "delete from starts where message_id = $1", all[0]); err != nil {
+		t.Fatal(err)
+	}
+	if got := take("two", 10); !slices.Equal(got, all[1:]) {
+		t.Errorf("beside a delete the second takes %v", got)
 	}
 }
 

@@ -110,7 +110,7 @@ func TestWaitingIsNotStarted(t *testing.T) {
 	one, _ := b.enter(b.ordered("+13105550117"))
 	two, _ := b.enter(b.ordered("+13105550117"))
 	listed := func() []message.ID {
-		rows, err := b.Unstarted(b.ctx, 0, 10, nil)
+		rows, err := b.Unstarted(b.ctx, "one", 0, 10, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -169,7 +169,7 @@ func TestPlans(t *testing.T) {
 		{"Progress", selectOutcome, []any{id}, ""},
 		{"Status", selectStatus, []any{id}, ""},
 		// In the order of the index, until there are enough.
-		{"Unstarted", fmt.Sprintf(selectUnstarted, 256), []any{time.Second, []message.ID{id}}, "starts"},
+		{"Unstarted", fmt.Sprintf(claimUnstarted, 256), []any{time.Second, []message.ID{id}, "one", startClaim}, "starts"},
 		{"Called", selectCalled, []any{[]message.ID{id}}, ""},
 		{"EarlyReceipts", selectEarly, []any{account, []string{"a1"}, id}, ""},
 		{"Unmatched", selectUnmatched, []any{time.Second, 256}, ""},

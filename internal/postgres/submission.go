@@ -42,33 +42,48 @@ func (db *DB) Progress(ctx context.Context, id message.ID) (message.Progress, er
 	return p, nil
 }
 
-// selectUnstarted has its limit in its text: of a parameter the planner would
+// startClaim is how long a batch of the outbox belongs to who has read it. A process
+// that is killed leaves its batch to the others after that, so it is short; who needs
+// longer to start 256 messages finds some started by others, which does nothing.
+const startClaim = 10 * time.Second
+
+// claimUnstarted has its limit in its text: of a parameter the planner would
 // assume a tenth of the table and read every message there is. Callers have few
-// limits, so there are few such statements.
-const selectUnstarted = `
-select s.message_id, m.account_id, s.priority, m.created_at, m.send_at, m.expires_at, m.segments, m.campaign_id,
-  m.from_addr, m.to_addr, m.message_class, m.kind, m.edge
-from (
-  select message_id, priority
+// limits, so there are few such statements. It waits for no row: one that is locked is
+// being claimed or deleted by somebody else.
+const claimUnstarted = `
+with due as materialized (
+  select message_id
   from starts o
   where created_at < now() - $1::interval and not message_id = any($2::uuid[])
+    and (claimed_until is null or claimed_until < now() or claimed_by = $3)
     and not exists (select from backlog b where b.message_id = o.message_id and b.waits)
   order by priority, message_id
   limit %d
-) s
+  for update of o skip locked
+), claimed as (
+  update starts s
+  set claimed_by = $3, claimed_until = now() + $4::interval
+  from due
+  where s.message_id = due.message_id
+  returning s.message_id, s.priority
+)
+select s.message_id, m.account_id, s.priority, m.created_at, m.send_at, m.expires_at, m.segments, m.campaign_id,
+  m.from_addr, m.to_addr, m.message_class, m.kind, m.edge
+from claimed s
 join messages m on m.id = s.message_id
 order by s.priority, s.message_id`
 
-// Unstarted lists messages whose outbox row is older than age, most urgent
-// first, leaving out those that this process is starting already and those that
-// wait for their turn.
-func (db *DB) Unstarted(ctx context.Context, age time.Duration, limit int, underway []message.ID) ([]message.Start, error) {
+// Unstarted takes on messages whose outbox row is older than age, most urgent
+// first, leaving out those that this process (instance) is starting already, those that
+// another has taken on within the last 10 s, and those that wait for their turn.
+func (db *DB) Unstarted(ctx context.Context, instance string, age time.Duration, limit int, underway []message.ID) ([]message.Start, error) {
 	if underway == nil {
 		underway = []message.ID{}
 	}
-	rows, err := db.pool.Query(ctx, fmt.Sprintf(selectUnstarted, limit), age, underway)
+	rows, err := db.pool.Query(ctx, fmt.Sprintf(claimUnstarted, limit), age, underway, instance, startClaim)
 	if err != nil {
-		return nil, fmt.Errorf("list unstarted messages: %w", err)
+		return nil, fmt.Errorf("take on unstarted messages: %w", err)
 	}
 	return pgx.CollectRows(rows, scanStart)
 }
