@@ -61,9 +61,8 @@ const (
 // gate decides who may come in, by what the journal said of the outbox within the
 // last second. A process that cannot count keeps what it knew. Safe for concurrent use.
 type gate struct {
-	in     *Ingress
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	group
+	in *Ingress
 
 	mu     sync.Mutex
 	state  map[int]AdmissionState // by priority; none: open
@@ -86,15 +85,8 @@ func (g *gate) rate() int { return cmp.Or(g.in.Admission.Rate, DefaultBusyRate) 
 func (g *gate) full() int { return max(cmp.Or(g.in.Admission.Full, DefaultFull), g.busy()) }
 
 func (g *gate) start(ctx context.Context) {
-	ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	ctx = g.own(ctx)
 	g.wg.Go(func() { g.run(ctx) })
-}
-
-func (g *gate) stop() {
-	if g.cancel != nil {
-		g.cancel()
-	}
-	g.wg.Wait()
 }
 
 func (g *gate) run(ctx context.Context) {

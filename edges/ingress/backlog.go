@@ -28,9 +28,8 @@ const (
 // not keep a one-time password out. So an account may have up to three times its cap
 // under way, once for each class.
 type backlog struct {
-	in     *Ingress
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	group
+	in *Ingress
 
 	mu    sync.Mutex
 	now   map[line]int
@@ -49,15 +48,8 @@ func (b *backlog) make(in *Ingress) {
 }
 
 func (b *backlog) start(ctx context.Context) {
-	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	ctx = b.own(ctx)
 	b.wg.Go(func() { b.run(ctx) })
-}
-
-func (b *backlog) stop() {
-	if b.cancel != nil {
-		b.cancel()
-	}
-	b.wg.Wait()
 }
 
 // enter counts a message of the account in, or refuses it because there are too many

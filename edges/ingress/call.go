@@ -41,10 +41,9 @@ const (
 // caller tells others of the messages that this process does not start itself: of the
 // first at once, of those that come within callPace together.
 type caller struct {
-	in     *Ingress
-	stir   chan struct{} // capacity 1, never closed, carries nothing: there is something to tell
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	group
+	in   *Ingress
+	stir chan struct{} // capacity 1, never closed, carries nothing: there is something to tell
 
 	mu    sync.Mutex
 	ids   []message.ID // to be told of, at most mostCalled
@@ -58,15 +57,8 @@ func (c *caller) make(in *Ingress) {
 }
 
 func (c *caller) start(ctx context.Context) {
-	ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	ctx = c.own(ctx)
 	c.wg.Go(func() { c.run(ctx) })
-}
-
-func (c *caller) stop() {
-	if c.cancel != nil {
-		c.cancel()
-	}
-	c.wg.Wait()
 }
 
 // tell has others told of a message in the outbox. It does not block.
@@ -137,10 +129,9 @@ func (c *caller) call(ctx context.Context) error {
 
 // hearer takes on the messages that others do not start themselves.
 type hearer struct {
-	in     *Ingress
-	hears  atomic.Bool
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	group
+	in    *Ingress
+	hears atomic.Bool
 }
 
 func (h *hearer) make(in *Ingress) { h.in = in }
@@ -149,15 +140,8 @@ func (h *hearer) start(ctx context.Context) {
 	if h.in.Calls == nil {
 		return
 	}
-	ctx, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	ctx = h.own(ctx)
 	h.wg.Go(func() { h.run(ctx) })
-}
-
-func (h *hearer) stop() {
-	if h.cancel != nil {
-		h.cancel()
-	}
-	h.wg.Wait()
 }
 
 func (h *hearer) run(ctx context.Context) {

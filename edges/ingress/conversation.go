@@ -2,7 +2,6 @@ package ingress
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -27,11 +26,10 @@ const (
 // conversation. It knows nothing but whether some wait: which, and whose turn it
 // is, the journal knows, so any process may do it for all, and none must.
 type turnTaker struct {
+	group
 	in       *Ingress
 	watching atomic.Bool   // some wait
 	stir     chan struct{} // capacity 1, never closed, carries nothing: look now
-	cancel   context.CancelFunc
-	wg       sync.WaitGroup
 }
 
 func (t *turnTaker) make(in *Ingress) {
@@ -40,15 +38,8 @@ func (t *turnTaker) make(in *Ingress) {
 }
 
 func (t *turnTaker) start(ctx context.Context) {
-	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	ctx = t.own(ctx)
 	t.wg.Go(func() { t.run(ctx) })
-}
-
-func (t *turnTaker) stop() {
-	if t.cancel != nil {
-		t.cancel()
-	}
-	t.wg.Wait()
 }
 
 // watch says that a message waits. What it waits for may have gone before it was

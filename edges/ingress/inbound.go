@@ -3,7 +3,6 @@ package ingress
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
@@ -296,10 +295,9 @@ func owner(s *snapshot.Snapshot, ton byte, written string) (message.Address, *sn
 // replier makes messages of the answers that are owed. What it does not come to, the
 // sweeper finds.
 type replier struct {
-	in     *Ingress
-	queue  chan message.AutomaticReply // never closed
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	group
+	in    *Ingress
+	queue chan message.AutomaticReply // never closed
 }
 
 func (r *replier) make(in *Ingress) {
@@ -308,17 +306,10 @@ func (r *replier) make(in *Ingress) {
 }
 
 func (r *replier) start(ctx context.Context) {
-	ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	ctx = r.own(ctx)
 	for range repliers {
 		r.wg.Go(func() { r.run(ctx) })
 	}
-}
-
-func (r *replier) stop() {
-	if r.cancel != nil {
-		r.cancel()
-	}
-	r.wg.Wait()
 }
 
 // offer hands an answer over if there is room.

@@ -2,7 +2,6 @@ package ingress
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
@@ -23,10 +22,9 @@ const (
 // inboundStarter starts the workflows of inbound messages, in any process: they need
 // no worker here. It holds no only copy.
 type inboundStarter struct {
-	in     *Ingress
-	queue  chan message.InboundStart // never closed
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	group
+	in    *Ingress
+	queue chan message.InboundStart // never closed
 }
 
 func (s *inboundStarter) make(in *Ingress) {
@@ -35,18 +33,11 @@ func (s *inboundStarter) make(in *Ingress) {
 }
 
 func (s *inboundStarter) start(ctx context.Context) {
-	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	ctx = s.own(ctx)
 	for range inboundStarters {
 		s.wg.Go(func() { s.run(ctx) })
 	}
 	s.wg.Go(func() { s.sweep(ctx) })
-}
-
-func (s *inboundStarter) stop() {
-	if s.cancel != nil {
-		s.cancel()
-	}
-	s.wg.Wait()
 }
 
 // offer hands a message over if there is room.

@@ -46,11 +46,10 @@ const (
 // It holds no only copy: every message that it knows of has a row in the
 // outbox until its workflow runs.
 type starter struct {
+	group
 	in     *Ingress
 	lanes  [3]chan message.Start // by class, the most urgent first; never closed; what is in them at the end is in the outbox
 	hungry chan struct{}         // never closed; a poke for the sweeper: a message was left in the outbox
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
 
 	mu       sync.Mutex
 	underway map[message.ID]bool // waiting in the queue or being started
@@ -71,7 +70,7 @@ func (s *starter) make(in *Ingress) {
 }
 
 func (s *starter) start(ctx context.Context) {
-	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	ctx = s.own(ctx)
 	n := s.many()
 	for i := range n {
 		lanes := s.lanes
@@ -88,13 +87,6 @@ func (s *starter) many() int {
 		return s.in.Starters
 	}
 	return DefaultStarters
-}
-
-func (s *starter) stop() {
-	if s.cancel != nil {
-		s.cancel()
-	}
-	s.wg.Wait()
 }
 
 // lane is where messages of a class wait: a campaign that fills its own is in no

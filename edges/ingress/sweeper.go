@@ -3,7 +3,6 @@ package ingress
 import (
 	"cmp"
 	"context"
-	"sync"
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
@@ -49,10 +48,9 @@ const (
 // messages whose workflow was not told, receipts without a part, webhooks that
 // nothing works on, parts without a message. It reads the work tables only, so it can die at any time.
 type sweeper struct {
-	in     *Ingress
-	queue  chan message.ID // decided messages; never closed
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	group
+	in    *Ingress
+	queue chan message.ID // decided messages; never closed
 
 	settled turns // decided messages whose workflows were told again
 	matched turns // receipts that were tried again
@@ -67,7 +65,7 @@ func (s *sweeper) make(in *Ingress) {
 }
 
 func (s *sweeper) start(ctx context.Context) {
-	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	ctx = s.own(ctx)
 	for range settlers {
 		s.wg.Go(func() { s.runSettler(ctx) })
 	}
@@ -75,13 +73,6 @@ func (s *sweeper) start(ctx context.Context) {
 		s.wg.Go(func() { s.runStarts(ctx) })
 	}
 	s.wg.Go(func() { s.runRest(ctx) })
-}
-
-func (s *sweeper) stop() {
-	if s.cancel != nil {
-		s.cancel()
-	}
-	s.wg.Wait()
 }
 
 func (s *sweeper) every() time.Duration { return cmp.Or(s.in.SweepEvery, sweepEvery) }
