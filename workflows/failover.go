@@ -322,7 +322,7 @@ func (o *outbound) settleQueued(ctx workflow.Context, s *search) (bool, error) {
 		return false, nil
 	}
 	o.decided = false
-	r, err := o.record(ctx, record.Input{}, "record the outcome")
+	r, err := o.record(ctx, record.Input{Told: true}, "record the outcome")
 	return r.Status.Final(), err
 }
 

@@ -432,7 +432,7 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 			continue
 		}
 		o.decided = false
-		r, err := o.record(ctx, record.Input{}, "record the outcome")
+		r, err := o.record(ctx, record.Input{Told: true}, "record the outcome")
 		if err != nil || r.Status.Final() {
 			return true, err
 		}

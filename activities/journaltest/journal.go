@@ -440,10 +440,12 @@ func (j *Journal) DecidingReceipt(_ context.Context, id message.ID) (message.Par
 	return state, summary, reason, err
 }
 
-// DropSettlement forgets that a message is due to be settled.
+// DropSettlement forgets that a message is due to be settled, if it has ended.
 func (j *Journal) DropSettlement(_ context.Context, id message.ID) error {
 	return j.do("drop", func() error {
-		delete(j.due, id)
+		if s := j.rows[id].m.Status; s.Final() && s != message.StatusUnconfirmed {
+			delete(j.due, id)
+		}
 		return nil
 	})
 }

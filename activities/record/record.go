@@ -48,6 +48,10 @@ type Input struct {
 	// Wait: the message was submitted just now, and its receipts are waited for
 	// a moment.
 	Wait bool `json:"wait,omitempty"`
+	// Told: the caller was told of receipts by somebody who waits for its answer. He
+	// forgets that the message is due to be settled once he has it: should the caller
+	// die before it has noted what the record says, it is told again.
+	Told bool `json:"told,omitempty"`
 	// Times are what the caller goes by, who asks for the record's when they are
 	// others; zero: nobody asks.
 	Times message.Times `json:"times,omitzero"`
@@ -111,6 +115,7 @@ func (a *Activities) record(ctx context.Context, in Input) (Result, error) {
 			return Result{Status: m.Status, Reason: reasonOf(m.Error), Open: true}, nil
 		}
 	}
+	c.Settled = c.Settled && !in.Told
 	settlePrice(m, &c)
 	told, err := activities.Tell(ctx, a.Journal, a.Snapshot(), *m, c, nil, a.Now(), in.Late)
 	if err != nil {
@@ -124,7 +129,7 @@ func (a *Activities) record(ctx context.Context, in Input) (Result, error) {
 		}
 		return r, nil
 	}
-	if told.Status.Final() && !told.Status.CanBecome(c.To) {
+	if !in.Told && told.Status.Final() && !told.Status.CanBecome(c.To) {
 		if err := a.Journal.DropSettlement(ctx, m.ID); err != nil {
 			return Result{}, activities.Fail(err)
 		}

@@ -176,6 +176,21 @@ func TestSilenceLeavesTheSettlementOfAReceiptThatCrosses(t *testing.T) {
 	}
 }
 
+// A workflow that was told may die before it has noted the outcome: who told it keeps
+// the settlement until he has its answer.
+func TestToldOfReceipts(t *testing.T) {
+	b := setup(t, 1, message.StatusSent)
+	b.receipt(t, 1, message.ReceiptDelivered, "")
+	for range 2 {
+		if r := b.record(t, record.Input{Told: true}); r.Status != message.StatusDelivered || !b.journal.Due(b.m.ID) {
+			t.Errorf("%+v, due %v", r, b.journal.Due(b.m.ID))
+		}
+	}
+	if err := b.journal.DropSettlement(t.Context(), b.m.ID); err != nil || b.journal.Due(b.m.ID) {
+		t.Errorf("%v, due %v", err, b.journal.Due(b.m.ID))
+	}
+}
+
 // Receipts of a message that has ended otherwise change nothing and are done
 // with.
 func TestReceiptsAfterAnotherEnd(t *testing.T) {

@@ -35,6 +35,7 @@ type journal struct {
 	matched  message.Matched    // the answer to Receipt
 	receipts []message.Receipt
 	due      []message.ID
+	ended    map[message.ID]bool // messages whose record shows their end
 	waiting  []message.Receipt
 	settled  map[message.ID]message.Matched // the answers to SettleDoubt
 	doubts   int                            // calls of SettleDoubt
@@ -397,6 +398,15 @@ func (j *journal) Unmatched(_ context.Context, _ time.Duration, limit int) (out 
 func (j *journal) SettlementsDue(_ context.Context, _ time.Duration, limit int) (out []message.ID, err error) {
 	err = j.do(func() { out = slices.Clone(j.due[:min(limit, len(j.due))]) })
 	return out, err
+}
+
+// DropSettlement takes those that are among ended off the list.
+func (j *journal) DropSettlement(_ context.Context, id message.ID) error {
+	return j.do(func() {
+		if j.ended[id] {
+			j.due = slices.DeleteFunc(j.due, func(due message.ID) bool { return due == id })
+		}
+	})
 }
 
 func (j *journal) OverdueNotifications(_ context.Context, _ time.Duration, limit int) (out []message.ID, err error) {

@@ -45,6 +45,9 @@ type Journal interface {
 	SettleDoubt(ctx context.Context, r message.Receipt) (message.Matched, error)
 	Unmatched(ctx context.Context, age time.Duration, limit int) ([]message.Receipt, error)
 	SettlementsDue(ctx context.Context, age time.Duration, limit int) ([]message.ID, error)
+	// DropSettlement forgets that a message is due to be settled, if its record shows
+	// its end.
+	DropSettlement(ctx context.Context, id message.ID) error
 	OverdueNotifications(ctx context.Context, age time.Duration, limit int) ([]message.ID, error)
 	DeferNotifications(ctx context.Context, ids []message.ID, by time.Duration) error
 	// AddPart commits a part, with its key if there is one; the set comes back when

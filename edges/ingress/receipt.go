@@ -29,10 +29,14 @@ func (in *Ingress) Receipt(ctx context.Context, r message.Receipt) error {
 
 // settle tells the workflow of a message that receipts have decided it; when the
 // workflow has ended, the record is updated here and the customer told by a
-// delivery of its own.
+// delivery of its own. The settlement is due until the workflow has answered: if it
+// dies with what it was told, and this process with it, the sweep tells it again.
 func (in *Ingress) settle(ctx context.Context, id message.ID) error {
 	err := in.Temporal.Decided(ctx, id)
-	if err == nil || message.ReasonOf(err) != message.ReasonNotFound {
+	if err == nil {
+		return in.Journal.DropSettlement(ctx, id)
+	}
+	if message.ReasonOf(err) != message.ReasonNotFound {
 		return err
 	}
 	r, err := in.Outcome(ctx, record.Input{MessageID: id, Late: true})

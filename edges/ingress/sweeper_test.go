@@ -95,6 +95,33 @@ func TestWorkflowThatCannotSettleYet(t *testing.T) {
 	})
 }
 
+// Who has told a workflow of its receipt lets go of the settlement once the record shows
+// the end, and not before: until then the sweep comes back to it.
+func TestSettlementIsDueUntilTheWorkflowHasAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		id := message.NewID()
+		b.journal.matched = decidedBy(id)
+		b.journal.due = []message.ID{id}
+		b.Start(t.Context())
+		if err := b.Receipt(t.Context(), message.Receipt{ID: message.NewID(), State: message.ReceiptDelivered}); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Minute)
+		if len(b.journal.due) != 1 || b.server.told[id] == 0 {
+			t.Errorf("told %d times, due %v", b.server.told[id], b.journal.due)
+		}
+		b.journal.mu.Lock()
+		b.journal.ended = map[message.ID]bool{id: true}
+		b.journal.mu.Unlock()
+		pass(time.Hour)
+		if len(b.journal.due) != 0 {
+			t.Error("the settlement is still due")
+		}
+		b.Stop()
+	})
+}
+
 // A slow workflow holds up nobody else's.
 func TestManyDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

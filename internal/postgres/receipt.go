@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -391,14 +392,19 @@ func (db *DB) SettlementsDue(ctx context.Context, age time.Duration, limit int) 
 	return pgx.CollectRows(rows, pgx.RowTo[message.ID])
 }
 
-const dropDue = `
-delete from settlements_due
-where message_id = $1`
+// dropDue keeps the row of a message that a receipt may still change: another may have
+// come since.
+var dropDue = `
+delete from settlements_due d
+using messages m
+where d.message_id = $1 and m.id = $1 and m.status in ('` + strings.Join(finals(settled), "', '") + `')`
 
-// DropSettlement forgets a settlement that cannot change anything any more.
+func settled(s message.Status) bool { return s.Final() && s != message.StatusUnconfirmed }
+
+// DropSettlement forgets that receipts have decided a message, once its record shows an end
+// that they cannot change.
 func (db *DB) DropSettlement(ctx context.Context, id message.ID) error {
-	_, err := db.pool.Exec(ctx, dropDue, id)
-	return err
+	return db.one(ctx, id, dropDue, none, id)
 }
 
 // selectDeciding lets the attempt of each part speak that was heard of first, as

@@ -72,6 +72,28 @@ func TestReceiptAfterSubmit(t *testing.T) {
 	}
 }
 
+// A settlement is let go of once no receipt can change what the record shows.
+func TestDropSettlement(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := b.sent("A1")
+	b.received(b.receipt("0A1", message.ReceiptDelivered))
+	due := func(what string, want int) {
+		t.Helper()
+		if err := b.DropSettlement(b.ctx, m.ID); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.settlements(); len(got) != want {
+			t.Errorf("%s: due %v", what, got)
+		}
+	}
+	due("sent", 1)
+	b.must(message.Change{MessageID: m.ID, To: message.StatusUnconfirmed})
+	due("unconfirmed", 1)
+	b.must(message.Change{MessageID: m.ID, To: message.StatusDelivered})
+	due("delivered", 0)
+}
+
 func TestReceiptBeforeSubmit(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -352,8 +374,8 @@ func TestReceiptOfReusedID(t *testing.T) {
 	}
 }
 
-// A receipt for a message whose process has ended still counts, and can be
-// dropped when it changes nothing.
+// A receipt for a message whose process has ended still counts, and is due until the
+// record shows it.
 func TestReceiptAfterEnd(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -363,8 +385,9 @@ func TestReceiptAfterEnd(t *testing.T) {
 	if !got.Applied || got.Progress.Status != message.StatusUnconfirmed || len(b.settlements()) != 1 {
 		t.Errorf("%+v", got)
 	}
-	if err := b.DropSettlement(b.ctx, m.ID); err != nil || len(b.settlements()) != 0 {
-		t.Errorf("not dropped: %v", err)
+	b.must(message.Change{MessageID: m.ID, To: message.StatusDelivered, Settled: true})
+	if len(b.settlements()) != 0 {
+		t.Error("not settled")
 	}
 	if due, err := b.SettlementsDue(b.ctx, time.Hour, 10); err != nil || len(due) != 0 {
 		t.Errorf("%v, %v", due, err)
