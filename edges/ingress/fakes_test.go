@@ -35,7 +35,9 @@ type journal struct {
 	matched  message.Matched    // the answer to Receipt
 	receipts []message.Receipt
 	due      []message.ID
-	ended    map[message.ID]bool // messages whose record shows their end
+	again    map[message.ID]time.Time     // before which nobody takes a settlement on
+	pauses   map[message.ID]time.Duration // after which a workflow was told last
+	ended    map[message.ID]bool          // messages whose record shows their end
 	waiting  []message.Receipt
 	settled  map[message.ID]message.Matched // the answers to SettleDoubt
 	doubts   int                            // calls of SettleDoubt
@@ -81,7 +83,7 @@ type outboxRow struct {
 }
 
 func newJournal() *journal {
-	j := &journal{stored: map[message.ID]bool{}, joined: map[string]message.ID{}, keys: map[string]*message.Idempotency{}, outbox: map[message.ID]outboxRow{}, reads: map[message.ID]int{}, settled: map[message.ID]message.Matched{}}
+	j := &journal{stored: map[message.ID]bool{}, joined: map[string]message.ID{}, keys: map[string]*message.Idempotency{}, outbox: map[message.ID]outboxRow{}, reads: map[message.ID]int{}, settled: map[message.ID]message.Matched{}, again: map[message.ID]time.Time{}, pauses: map[message.ID]time.Duration{}}
 	j.moved = sync.NewCond(&j.mu)
 	return j
 }
@@ -395,17 +397,29 @@ func (j *journal) Unmatched(_ context.Context, _ time.Duration, limit int) (out 
 	return out, err
 }
 
-func (j *journal) SettlementsDue(_ context.Context, _ time.Duration, limit int) (out []message.ID, err error) {
-	err = j.do(func() { out = slices.Clone(j.due[:min(limit, len(j.due))]) })
+// SettlementsDue counts only from when a row was first asked for: all are old.
+func (j *journal) SettlementsDue(_ context.Context, age time.Duration, limit int) (out []message.ID, err error) {
+	err = j.do(func() {
+		for _, id := range j.due {
+			if len(out) < limit && !time.Now().Before(j.again[id]) {
+				out = append(out, id)
+				j.again[id] = time.Now().Add(age)
+			}
+		}
+	})
 	return out, err
 }
 
-// DropSettlement takes those that are among ended off the list.
-func (j *journal) DropSettlement(_ context.Context, id message.ID) error {
+// SettlementTold takes those that are among ended off the list, and has the others wait
+// twice as long as the last time.
+func (j *journal) SettlementTold(_ context.Context, id message.ID) error {
 	return j.do(func() {
 		if j.ended[id] {
 			j.due = slices.DeleteFunc(j.due, func(due message.ID) bool { return due == id })
+			return
 		}
+		j.pauses[id] = min(max(2*j.pauses[id], 10*time.Second), time.Hour)
+		j.again[id] = time.Now().Add(j.pauses[id])
 	})
 }
 

@@ -44,10 +44,11 @@ type Journal interface {
 	Receipt(ctx context.Context, r message.Receipt) (message.Matched, error)
 	SettleDoubt(ctx context.Context, r message.Receipt) (message.Matched, error)
 	Unmatched(ctx context.Context, age time.Duration, limit int) ([]message.Receipt, error)
+	// SettlementsDue takes on decided messages: nobody else gets them within age.
 	SettlementsDue(ctx context.Context, age time.Duration, limit int) ([]message.ID, error)
-	// DropSettlement forgets that a message is due to be settled, if its record shows
-	// its end.
-	DropSettlement(ctx context.Context, id message.ID) error
+	// SettlementTold notes that a workflow was told: the settlement is forgotten if the
+	// record shows the message's end, and is else due again later and later.
+	SettlementTold(ctx context.Context, id message.ID) error
 	OverdueNotifications(ctx context.Context, age time.Duration, limit int) ([]message.ID, error)
 	DeferNotifications(ctx context.Context, ids []message.ID, by time.Duration) error
 	// AddPart commits a part, with its key if there is one; the set comes back when

@@ -34,7 +34,7 @@ func (in *Ingress) Receipt(ctx context.Context, r message.Receipt) error {
 func (in *Ingress) settle(ctx context.Context, id message.ID) error {
 	err := in.Temporal.Decided(ctx, id)
 	if err == nil {
-		return in.Journal.DropSettlement(ctx, id)
+		return in.Journal.SettlementTold(ctx, id)
 	}
 	if message.ReasonOf(err) != message.ReasonNotFound {
 		return err

@@ -33,6 +33,9 @@ const (
 	// batch is large enough to see what lies behind it.
 	startBatch = 256
 	sweepBatch = 2048
+	// settleBatch is how many settlements one look takes on: not more than are told
+	// before others may take them on.
+	settleBatch = 8 * settlers
 	// settlers is how many workflows are told of their receipts at once. Each waits
 	// while the workflow records and makes its first webhook try, so there are
 	// enough of them that slow customers do not hold up the others.
@@ -52,7 +55,6 @@ type sweeper struct {
 	in    *Ingress
 	queue chan message.ID // decided messages; never closed
 
-	settled turns // decided messages whose workflows were told again
 	matched turns // receipts that were tried again
 
 	holdsAt    int64     // version of the configuration at which the holds were last looked at
@@ -93,7 +95,6 @@ func (s *sweeper) runSettler(ctx context.Context) {
 		case id := <-s.queue:
 			one, cancel := context.WithTimeout(ctx, settleTimeout)
 			if err := s.in.settle(one, id); err != nil && ctx.Err() == nil {
-				s.settled.again(id)
 				s.in.Log.Debug("workflow not told of its receipt, the sweep will", "message_id", id, "error", err)
 			}
 			cancel()
@@ -183,11 +184,11 @@ func (s *sweeper) runRest(ctx context.Context) {
 }
 
 func (s *sweeper) settlements(ctx context.Context) error {
-	due, err := s.in.Journal.SettlementsDue(ctx, settleAge, sweepBatch)
+	due, err := s.in.Journal.SettlementsDue(ctx, settleAge, settleBatch)
 	if err != nil {
 		return err
 	}
-	for _, id := range s.settled.due(due, s.in.Now()) {
+	for _, id := range due {
 		select {
 		case s.queue <- id:
 		case <-ctx.Done():

@@ -72,7 +72,8 @@ func TestReceiptWhileTemporalIsAway(t *testing.T) {
 		b.server.setDown(nil)
 		began := time.Now()
 		b.server.until(func() bool { return b.server.told[id] > 0 })
-		if took := time.Since(began); took > 5*time.Second {
+		// A settlement that was taken on is nobody else's for 10 s.
+		if took := time.Since(began); took > 12*time.Second {
 			t.Errorf("told after %s", took)
 		}
 		b.Stop()

@@ -200,7 +200,8 @@ func TestPlans(t *testing.T) {
 		// The oldest come first and the table holds what is late only.
 		{"RevisionTold", deleteRevisionDue, []any{id, 1}, ""},
 		{"RevisionsDue", selectRevisionsDue, []any{time.Second, 256}, ""},
-		{"SettlementsDue", selectDue, []any{time.Second, 256}, "settlements_due"},
+		{"SettlementTold", toldDue, []any{id}, ""},
+		{"SettlementsDue", claimDue, []any{time.Second, 256}, "settlements_due"},
 	}
 	for name, c := range map[string]message.Change{
 		"status": {To: message.StatusSent}, "attempts": {To: message.StatusSending, Attempts: []message.Attempt{{Part: 1, Number: 1, Vendor: b.vendor, Instance: "a"}}},

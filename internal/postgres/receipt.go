@@ -375,19 +375,29 @@ func wireDigits(address string) string {
 	return address
 }
 
-const selectDue = `
-select message_id
-from settlements_due
-where since < now() - $1::interval
-order by since
-limit $2`
+// claimDue gives a settlement to one who asks: the next get it when that time has passed
+// again. It waits for no row: one that is locked is being settled.
+const claimDue = `
+with due as materialized (
+  select message_id
+  from settlements_due
+  where since < now() - $1::interval and (again_at is null or again_at < now())
+  order by since
+  limit $2
+  for update skip locked
+)
+update settlements_due d
+set again_at = now() + $1::interval
+from due
+where d.message_id = due.message_id
+returning d.message_id`
 
-// SettlementsDue lists messages that receipts decided longer than age ago and
-// whose record does not show it.
+// SettlementsDue takes on messages that receipts decided longer than age ago and whose
+// workflow has not answered since: nobody else gets them within age.
 func (db *DB) SettlementsDue(ctx context.Context, age time.Duration, limit int) ([]message.ID, error) {
-	rows, err := db.pool.Query(ctx, selectDue, age, limit)
+	rows, err := db.pool.Query(ctx, claimDue, age, limit)
 	if err != nil {
-		return nil, fmt.Errorf("list settlements due: %w", err)
+		return nil, fmt.Errorf("take on settlements: %w", err)
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[message.ID])
 }
@@ -398,6 +408,22 @@ var dropDue = `
 delete from settlements_due d
 using messages m
 where d.message_id = $1 and m.id = $1 and m.status in ('` + strings.Join(finals(settled), "', '") + `')`
+
+// toldDue is dropDue, or has the workflow told again after twice the time it was told
+// after before: 10 s first, and an hour at most.
+var toldDue = `
+with gone as (` + dropDue + `)
+update settlements_due d
+set told = least(d.told + 1, 20), again_at = now() + least(interval '10 seconds' * 2 ^ d.told, interval '1 hour')
+from messages m
+where d.message_id = $1 and m.id = $1 and m.status not in ('` + strings.Join(finals(settled), "', '") + `')`
+
+// SettlementTold notes that the workflow of a message that receipts have decided was told:
+// the settlement is forgotten if its record shows an end that they cannot change, and is else due again
+// later and later, for a workflow's history is not endless.
+func (db *DB) SettlementTold(ctx context.Context, id message.ID) error {
+	return db.one(ctx, id, toldDue, none, id)
+}
 
 func settled(s message.Status) bool { return s.Final() && s != message.StatusUnconfirmed }
 

@@ -72,26 +72,58 @@ func TestReceiptAfterSubmit(t *testing.T) {
 	}
 }
 
-// A settlement is let go of once no receipt can change what the record shows.
-func TestDropSettlement(t *testing.T) {
+// A settlement is let go of once no receipt can change what the record shows; until then
+// its workflow is told again later and later, by one of those who sweep.
+func TestSettlementTold(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	m := b.sent("A1")
 	b.received(b.receipt("0A1", message.ReceiptDelivered))
-	due := func(what string, want int) {
+	left := func() int { return scalar[int](b, "select count(*)::integer from settlements_due") }
+	pause := func(want time.Duration) {
 		t.Helper()
-		if err := b.DropSettlement(b.ctx, m.ID); err != nil {
-			t.Fatal(err)
-		}
-		if got := b.settlements(); len(got) != want {
-			t.Errorf("%s: due %v", what, got)
+		if got := scalar[float64](b, "select extract(epoch from again_at - now())::float8 from settlements_due"); got > want.Seconds() || got < want.Seconds()-5 {
+			t.Errorf("due in %.1f s, want %s", got, want)
 		}
 	}
-	due("sent", 1)
+	told := func() {
+		t.Helper()
+		if err := b.SettlementTold(b.ctx, m.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(b.settlements()) != 1 {
+		t.Fatal("nothing is due")
+	}
+	due, err := b.SettlementsDue(b.ctx, 0, 10)
+	if err != nil || len(due) != 1 {
+		t.Fatalf("of an age that is over: %v, %v", due, err)
+	}
+	b.exec("update settlements_due set since = now() - interval '1 minute', again_at = null")
+	for _, want := range []int{1, 0} {
+		if due, err := b.SettlementsDue(b.ctx, 30*time.Second, 10); err != nil || len(due) != want {
+			t.Fatalf("%v, %v, want %d", due, err, want)
+		}
+	}
+	pause(30 * time.Second)
+	for _, want := range []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second} {
+		told()
+		pause(want)
+	}
+	b.exec("update settlements_due set told = 18")
+	told()
+	pause(time.Hour)
 	b.must(message.Change{MessageID: m.ID, To: message.StatusUnconfirmed})
-	due("unconfirmed", 1)
+	if told(); left() != 1 {
+		t.Error("a receipt that came late is forgotten")
+	}
 	b.must(message.Change{MessageID: m.ID, To: message.StatusDelivered})
-	due("delivered", 0)
+	if told(); left() != 0 {
+		t.Error("what is settled is due")
+	}
+	if err := b.DropSettlement(b.ctx, m.ID); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestReceiptBeforeSubmit(t *testing.T) {
