@@ -162,7 +162,9 @@ func (r *runner) marks(ctx context.Context) marks {
 }
 
 func (r *runner) begin(ctx context.Context) (*watch, marks) {
-	r.meter.quiet(ctx)
+	if !r.meter.quiet(ctx) && ctx.Err() == nil {
+		fmt.Fprintf(r.out, "  the stack is not at rest after %s: what it still does is measured among what follows\n", quietMost)
+	}
 	before := r.marks(ctx)
 	return r.meter.watch(ctx), before
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -156,5 +157,18 @@ func TestParseWritten(t *testing.T) {
 		if got := parseWritten([]byte(io)); got != want {
 			t.Errorf("got %d of %q, want %d", got, io, want)
 		}
+	}
+}
+
+// There is nothing to wait for when the stack's processes are not known, and nobody waits
+// for an interrupted run.
+func TestQuiet(t *testing.T) {
+	if !(meter{proc: "/proc"}).quiet(t.Context()) {
+		t.Error("no stack, and it is waited for")
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if (meter{proc: "/proc", root: 1}).quiet(over) {
+		t.Error("an interrupted wait says that the stack is at rest")
 	}
 }

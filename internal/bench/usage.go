@@ -142,8 +142,9 @@ const (
 
 // quiet waits until the stack has worked off what the phase before left behind: after
 // a message's end Temporal still indexes and closes, and Postgres vacuums. Whoever
-// measures at once measures that among it. Without known processes it does nothing.
-func (m meter) quiet(ctx context.Context) {
+// measures at once measures that among it. False: it went on for longer than is waited.
+// Without known processes there is nothing to wait for.
+func (m meter) quiet(ctx context.Context) bool {
 	for until := time.Now().Add(quietMost); m.root != 0 && ctx.Err() == nil && time.Now().Before(until); {
 		before, began := m.read(), time.Now()
 		pause(ctx, quietLook)
@@ -155,9 +156,10 @@ func (m meter) quiet(ctx context.Context) {
 			}
 		}
 		if cores < quietCores {
-			return
+			return true
 		}
 	}
+	return m.root == 0
 }
 
 // watch is a running measurement.
