@@ -182,7 +182,7 @@ var tableRules = concat(
 	},
 	[]tableRule{
 		emptied("starts", "the message's workflow runs"),
-		emptied("settlements_due", "the receipts of the message are in its record"),
+		emptied("settlements_due", "the message's workflow has answered that its receipts are recorded"),
 		emptied("webhooks_due", "the delivery has arrived or failed"),
 		emptied("backlog", "a vendor has the message, it is in doubt, or it has ended"),
 		emptied("revisions_due", "the message's workflow knows of the revision"),
