@@ -21,6 +21,31 @@ func (k *Keyring) Hasher() *Hasher {
 	return &Hasher{current: k.CurrentID(), keys: k.derive(hashing)}
 }
 
+// HasherOf gives a hasher of another use, with keys of its own: what it makes can
+// neither be compared with what Hasher makes, nor is its key the one of Box(p).
+func (k *Keyring) HasherOf(p Purpose) *Hasher {
+	return &Hasher{current: k.CurrentID(), keys: k.derive(hashing + "/" + p)}
+}
+
+// MAC is the HMAC-SHA256 of a text under the key of that name, 32 octets.
+type MAC struct {
+	KeyID string
+	Sum   []byte
+}
+
+// MACs gives the HMAC of text under every key of the ring, the current one's first
+// and the others in the order of their names: for what is looked up by a keyed name
+// and may have been named before the key was changed.
+func (h *Hasher) MACs(text string) []MAC {
+	list := []MAC{{h.current, sum(h.keys[h.current], text)}}
+	for _, id := range slices.Sorted(maps.Keys(h.keys)) {
+		if id != h.current {
+			list = append(list, MAC{id, sum(h.keys[id], text)})
+		}
+	}
+	return list
+}
+
 // HashSecret gives the value to be stored: version, length of the key id, key
 // id, HMAC-SHA256 of the secret. Knowing it, and the whole database, does not
 // help to guess the secret without the ring.
@@ -65,9 +90,13 @@ func (h *Hasher) Stale(hash []byte) bool {
 }
 
 func appendHash(out []byte, id string, key String, secret string) []byte {
-	mac := hmac.New(sha256.New, []byte(key.Reveal()))
-	mac.Write([]byte(secret))
 	out = append(out, version, byte(len(id)))
 	out = append(out, id...)
-	return mac.Sum(out)
+	return append(out, sum(key, secret)...)
+}
+
+func sum(key String, text string) []byte {
+	mac := hmac.New(sha256.New, []byte(key.Reveal()))
+	mac.Write([]byte(text))
+	return mac.Sum(nil)
 }

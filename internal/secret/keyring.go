@@ -26,6 +26,7 @@ type Purpose string
 const (
 	Content     Purpose = "content"     // workflow payloads and stored text
 	Credentials Purpose = "credentials" // vendor passwords, webhook secrets, tokens' keys
+	Media       Purpose = "media"       // the keys of sealed files, and by HasherOf their names
 	hashing     Purpose = "hashing"     // HashSecret
 )
 

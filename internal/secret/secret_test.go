@@ -241,6 +241,27 @@ func TestHashSecret(t *testing.T) {
 	}
 }
 
+func TestMACs(t *testing.T) {
+	alone, both := ring(t, "k1:"+keyA), ring(t, "k2:"+keyB+",k1:"+keyA)
+	one, two := alone.HasherOf(Media).MACs("x"), both.HasherOf(Media).MACs("x")
+	if len(one) != 1 || len(two) != 2 || two[0].KeyID != "k2" || two[1].KeyID != "k1" {
+		t.Fatalf("%v, %v", one, two)
+	}
+	if !bytes.Equal(one[0].Sum, two[1].Sum) || bytes.Equal(two[0].Sum, two[1].Sum) || len(one[0].Sum) != 32 {
+		t.Error("the MAC does not depend on text and key alone")
+	}
+	for _, other := range [][]byte{
+		alone.HasherOf(Media).MACs("y")[0].Sum,
+		alone.HasherOf(Credentials).MACs("x")[0].Sum,
+		alone.Hasher().MACs("x")[0].Sum,
+		sum(alone.derive(Media)["k1"], "x"), // the key of the envelopes
+	} {
+		if bytes.Equal(one[0].Sum, other) {
+			t.Error("two uses give one MAC")
+		}
+	}
+}
+
 func TestGenerated(t *testing.T) {
 	seen := map[string]bool{}
 	for range 200 {
