@@ -92,7 +92,14 @@ func (e *attemptError) Retryable() bool { return true }
 const maxWhy = 200
 
 func explain(host string, timeout time.Duration, err error) error {
-	// The client wraps the cause together with the whole URL.
+	why, err := Cause(err, timeout)
+	return &attemptError{host: host, why: why, err: err}
+}
+
+// Cause tells in words that a customer may see why a request got no answer, within
+// timeout if it was that, and gives the error without the URL, which the client wraps
+// around it.
+func Cause(err error, timeout time.Duration) (why string, cause error) {
 	var outer *url.Error
 	if errors.As(err, &outer) {
 		err = outer.Err
@@ -100,7 +107,6 @@ func explain(host string, timeout time.Duration, err error) error {
 	var refused *message.Error
 	var lookup *net.DNSError
 	var op *net.OpError
-	why := ""
 	switch {
 	case errors.As(err, &refused):
 		why = refused.Detail
@@ -123,5 +129,5 @@ func explain(host string, timeout time.Duration, err error) error {
 	if len(why) > maxWhy {
 		why = why[:maxWhy] + "…"
 	}
-	return &attemptError{host: host, why: storable([]byte(why)), err: err}
+	return storable([]byte(why)), err
 }
