@@ -38,6 +38,7 @@ var levels = map[string]int{
 	"internal/pace":         1,
 	"internal/optout":       1,
 	"internal/webhook":      1,
+	"internal/media":        1,
 	"migrations":            1,
 	"internal/smpp":         2,
 	"internal/policy":       2,
