@@ -74,6 +74,15 @@ func TestSwappedObjects(t *testing.T) {
 		if _, err := whole(s, a.SHA256); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%v", err)
 		}
+		// One that is sealed as it should be, but for the name of the other.
+		var sealed bytes.Buffer
+		if err := s.sealer.seal(&sealed, bytes.NewReader(append(noise(999), 0)), s.places(a.SHA256)[0], b); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, pathA, sealed.Bytes())
+		if _, err := whole(s, a.SHA256); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%v", err)
+		}
 	})
 }
 

@@ -173,7 +173,7 @@ func (p *Spooled) upload(ctx context.Context, at place) error {
 		// The writer renames its temporary file when it is closed, and does not sync
 		// it. Before the rename, because nobody may see a name whose bytes can be
 		// lost: another Store would take it for the object.
-		err = syncFile(file)
+		err = p.store.syncFile(file)
 	}
 	if err != nil {
 		cancel() // Close then leaves nothing behind

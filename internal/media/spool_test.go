@@ -222,7 +222,7 @@ func TestFullDisk(t *testing.T) {
 	full(err)
 	full(storage("store media", fmt.Errorf("write: %w", &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})))
 	s = open(t, t.TempDir())
-	s.sync = func(string) error { return &os.PathError{Op: "sync", Path: "x", Err: syscall.ENOSPC} }
+	s.syncDir = func(string) error { return &os.PathError{Op: "sync", Path: "x", Err: syscall.ENOSPC} }
 	_, err = s.Put(t.Context(), strings.NewReader("x"), 1)
 	full(err)
 }

@@ -50,7 +50,9 @@ type Store struct {
 	spool  string
 	sealer *sealer                  // nil: objects are stored in clear
 	create func() (*os.File, error) // a spool file
-	sync   func(dir string) error   // syncDir; a test looks on
+	// What puts things on disk: syncFile and syncDir, and tests look on.
+	syncFile func(*os.File) error
+	syncDir  func(path string) error
 }
 
 // Open opens the store at a location: a folder, as a path or as file:///path, which is
@@ -59,7 +61,7 @@ type Store struct {
 // from where its SDK looks for them (AWS_ACCESS_KEY_ID and others), never from the
 // URL. A bucket is not asked for before the first use. Close the Store in the end.
 func Open(ctx context.Context, location string, o Options) (*Store, error) {
-	s := &Store{spool: o.SpoolDir, sync: syncDir}
+	s := &Store{spool: o.SpoolDir, syncFile: syncFile, syncDir: syncDir}
 	var err error
 	switch scheme, _, ok := strings.Cut(location, "://"); {
 	case location == "":
@@ -209,7 +211,7 @@ func (s *Store) settle(key string) error {
 		return nil
 	}
 	for at := filepath.Dir(filepath.FromSlash(key)); ; at = filepath.Dir(at) {
-		if err := s.sync(filepath.Join(s.dir, at)); err != nil {
+		if err := s.syncDir(filepath.Join(s.dir, at)); err != nil {
 			return storage("sync media", err)
 		}
 		if at == "." {

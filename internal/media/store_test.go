@@ -149,13 +149,50 @@ func TestManyPutTheSame(t *testing.T) {
 	})
 }
 
+// The bytes of an object are on disk before anybody sees its name.
+func TestBytesAreSyncedFirst(t *testing.T) {
+	bothKinds(t, func(t *testing.T, s *Store) {
+		b := noise(100_000)
+		path, synced := pathOfObject(s, sha256.Sum256(b)), 0
+		s.syncFile = func(f *os.File) error {
+			synced++
+			if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the object has its name: %v", err)
+			}
+			want := int64(len(b))
+			if s.sealer != nil {
+				want = sealedSize(want)
+			}
+			if info, err := f.Stat(); err != nil || info.Size() != want {
+				t.Errorf("synced %v, %v; want %d bytes", info, err, want)
+			}
+			return syncFile(f)
+		}
+		put(t, s, b)
+		put(t, s, b)
+		if synced != 1 {
+			t.Errorf("synced %d times", synced)
+		}
+		s.syncFile = func(*os.File) error { return errors.New("no sync") }
+		if _, err := s.Put(t.Context(), strings.NewReader("x"), 1); !errors.Is(err, ErrUnavailable) || !retryable(err) {
+			t.Errorf("a sync that failed: %v", err)
+		}
+		if got := files(t, s.dir); len(got) != 1 {
+			t.Errorf("files %v", got)
+		}
+	})
+	if syncFile(nil) == nil {
+		t.Error("a file that is not known is synced")
+	}
+}
+
 // The name of an object is on disk when Store returns, whoever stored it: its folder and
 // those above it were synced, in that order.
 func TestFoldersAreSynced(t *testing.T) {
 	bothKinds(t, func(t *testing.T, s *Store) {
 		for _, when := range []string{"stored", "there already"} {
 			var synced []string
-			s.sync = func(dir string) error {
+			s.syncDir = func(dir string) error {
 				if _, err := os.Stat(pathOfObject(s, sha256.Sum256([]byte("x")))); err != nil {
 					t.Errorf("synced before the object was there: %v", err)
 				}
@@ -171,14 +208,11 @@ func TestFoldersAreSynced(t *testing.T) {
 				t.Errorf("%s: synced %v, want %v", when, synced, want)
 			}
 		}
-		s.sync = func(string) error { return errors.New("no sync") }
+		s.syncDir = func(string) error { return errors.New("no sync") }
 		if _, err := s.Put(t.Context(), strings.NewReader("x"), 1); !errors.Is(err, ErrUnavailable) || !retryable(err) {
 			t.Errorf("a sync that failed: %v", err)
 		}
 	})
-	if syncFile(nil) == nil {
-		t.Error("a file that is not known is synced")
-	}
 }
 
 func TestRanges(t *testing.T) {
