@@ -67,6 +67,9 @@ func storage(op string, err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT),
 		errors.As(err, &answer) && answer.HTTPStatusCode() == http.StatusInsufficientStorage:
 		return fmt.Errorf("%s: %w: %w", op, ErrFull, err)
+	case errors.As(err, &answer) && answer.HTTPStatusCode() == http.StatusRequestedRangeNotSatisfiable:
+		// No byte is asked for beyond the size that the object has, or should have.
+		return fmt.Errorf("%s: %w: %w", op, ErrDamaged, err)
 	}
 	return fmt.Errorf("%s: %w: %w", op, ErrUnavailable, err)
 }

@@ -2,6 +2,7 @@ package media
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/xml"
 	"errors"
@@ -153,7 +154,7 @@ func refuse(w http.ResponseWriter, status int, code string) {
 func TestS3(t *testing.T) {
 	f, location := s3(t)
 	// The last is sent in parts.
-	sizes := []int{0, 1, packagePlain, packagePlain + 1, 200_000, 9 << 20}
+	sizes := []int{0, 1, packagePlain, packagePlain + 1, 200_000, 17 << 20}
 	for _, s := range []*Store{open(t, location), open(t, location, "k1")} {
 		want := map[[32]byte]int64{}
 		for _, n := range sizes {
@@ -192,6 +193,9 @@ func TestS3(t *testing.T) {
 			t.Errorf("%d, %v", n, err)
 		}
 	}
+	if len(f.parts) != 2 {
+		t.Errorf("%d uploads in parts", len(f.parts))
+	}
 	s := open(t, location, "k2", "k1")
 	for _, n := range sizes {
 		sha := sha256.Sum256(noise(n))
@@ -209,6 +213,39 @@ func TestS3(t *testing.T) {
 	}
 	if len(f.objects) != 0 {
 		t.Errorf("%d objects are left", len(f.objects))
+	}
+}
+
+// No more uploads run at a time than there is memory for.
+func TestUploadsTakeTurns(t *testing.T) {
+	_, location := s3(t)
+	s := open(t, location)
+	for range maxUploads {
+		s.turns <- struct{}{}
+	}
+	p, err := s.Spool(t.Context(), strings.NewReader("x"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stored := make(chan error)
+	go func() { stored <- p.Store(ctx) }()
+	<-s.turns
+	if err := <-stored; err != nil || len(s.turns) != maxUploads-1 {
+		t.Errorf("%d turns are taken, %v", len(s.turns), err)
+	}
+	s.turns <- struct{}{}
+	q, err := s.Spool(t.Context(), strings.NewReader("y"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	go func() { stored <- q.Store(ctx) }()
+	cancel()
+	if err := <-stored; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -250,6 +287,15 @@ func TestS3Fails(t *testing.T) {
 		if !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDamaged) || !retryable(err) || !bytes.HasPrefix(b, got) {
 			t.Errorf("%d bytes came: %v", keep, err)
 		}
+	}
+
+	// One that has become shorter is.
+	f.before = func(w http.ResponseWriter, _ *http.Request, _ string) bool {
+		refuse(w, 416, "InvalidRange")
+		return true
+	}
+	if _, err := whole(s, o.SHA256); !errors.Is(err, ErrDamaged) || retryable(err) {
+		t.Errorf("%v", err)
 	}
 
 	for _, c := range []struct {

@@ -150,6 +150,11 @@ func (p *Spooled) Store(ctx context.Context) error {
 }
 
 func (p *Spooled) upload(ctx context.Context, at place) error {
+	leave, err := p.store.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	contentType := p.object.ContentType
@@ -159,7 +164,7 @@ func (p *Spooled) upload(ctx context.Context, at place) error {
 	var file *os.File
 	w, err := p.store.bucket.NewWriter(ctx, at.key, &blob.WriterOptions{
 		ContentType:    contentType,
-		MaxConcurrency: 1, // of the parts of one upload: each has a buffer of 5 MiB
+		MaxConcurrency: 1, // of the parts of one upload, each of which is in memory
 		BeforeWrite: func(as func(any) bool) error {
 			as(&file) // of a folder; nil otherwise
 			return nil
@@ -181,6 +186,23 @@ func (p *Spooled) upload(ctx context.Context, at place) error {
 		return err
 	}
 	return w.Close()
+}
+
+// maxUploads is how many uploads to a bucket run at a time: the SDK of S3 keeps a file in
+// memory until it is sent, or 16 MiB of a larger one, and the file in parts of 8 MiB.
+const maxUploads = 8
+
+// enter waits for a turn to upload; a folder has no need of turns.
+func (s *Store) enter(ctx context.Context) (leave func(), err error) {
+	if s.dir != "" {
+		return func() {}, nil
+	}
+	select {
+	case s.turns <- struct{}{}:
+		return func() { <-s.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // syncFile is an error without a file: should the library no longer show its own, then

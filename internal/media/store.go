@@ -50,6 +50,7 @@ type Store struct {
 	spool  string
 	sealer *sealer                  // nil: objects are stored in clear
 	create func() (*os.File, error) // a spool file
+	turns  chan struct{}            // holds a token for each upload to a bucket
 	// What puts things on disk: syncFile and syncDir, and tests look on.
 	syncFile func(*os.File) error
 	syncDir  func(path string) error
@@ -61,7 +62,7 @@ type Store struct {
 // from where its SDK looks for them (AWS_ACCESS_KEY_ID and others), never from the
 // URL. A bucket is not asked for before the first use. Close the Store in the end.
 func Open(ctx context.Context, location string, o Options) (*Store, error) {
-	s := &Store{spool: o.SpoolDir, syncFile: syncFile, syncDir: syncDir}
+	s := &Store{spool: o.SpoolDir, turns: make(chan struct{}, maxUploads), syncFile: syncFile, syncDir: syncDir}
 	var err error
 	switch scheme, _, ok := strings.Cut(location, "://"); {
 	case location == "":
