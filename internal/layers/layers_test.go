@@ -39,6 +39,7 @@ var levels = map[string]int{
 	"internal/optout":       1,
 	"internal/webhook":      1,
 	"internal/media":        1,
+	"internal/mm4":          1,
 	"migrations":            1,
 	"internal/smpp":         2,
 	"internal/policy":       2,
