@@ -88,10 +88,10 @@ func (a Address) LogValue() slog.Value {
 // is a number, with a domain and without. The error says what an address looks like,
 // and nothing of the one that was read.
 func ParseAddress(s string) (Address, error) {
-	if len(s) > maxLine || strings.ContainsFunc(s, isControl) {
+	name, spec := splitName(strings.TrimSpace(s))
+	if len(spec) > maxLine || strings.ContainsFunc(s, isControl) {
 		return Address{}, errAddress
 	}
-	name, spec := splitName(strings.TrimSpace(s))
 	a, typed, ok := parseSpec(spec)
 	if !ok && !typed {
 		a, ok = parseEmail(spec)

@@ -23,6 +23,9 @@ func (e *CharsetError) Error() string {
 	return fmt.Sprintf("mm4: charset %q is not known; the text was read as UTF-8 or windows-1252", e.Charset)
 }
 
+// spellings turns what some programs write into the registered names.
+var spellings = strings.NewReplacer("_", "-", "windows-cp", "windows-", "iso8859", "iso-8859")
+
 // toUTF8 converts text that is labelled with a charset. The reader is always good: a
 // text of an unknown charset is read as if it had no label, because it mostly is what
 // some program calls ASCII; the error, a *CharsetError, tells of it.
@@ -41,7 +44,7 @@ func toUTF8(label string, r io.Reader) (io.Reader, error) {
 	case "utf-16", "utf16", "utf-16le", "utf-16be", "ucs-2", "ucs2", "iso-10646-ucs-2", "csunicode", "unicode":
 		return utf16Reader(name, r), nil
 	default:
-		name = strings.NewReplacer("_", "-", "windows-cp", "windows-", "iso8859", "iso-8859").Replace(name)
+		name = spellings.Replace(name)
 		for _, n := range []string{strings.ToLower(strings.TrimSpace(label)), name} {
 			if out, err := charset.Reader(n, r); err == nil {
 				return out, nil

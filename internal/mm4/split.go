@@ -101,7 +101,7 @@ func (s *splitter) fill() error {
 }
 
 // match takes the line that begins here if it is a boundary. The innermost multipart
-// goes first.
+// goes first. Only one that closes may end with the mail instead of with a line end.
 func (s *splitter) match() bool {
 	if len(s.open) == 0 {
 		return false
@@ -113,7 +113,7 @@ func (s *splitter) match() bool {
 	text := bytes.TrimRight(line, " \t\r\n")
 	for i := len(s.open) - 1; i >= 0; i-- {
 		rest, ok := bytes.CutPrefix(text, []byte(s.open[i]))
-		if ok && (len(rest) == 0 || string(rest) == "--") {
+		if ok && (string(rest) == "--" || len(rest) == 0 && line[len(line)-1] == '\n') {
 			s.hit = &boundary{level: i, last: len(rest) > 0}
 			s.nheld = 0
 			s.src.Discard(len(line)) // it has been looked at
@@ -173,8 +173,10 @@ func (s *splitter) block(limit int, strict bool) ([]byte, error) {
 			return out, nil
 		}
 		line, err := s.src.ReadSlice('\n')
-		if err != nil && err != io.EOF && err != bufio.ErrBufferFull {
-			return out, err
+		if err != nil && err != bufio.ErrBufferFull {
+			if err = s.end(err); err != io.EOF {
+				return out, err
+			}
 		}
 		text := bytes.TrimSuffix(line, []byte("\n"))
 		ended := len(text) < len(line)

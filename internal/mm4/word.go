@@ -1,6 +1,7 @@
 package mm4
 
 import (
+	"bytes"
 	"encoding/base64"
 	"io"
 	"mime"
@@ -16,10 +17,12 @@ func isControl(r rune) bool {
 	return r < ' ' && r != '\t' || r == 0x7F
 }
 
-// words decodes RFC 2047, in every charset that texts may have.
+// words decodes RFC 2047, in every charset that texts may have. It gives a whole word
+// at once, because a stream costs some 30 KiB for each.
 var words = mime.WordDecoder{CharsetReader: func(label string, r io.Reader) (io.Reader, error) {
 	out, _ := toUTF8(label, r)
-	return out, nil
+	b, err := io.ReadAll(out)
+	return bytes.NewReader(b), err
 }}
 
 // decodeText reads a header's value for people: encoded words, or octets in UTF-8 or
@@ -108,6 +111,9 @@ func unescape(s string) string {
 // a header.
 const maxName = 120
 
+// maxExt is the longest extension that survives the cut, with its dot.
+const maxExt = 12
+
 // CleanName makes a file's name of what somebody wrote: the last element of a path,
 // in one line, without the characters that mean something to a shell or a browser and
 // without those that turn the direction of writing, at most 120 octets. Empty: nothing
@@ -126,14 +132,14 @@ func CleanName(s string) string {
 	if i := strings.LastIndexAny(s, `/\`); i >= 0 {
 		s = s[i+1:]
 	}
-	s = strings.TrimLeft(s, ". ")
-	s = strings.TrimRight(s, " .")
+	edge := func(r rune) bool { return r == '.' || unicode.IsSpace(r) }
+	s = strings.TrimFunc(s, edge)
 	if len(s) > maxName {
 		ext := path.Ext(s)
-		if len(ext) > 12 {
+		if len(ext) > maxExt {
 			ext = ""
 		}
-		s = strings.TrimRight(cut(s, maxName-len(ext)), " .") + ext
+		s = strings.TrimRightFunc(cut(s, maxName-len(ext)), edge) + ext
 	}
 	return s
 }

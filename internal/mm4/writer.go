@@ -313,12 +313,9 @@ func (m *outMail) writePart(w io.Writer, i int, media func(*OutPart, io.Writer) 
 // header is the part's header with the empty line.
 func (p *OutPart) header() (string, error) {
 	var b strings.Builder
-	kind, encoding := p.ContentType, "base64"
-	if strings.HasPrefix(kind, "text/") {
-		kind += "; charset=utf-8"
-	}
+	kind, encoding := p.ContentType, "base64" // of a file nobody knows the charset
 	if p.Open == nil {
-		encoding = "quoted-printable"
+		kind, encoding = kind+"; charset=utf-8", "quoted-printable"
 	}
 	if p.Name != "" {
 		kind += formatParam("name", p.Name)
