@@ -126,6 +126,23 @@ func (h *Header) get(name string) string {
 	return ""
 }
 
+// ResponseTo is where the request wants its response; false when it does not say, or
+// says it as no address. Then the envelope's sender is the next best.
+func (h *Header) ResponseTo() (Address, bool) {
+	a, err := ParseAddress(h.OriginatorSystem)
+	return a, err == nil
+}
+
+// Response is the response to the request h: with its ids, from our system to theirs.
+// Its MailID is the caller's to set. It has no Type, and cannot be written, when h is no
+// request.
+func (h *Header) Response(s Status, text string, own, to Address, now time.Time) Header {
+	return Header{
+		Type: h.Type.Response(), Version: h.Version, TransactionID: h.TransactionID, MessageID: h.MessageID,
+		RequestStatus: s, StatusText: text, Sender: own, From: own, To: []Address{to}, Date: now,
+	}
+}
+
 // Recipients lists To, Cc and Bcc, each number or e-mail address once.
 func (h *Header) Recipients() []Address {
 	var out []Address

@@ -158,7 +158,11 @@ func (h *Header) parse(src textproto.Header) error {
 		known := fieldByName[name]
 		switch {
 		case again && before != value && (known != nil && known.once || mimeHeaders[name]):
-			fault(corrupt(f.Key(), "the header comes twice and differs; send it once"))
+			display := f.Key()
+			if known != nil {
+				display = known.name
+			}
+			fault(corrupt(display, "the header comes twice and differs; send it once"))
 		case known == nil && strings.HasPrefix(name, "x-mms-"):
 			h.keep(f.Key(), value)
 		case known == nil || value == "" || again && !known.many:
