@@ -42,6 +42,7 @@ var odd = []struct {
 	{"nested mixed and related", "Content-Type: multipart/mixed; boundary=outer\n\n--outer\nContent-Type: multipart/related; boundary=inner; type=application/smil; start=<smil>\n\n--inner\nContent-Type: application/smil\nContent-ID: <smil>\n\n<smil/>\n--inner\nContent-Type: image/gif\nContent-Transfer-Encoding: base64\n\nR0lGODlh\n--inner--\n\n--outer\nContent-Type: text/plain\n\nHello\n--outer--\n", []row{{"application/smil", "", "<smil/>", false}, {"image/gif", "", "GIF89a", false}, {"text/plain", "", "Hello", true}}},
 	{"a boundary that begins like another", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=b-1\n\n--b-1\n\nOne\n--b-1\n\nTwo\n--b-1--\n--b\n\nThree\n--b--\n", []row{{"text/plain", "", "One", true}, {"text/plain", "", "Two", true}, {"text/plain", "", "Three", true}}},
 	{"an inner multipart that is never closed", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\nOne\n--b\n\nTwo\n--b--\n", []row{{"text/plain", "", "One", true}, {"text/plain", "", "Two", true}}},
+	{"an inner multipart with the boundary of the outer", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nOne\n--b--\n--b\n\nTwo\n--b--\n", []row{{"text/plain", "", "One", true}, {"text/plain", "", "Two", true}}},
 	{"preamble and epilogue", "Content-Type: multipart/mixed; boundary=b\n\nThis is MIME.\n--bb\n--b \t\n\nHello\n--b--  \n--b\n\nNo\n--b--\nbye\n", []row{{"text/plain", "", "Hello", true}}},
 	{"a long preamble", "Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("x", 20000) + "\n--b\n\nHello\n--b--", []row{{"text/plain", "", "Hello", true}}},
 	{"lines that look like boundaries", "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n--\n--c\n--bb\n --b\n--b--x\n--B\nx--b\n--b--\n", []row{{"text/plain", "", "--\n--c\n--bb\n --b\n--b--x\n--B\nx--b", true}}},
@@ -102,6 +103,22 @@ func TestOddMailsWithBareLF(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A line that is as long as the buffer: its line end comes in two halves.
+func TestLinesAsLongAsTheBuffer(t *testing.T) {
+	for n := readBuffer - 3; n < readBuffer+4; n++ {
+		x := strings.Repeat("x", n)
+		for _, end := range []string{"", "\r\ny", "\r\n\r\n", "\ny", "\r", "\r\r"} {
+			mail := crlf(top+"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: image/png\n\n") + x + end + "\r\n--b--\r\n"
+			if _, parts := mustRead(t, mail); parts[0].content != x+end {
+				t.Errorf("%d octets and %q end in %q", n, end, parts[0].content[n-1:])
+			}
+			if _, parts := mustRead(t, crlf(top+"Content-Type: image/png\n\n")+x+end+"\r\n"); parts[0].content != x+end {
+				t.Errorf("alone, %d octets and %q end in %q", n, end, parts[0].content[n-1:])
+			}
+		}
 	}
 }
 
