@@ -223,10 +223,24 @@ func TestFaultsShowNothing(t *testing.T) {
 }
 
 func TestErrorsOfTheSourceArePassedOn(t *testing.T) {
+	testSourceErrors(t, with("Content-Type: multipart/mixed; boundary=b\n")+crlf("--b\nContent-Type: text/plain\n\nHello\n--b--\n"))
+	testSourceErrors(t, with("")+"Hello\r\n--\r\n")
+}
+
+// onceBroken gives an error one time, and io.EOF from then on.
+type onceBroken struct{ err error }
+
+func (o *onceBroken) Read([]byte) (int, error) {
+	err := o.err
+	o.err = io.EOF
+	return 0, err
+}
+
+func testSourceErrors(t *testing.T, mail string) {
+	t.Helper()
 	broken := errors.New("the line was cut")
-	mail := with("Content-Type: multipart/mixed; boundary=b\n") + crlf("--b\nContent-Type: text/plain\n\nHello\n--b--\n")
 	for n := range len(mail) {
-		r := io.MultiReader(iotest.OneByteReader(strings.NewReader(mail[:n])), iotest.ErrReader(broken))
+		r := io.MultiReader(iotest.OneByteReader(strings.NewReader(mail[:n])), &onceBroken{broken})
 		m, err := NewReader(r, Limits{})
 		for err == nil {
 			var p *Part

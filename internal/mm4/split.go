@@ -42,7 +42,23 @@ type splitter struct {
 }
 
 func newSplitter(r io.Reader) *splitter {
-	return &splitter{src: bufio.NewReaderSize(r, readBuffer), fresh: true}
+	return &splitter{src: bufio.NewReaderSize(&sticky{src: r}, readBuffer), fresh: true}
+}
+
+// sticky gives the source's first error again and again. A bufio.Reader forgets one
+// that it has told, to a Peek too, and a source that then says io.EOF would make half a
+// mail look whole.
+type sticky struct {
+	src io.Reader
+	err error
+}
+
+// Read is the source's, up to its first error.
+func (s *sticky) Read(p []byte) (n int, err error) {
+	if s.err == nil {
+		n, s.err = s.src.Read(p)
+	}
+	return n, s.err
 }
 
 // begin starts new data behind a boundary or a header.
