@@ -207,6 +207,13 @@ select l.vendor_id || ' ' || l.instance as key
 from vendor_links l
 where l.seen_at < now() - $1::interval - interval '10 minutes' and exists (select from vendor_links o where o.seen_at > now() - interval '1 minute')`},
 
+	// Media.
+	{"octets of media have a file, or somebody will look whether they have", []string{"media_objects", "media_files", "media_loose"}, `
+select encode(o.sha256, 'hex') as key
+from media_objects o
+where not exists (select from media_files f where f.sha256 = o.sha256) and not exists (select from media_loose l where l.sha256 = o.sha256)
+  and $1::interval is not null`},
+
 	// The registry.
 	{"what is filed is claimed for a day at most", []string{"registry_requests"}, `
 select r.id::text as key

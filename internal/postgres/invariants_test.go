@@ -114,6 +114,7 @@ func TestViolations(t *testing.T) {
 		{"below zero", "with l as (insert into usage_limits (account_id, kind, period, parts) select id, 'sms', 'day', 1 from accounts limit 1 returning id) insert into usage_counters (limit_id, starts_at, ends_at, used) select id, now(), now(), -1 from l", nil},
 		{"lease is of a vendor", "insert into vendor_leases (vendor_id, slot, instance, of_slots, until) values ($1, 0, 'i', 1, now() - interval '1 second')", []any{stray}},
 		{"nobody reports", "insert into vendor_links (vendor_id, instance, serves, bind, binds, in_flight, throughput, rate_share, error_rate, latency_ms, last_error, since, seen_at) select $1::uuid, i::text, true, '', 0, 0, 0, 0, 0, 0, '', now(), now() - i * interval '1 hour' from generate_series(0, 1) i", []any{vendor}},
+		{"octets of media", "insert into media_objects (sha256, size_bytes, content_type) values (sha256('x'), 1, 'text/plain')", nil},
 		{"claimed for a day", "insert into registry_requests (id, operation, target, account_id, reference, actor, claimed_until) values ($1, 'brand', $1, $2, '', '', now() + interval '2 days')", []any{stray, account}},
 		{"compared with the registry", "insert into registry_syncs (target, kind) values ($1, 'brand')", []any{stray}},
 	} {

@@ -142,6 +142,9 @@ func (b *bundle) fill() {
 		`insert into revisions_due (message_id, revision, since) select id, 1, now() - n * interval '1 second' from ids`,
 		`insert into reservations (message_id, account_id, number, kind, parts, prepaid, at, ended_at, adopted_at)
 		 select id, account, '+12025550143', 'sms', 1, n % 2 = 0, now(), case when n % 100 = 0 then now() end, case when n % 200 = 1 then now() - n * interval '1 minute' end from ids`,
+		`insert into media_objects (sha256, size_bytes, content_type) select sha256(n::text::bytea), 1, 'image/jpeg' from generate_series(1, 3000) n`,
+		`insert into media_files (id, account_id, token, sha256, ready, expires_at)
+		 select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), sha256(n::text::bytea), n % 100 > 0, now() + n * interval '1 minute' from generate_series(1, 3000) n`,
 		`drop table ids`, analyze,
 	} {
 		b.exec(sql)
@@ -201,6 +204,10 @@ func TestPlans(t *testing.T) {
 		{"RevisionTold", deleteRevisionDue, []any{id, 1}, ""},
 		{"RevisionsDue", selectRevisionsDue, []any{time.Second, 256}, ""},
 		{"SettlementTold", toldDue, []any{id}, ""},
+		{"Media", selectMediaByID, []any{account, id}, ""},
+		{"MediaByToken", selectMediaByToken, []any{id}, ""},
+		{"MediaReady", readyMedia, []any{id, time.Hour}, ""},
+		{"DropMedia", deleteMediaObject, []any{make([]byte, 32)}, ""},
 		{"SettlementsDue", claimDue, []any{time.Second, 256}, "settlements_due"},
 	}
 	for name, c := range map[string]message.Change{
