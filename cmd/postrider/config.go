@@ -106,6 +106,13 @@ type Config struct {
 	Keys    string `env:"POSTRIDER_KEYS"`
 	KeyFile string `env:"POSTRIDER_KEY_FILE"`
 
+	// MediaStore is where files of media are kept: a folder, or
+	// s3://bucket?region=…&endpoint=…, the same for all processes. Empty: the folder media
+	// beside KeyFile; without one there is no store, and nothing can be uploaded.
+	MediaStore string `env:"MEDIA_STORE"`
+	// MediaSealed has files sealed with the keyring. Either way both kinds are read.
+	MediaSealed bool `env:"MEDIA_SEALED" envDefault:"true"`
+
 	// WebhookAllowLoopback lets webhooks go to this machine and over plain
 	// http: for development only.
 	WebhookAllowLoopback bool `env:"WEBHOOK_ALLOW_LOOPBACK"`

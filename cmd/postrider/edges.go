@@ -75,6 +75,7 @@ func (g *Gateway) restServer() *rest.Server {
 		Limiter:     g.limiter(),
 		Inbound:     g.db,
 		Ingress:     g.ingress,
+		Media:       g.mediaEdge(),
 		Journal:     g.db,
 		OptOuts:     g.db,
 		Registry:    registryEdge{g.registry.registrar, g.db},

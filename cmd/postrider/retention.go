@@ -55,6 +55,7 @@ func (g *Gateway) caretaker(db *postgres.DB) *workers.Caretaker {
 			g.metrics.UpkeepPartitions.WithLabelValues("removed").Add(float64(len(done.Partitions)))
 		},
 		Whole: func(ctx context.Context) {
+			g.sweepMedia(ctx)
 			oldest, err := db.OldestRows(ctx)
 			if err != nil {
 				return // the next round looks again

@@ -27,6 +27,7 @@ import (
 	"github.com/postrider/postrider/edges/smpp"
 	vendorsmpp "github.com/postrider/postrider/edges/vendors/smpp"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/media"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/optout"
 	"github.com/postrider/postrider/internal/postgres"
@@ -46,6 +47,7 @@ type Gateway struct {
 
 	keys     *secret.Keyring
 	db       *postgres.DB
+	media    *media.Library // nil: there is no store
 	config   *snapshot.Holder
 	optOuts  *optout.Set
 	metrics  *telemetry.Metrics
@@ -110,6 +112,9 @@ func (g *Gateway) open(ctx context.Context) error {
 	}
 	content := g.keys.Box(secret.Content)
 	if g.db, err = postgres.Open(ctx, g.Config.postgres(), content); err != nil {
+		return err
+	}
+	if err = g.openMedia(ctx); err != nil {
 		return err
 	}
 	g.metrics = telemetry.New()
@@ -363,6 +368,11 @@ func (g *Gateway) close() {
 	}
 	if g.temporal != nil {
 		g.temporal.Close()
+	}
+	if g.media != nil {
+		if err := g.media.Store.Close(); err != nil {
+			g.Log.Warn("close the media store", "error", err)
+		}
 	}
 	if g.db != nil {
 		g.db.Close()

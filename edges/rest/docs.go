@@ -52,7 +52,7 @@ func (s *Server) pages(r chi.Router, doc *huma.OpenAPI) {
 
 // reference adds a document and its page under a prefix, and gives the templates.
 func (s *Server) reference(r chi.Router, doc *huma.OpenAPI, prefix string) *template.Template {
-	at := cmp.Or(strings.TrimSuffix(s.PublicURL, "/"), exampleHost)
+	at := s.publicURL()
 	if prefix != "" {
 		at = exampleHost // the internal API has no public place
 	}

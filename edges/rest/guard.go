@@ -172,7 +172,7 @@ func bodyType(r *http.Request, takes []string) error {
 		return message.Refuse(message.ReasonInvalidRequest, "send the body without Content-Encoding")
 	}
 	given := r.Header.Get("Content-Type")
-	if given == "" || given == takes[0] {
+	if given == "" || given == takes[0] || takes[0] == anyType {
 		return nil
 	}
 	kind, params, err := mime.ParseMediaType(given)

@@ -129,6 +129,7 @@ func (s *Server) register(api huma.API) {
 	}, access{rate: byAddress}), s.listErrors, nil)
 
 	s.registerInbound(api)
+	s.registerMedia(api)
 	s.registerOptOuts(api)
 	s.registerRegistry(api)
 }

@@ -35,6 +35,9 @@ func (s *Server) router() http.Handler {
 	r.Get("/readyz", named("readyz", s.ready))
 	r.Get("/.well-known/jwks.json", named("jwks", s.jwks))
 	s.pages(r, api.OpenAPI())
+	if s.Media != nil {
+		r.Get("/media/{token}", named("readMedia", s.readMedia))
+	}
 	if s.Hooks != nil {
 		r.Post("/inbound/{vendor}", named("vendorWebhook", s.vendorWebhook))
 		r.Post("/status/{vendor}", named("vendorWebhook", s.vendorWebhook))

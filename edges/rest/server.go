@@ -88,6 +88,9 @@ type Server struct {
 	MaxConnections int
 	// MaxHeaderBytes bounds a request's header. Zero: DefaultMaxHeaderBytes.
 	MaxHeaderBytes int
+	// Media keeps files. Nil: those operations answer 503, and there is nothing under
+	// /media.
+	Media Media
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Observe is told of each answer: the operationId of the document (empty if
@@ -131,6 +134,7 @@ type Server struct {
 	internal tokens         // of staff and services
 	turns    chan struct{}  // one element a password that is being checked; never closed
 	recent   *limit.Limiter // when a credential's use was last told
+	uploads  uploads
 	draining atomic.Bool
 }
 

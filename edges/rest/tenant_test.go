@@ -55,6 +55,9 @@ var things = map[string]func(b *bundle) string{
 		f.messages = append(f.messages, m)
 		return m.ID.String()
 	},
+	"/v1/media/": func(b *bundle) string {
+		return b.do("POST", "/v1/media", dot, as("keyA")).json(b.t)["id"].(string)
+	},
 	"/v1/opt-outs/": func(b *bundle) string {
 		return b.do("POST", "/v1/opt-outs", stopOne, as("keyA")).json(b.t)["id"].(string)
 	},
@@ -90,6 +93,7 @@ func TestEveryNamedThingIsItsTenants(t *testing.T) {
 		}
 		b := setup(t, func(b *bundle) {
 			(&shelf{owners: map[message.Address]message.ID{}}).keptBy(b)
+			withMedia(b)
 			b.server.Inbound = &fakeInbound{sets: map[string]message.DestinationSet{}}
 			b.server.TestInbound = func(context.Context, message.ID, message.Address) []message.DestinationTest { return nil }
 			if b.config.Numbers == nil {

@@ -45,13 +45,32 @@ const readyMedia = `
 update media_files
 set ready = true, expires_at = now() + $2::interval
 where id = $1 and expires_at > now()
-returning expires_at`
+returning account_id`
 
 // MediaReady notes that the octets of a file are stored, and that it is kept for so long
-// from now. ReasonNotFound: it has waited too long and is gone, or was removed.
-func (db *DB) MediaReady(ctx context.Context, id message.ID, keep time.Duration) (until time.Time, err error) {
-	err = db.pool.QueryRow(ctx, readyMedia, id, keep).Scan(&until)
-	return until, mediaError("a file of media is stored", err)
+// from now. With answer, the request's key is kept in the same commit: replay is the first
+// answer if the key was seen before, and then nothing is noted. ReasonNotFound: the file
+// has waited too long and is gone, or was removed.
+func (db *DB) MediaReady(ctx context.Context, id message.ID, keep time.Duration, answer func(message.MediaFile) (message.Idempotency, error)) (f message.MediaFile, replay *message.Idempotency, err error) {
+	var key message.Idempotency
+	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		var account message.ID
+		if err := tx.QueryRow(ctx, readyMedia, id, keep).Scan(&account); err != nil {
+			return err
+		}
+		if f, err = scanMedia(tx.QueryRow(ctx, selectMediaByID, account, id)); err != nil || answer == nil {
+			return err
+		}
+		if key, err = answer(f); err != nil {
+			return err
+		}
+		return db.keepKey(ctx, tx, key)
+	})
+	if errors.Is(err, errKeySeen) {
+		first, err := db.replay(ctx, key)
+		return message.MediaFile{}, first.Replay, err
+	}
+	return f, nil, mediaError("a file of media is stored", err)
 }
 
 const selectMedia = `
@@ -80,9 +99,12 @@ func scanMedia(row pgx.Row) (f message.MediaFile, err error) {
 	var token message.ID
 	var sum []byte
 	err = row.Scan(&f.ID, &f.AccountID, &token, &sum, &f.ContentType, &f.Size, &f.CreatedAt, &f.ExpiresAt)
+	if err != nil {
+		return message.MediaFile{}, mediaError("read a file of media", err)
+	}
 	f.Token = message.MediaToken(token)
 	copy(f.SHA256[:], sum)
-	return f, mediaError("read a file of media", err)
+	return f, nil
 }
 
 // RemoveMedia removes a file of an account, as Media finds it. Its octets go by and by,

@@ -26,11 +26,10 @@ func (b *bundle) kept(octets string) message.MediaFile {
 	if err := b.AddMedia(b.ctx, &f); err != nil {
 		b.tb.Fatal(err)
 	}
-	until, err := b.MediaReady(b.ctx, f.ID, message.MediaKept)
-	if err != nil {
-		b.tb.Fatal(err)
+	f, replay, err := b.MediaReady(b.ctx, f.ID, message.MediaKept, nil)
+	if err != nil || replay != nil {
+		b.tb.Fatal(replay, err)
 	}
-	f.ExpiresAt = until
 	return f
 }
 
@@ -62,10 +61,11 @@ func TestMediaFile(t *testing.T) {
 	if _, err := b.MediaByToken(b.ctx, f.Token); !isNotFound(err) {
 		t.Errorf("by its token before its octets are stored: %v", err)
 	}
-	until, err := b.MediaReady(b.ctx, f.ID, message.MediaKept)
-	if err != nil {
-		t.Fatal(err)
+	ready, replay, err := b.MediaReady(b.ctx, f.ID, message.MediaKept, nil)
+	if err != nil || replay != nil {
+		t.Fatal(replay, err)
 	}
+	until := ready.ExpiresAt
 	if left := time.Until(until); left < message.MediaKept-time.Minute || left > message.MediaKept+time.Minute {
 		t.Errorf("it is kept until %s", until)
 	}
@@ -99,11 +99,41 @@ func TestMediaFile(t *testing.T) {
 	if _, err := b.MediaByToken(b.ctx, f.Token); !isNotFound(err) {
 		t.Errorf("by its token when it has expired: %v", err)
 	}
-	if _, err := b.MediaReady(b.ctx, f.ID, message.MediaKept); !isNotFound(err) {
+	if _, _, err := b.MediaReady(b.ctx, f.ID, message.MediaKept, nil); !isNotFound(err) {
 		t.Errorf("stored too late: %v", err)
 	}
 	if err := b.RemoveMedia(b.ctx, b.owner, f.ID); !isNotFound(err) {
 		t.Errorf("removed when it has expired: %v", err)
+	}
+}
+
+// A key that was seen before gets its first answer, and the file of the second request
+// is nobody's.
+func TestMediaKey(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	upload := func(hash byte) (message.MediaFile, *message.Idempotency, error) {
+		f := b.file("a picture")
+		if err := b.AddMedia(b.ctx, &f); err != nil {
+			t.Fatal(err)
+		}
+		return b.MediaReady(b.ctx, f.ID, message.MediaKept, func(f message.MediaFile) (message.Idempotency, error) {
+			return message.Idempotency{AccountID: b.owner, Operation: "POST /v1/media", Key: "k", BodyHash: [32]byte{hash}, Status: 201, Response: []byte(f.ID.String())}, nil
+		})
+	}
+	first, replay, err := upload(1)
+	if err != nil || replay != nil {
+		t.Fatal(replay, err)
+	}
+	_, replay, err = upload(1)
+	if err != nil || replay == nil || string(replay.Response) != first.ID.String() {
+		t.Errorf("again: %+v, %v", replay, err)
+	}
+	if _, _, err = upload(2); message.ReasonOf(err) != message.ReasonIdempotencyMismatch {
+		t.Errorf("with another body: %v", err)
+	}
+	if n := b.count("select count(*) from media_files where ready"); n != 1 {
+		t.Errorf("%d files", n)
 	}
 }
 
@@ -241,7 +271,7 @@ func TestMediaCrowd(t *testing.T) {
 				mu.Lock()
 				stored[f.SHA256] = true // as the store does: whether it was there or not
 				mu.Unlock()
-				if _, err := b.MediaReady(b.ctx, f.ID, message.MediaKept); err != nil {
+				if _, _, err := b.MediaReady(b.ctx, f.ID, message.MediaKept, nil); err != nil {
 					t.Error(err)
 				}
 				if _, err := b.DropMedia(b.ctx, remove); err != nil {
