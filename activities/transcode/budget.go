@@ -9,7 +9,7 @@ const (
 	headerBytes = 300  // MIME headers of one part
 	// minShare is the least that a picture is worth showing in: 320 pixels at a low
 	// quality are well below.
-	minShare = 30_000
+	minShare = 32_000
 	// shareStep is to what shares are rounded down. Texts differ in length from
 	// recipient to recipient; without it each would have its media converted anew.
 	shareStep = 4_000
@@ -45,7 +45,7 @@ func Budget(p Profile, parts, textBytes int) int64 {
 
 // Plan shares the budget of a message over its parts, whose Size and
 // ContentType must be those that Inspect gives. Documents and text keep their
-// size; the others share what is left in proportion to theirs, at least 30 KB
+// size; the others share what is left in proportion to theirs, at least 32 KB
 // each, so that what fits together as it is also fits its shares. The error is
 // an *Error: too many parts, or no room.
 func Plan(p Profile, parts []Part, textBytes int) ([]int64, error) {
@@ -98,7 +98,11 @@ func (p Profile) capped(share int64, part Part) int64 {
 	if most := p.partLimit(part.ContentType); most > 0 {
 		share = min(share, most)
 	}
-	return max(share/shareStep*shareStep, min(part.Size, share))
+	rounded := share / shareStep * shareStep
+	if part.Size <= share {
+		return max(rounded, part.Size)
+	}
+	return rounded
 }
 
 func sumSizes(parts []Part, of []int) (sum int64) {

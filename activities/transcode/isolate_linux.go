@@ -7,8 +7,9 @@ import (
 
 // attributes puts a child into a group of its own, has the kernel end it when
 // the gateway ends, and where New has found that the system allows it, into
-// namespaces without network, without a view of other processes, and without
-// privileges: its user is nobody who owns our files.
+// namespaces of its own: without network, without privileges even if the gateway
+// is root, and unable to signal other processes or look into them. Files it can
+// still read as the gateway can.
 func (t *Transcoder) attributes() *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if t.isolated {

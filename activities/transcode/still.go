@@ -39,6 +39,14 @@ type attempt struct {
 	w, h, quality int
 }
 
+// turned is the attempt as it looks when it stands upright.
+func (a attempt) turned(orientation int) attempt {
+	if orientation >= 5 {
+		a.w, a.h = a.h, a.w
+	}
+	return a
+}
+
 func (a attempt) String() string {
 	return fmt.Sprintf("%d x %d, quality %d", a.w, a.h, a.quality)
 }
@@ -111,6 +119,9 @@ func (j *job) fitStill(ctx context.Context, b []byte, f format, turn bool) (outc
 	if err != nil {
 		return outcome{}, err
 	}
+	if f == formatWebP && len(b) > 20 && string(b[12:16]) == "VP8X" && b[20]&0x02 != 0 { // RFC 9649 §2.7
+		return outcome{}, rejected("an animated WebP cannot be converted; a GIF or a video can")
+	}
 	stripped, m, err := strip(f, b)
 	if err != nil {
 		return outcome{}, undecodable(err, "it is damaged or breaks off")
@@ -182,13 +193,13 @@ func (j *job) encodeStill(ctx context.Context, img image.Image, m meta) (outcome
 		}
 		a := list[i]
 		j.runs++
-		j.say("JPEG, %v", a)
+		j.say("JPEG, %v", a.turned(m.orientation))
 		b, err := encodeJPEG(upright(scale(img, a.w, a.h, false), m.orientation), a.quality, icc)
 		if err != nil {
 			return outcome{}, err
 		}
 		if last = len(b); int64(last) <= limit {
-			return j.written(b, formatJPEG, "JPEG, "+a.String()+note)
+			return j.written(b, formatJPEG, "JPEG, "+a.turned(m.orientation).String()+note)
 		}
 		if i == len(list)-1 {
 			return outcome{}, j.tooLarge(int64(last), formatJPEG)

@@ -11,7 +11,7 @@ import (
 const (
 	usable       = 0.92 // of the budget; the rest is the container and what the encoder goes over
 	minVideoRate = 64_000
-	maxVideoRate = 1_500_000 // at 640 pixels more is not to be seen
+	bitsAPixel   = 0.2 // more is not to be seen
 	minH263Rate  = 40_000
 	aacRate      = 24_000
 	amrRate      = 12_200
@@ -70,7 +70,7 @@ func (j *job) aim(s source, limit int64) (target, error) {
 		}
 		t.seconds, total = longest, float64(least+t.audioRate)
 	}
-	t.rate = int(min(total-float64(t.audioRate), maxVideoRate))
+	t.rate = int(min(total-float64(t.audioRate), 10_000_000)) // level 3.0 (ITU-T H.264 table A-1)
 	if r := int(number(s.Format.BitRate)); r > 0 {
 		// Baseline needs more than newer codecs, but twice is enough to lose nothing.
 		t.rate = min(t.rate, max(2*r, 2*minVideoRate))
@@ -95,6 +95,7 @@ func (j *job) shape(t target, v *stream) target {
 	if r := ratio(v.FrameRate); r > 0 {
 		t.fps = min(t.fps, max(r, 0.2))
 	}
+	t.rate = min(t.rate, max(int(float64(t.w*t.h)*t.fps*bitsAPixel), minVideoRate))
 	return t
 }
 

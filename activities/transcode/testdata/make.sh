@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the samples of this folder again, from nothing but generated pictures and tones. Needs ffmpeg,
-# sox and heif-enc; the three of photos.py need Python with Pillow. What it makes may differ by some
+# sox and heif-enc; those of photos.py need Python with Pillow. What it makes may differ by some
 # octets from version to version of these, so it is run when a sample is wanted, not by the tests.
 set -eu
 cd "$(dirname "$0")"
