@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what Postrider's commands need and this machine lacks: a Postgres server and ffmpeg, and with
+# Installs what Postrider's commands need and this machine lacks: a Postgres server, and for media ffmpeg,
+# sox (AMR, which Debian's ffmpeg cannot write) and heif-convert (photos of iPhones, which it cannot read), and with
 # the argument "test" also a C compiler, without which Go's race detector cannot be built, a Redis
 # server, and where it can be had without more ado libfaketime, which steps the clock of a Postgres. Quiet when everything is there. Installs only from the system's own package sources, and leaves no service behind.
 set -eu
@@ -30,12 +31,21 @@ have_faketime() {
 	return 1
 }
 
+# Debian has AMR in a package of its own beside sox.
+have_sox() { have sox && sox --help 2>/dev/null | grep -q 'amr-nb'; }
+
 missing=''
 # Somebody else's server needs none here, except for the tests, which start their own.
 if [ -z "${POSTGRES_HOST:-}" ] || [ "${1:-}" = test ]; then
 	have_postgres || missing="$missing postgres"
 fi
 have ffmpeg && have ffprobe || missing="$missing ffmpeg"
+# Postrider runs without these two, and says what it refuses because of it: they are no reason to fail
+# where nothing can be installed. The tests need them.
+if [ "${1:-}" = test ] || { have apt-get && { [ "$(id -u)" -eq 0 ] || have sudo; }; }; then
+	have_sox || missing="$missing sox"
+	have heif-convert || missing="$missing heif"
+fi
 if [ "${1:-}" = test ]; then
 	cc=$(go env CC 2>/dev/null || echo cc)
 	have "${cc%% *}" || missing="$missing cc"
@@ -53,6 +63,8 @@ by_hand() {
 	say "Postrider needs, and this machine lacks:"
 	if wants postgres; then say "  - a Postgres server, version $oldest_postgres or newer (initdb and postgres; it need not run)"; fi
 	if wants ffmpeg; then say "  - ffmpeg and ffprobe"; fi
+	if wants sox; then say "  - sox with its AMR format (libsox-fmt-base at Debian)"; fi
+	if wants heif; then say "  - heif-convert, of libheif (libheif-examples at Debian)"; fi
 	if wants cc; then say "  - a C compiler, for the tests under the race detector"; fi
 	if wants redis; then say "  - a Redis server, for the tests (it need not run)"; fi
 	if wants faketime; then say "  - libfaketime, for the tests that step the clock of Postgres"; fi
@@ -63,6 +75,8 @@ if [ "$(uname -s)" = Darwin ]; then
 	brew=''
 	if wants postgres; then brew="$brew postgresql@17"; fi
 	if wants ffmpeg; then brew="$brew ffmpeg"; fi
+	if wants sox; then brew="$brew sox"; fi
+	if wants heif; then brew="$brew libheif"; fi
 	if wants redis; then brew="$brew redis"; fi
 	[ -z "$brew" ] || say "Install with:  brew install$brew"
 	if wants cc; then say "Install with:  xcode-select --install"; fi
@@ -114,6 +128,8 @@ installable() {
 
 packages=''
 if wants ffmpeg; then packages="$packages ffmpeg"; fi
+if wants sox; then packages="$packages sox libsox-fmt-base"; fi
+if wants heif; then packages="$packages libheif-examples"; fi
 if wants cc; then packages="$packages gcc libc6-dev"; fi
 # Debian's redis-server is a service around a link to the program, which is in redis-tools: that is enough.
 if wants redis; then packages="$packages redis-tools"; fi

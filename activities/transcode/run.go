@@ -77,7 +77,7 @@ func (t *Transcoder) exec(ctx context.Context, dir, path string, args []string, 
 	stdout, stderr := &capped{most: maxOutput}, &capped{most: maxErrors}
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = dir, stdout, stderr, lag
 	// glibc reserves 64 MB of addresses a thread unless told otherwise.
-	cmd.Env = []string{"PATH=" + t.config.Path, "LANG=C", "MALLOC_ARENA_MAX=2"}
+	cmd.Env = []string{"PATH=" + t.config.Path + ":/usr/bin:/bin", "LANG=C", "MALLOC_ARENA_MAX=2"}
 	cmd.SysProcAttr = t.attributes()
 	kill := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Cancel = kill
