@@ -30,7 +30,7 @@ var stillRungs = []rung{
 
 const (
 	maxRuns      = 6    // conversions of one still
-	octetsAPixel = 0.25 // of a JPEG of ordinary detail at the first quality; measured
+	octetsAPixel = 0.25 // of a JPEG at the first quality: a rule of thumb, put right after each run
 
 )
 
@@ -52,7 +52,7 @@ func (a attempt) String() string {
 }
 
 // weight compares the octets of two encodings of the same picture: pixels, and a
-// curve of quality that fits photos within some percent.
+// guess at the curve of quality, which only chooses what is tried next.
 func (a attempt) weight() float64 {
 	return float64(a.w*a.h) * math.Exp(float64(a.quality)/28)
 }
