@@ -223,13 +223,3 @@ func sniffFile(path, claimed string) (format, error) {
 	}
 	return sniff(head[:n], claimed), nil
 }
-
-// formatOf finds the format of a content type that this package writes.
-func formatOf(contentType string) format {
-	for _, f := range []format{formatJPEG, formatPNG, formatGIF, formatMP4, format3GP, formatM4A, formatMP3, formatAMR} {
-		if f.contentType == contentType {
-			return f
-		}
-	}
-	return format{}
-}

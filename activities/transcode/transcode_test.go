@@ -310,7 +310,7 @@ func TestTooLong(t *testing.T) {
 		says    string // empty: it is cut
 	}{
 		{"long.mkv", 60, false, "limit of 60 s"},
-		{"long.mkv", 0, false, "limit of 283"},
+		{"long.mkv", 0, false, "limit of 280000"},
 		{"long.mkv", 20, true, ""},
 		{"long.wav", 20, true, ""},
 		{"long.wav", 20, false, "limit of 20 s"},
