@@ -142,10 +142,20 @@ func (b *bundle) fill() {
 		`insert into revisions_due (message_id, revision, since) select id, 1, now() - n * interval '1 second' from ids`,
 		`insert into reservations (message_id, account_id, number, kind, parts, prepaid, at, ended_at, adopted_at)
 		 select id, account, '+12025550143', 'sms', 1, n % 2 = 0, now(), case when n % 100 = 0 then now() end, case when n % 200 = 1 then now() - n * interval '1 minute' end from ids`,
+		`drop table ids`, analyze,
+	} {
+		b.exec(sql)
+	}
+}
+
+// fillMedia adds files of media, whose tables are younger than those that fill writes to.
+func (b *bundle) fillMedia() {
+	b.tb.Helper()
+	for _, sql := range []string{
 		`insert into media_objects (sha256, size_bytes, content_type) select sha256(n::text::bytea), 1, 'image/jpeg' from generate_series(1, 3000) n`,
 		`insert into media_files (id, account_id, token, sha256, ready, expires_at)
 		 select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), sha256(n::text::bytea), n % 100 > 0, now() + n * interval '1 minute' from generate_series(1, 3000) n`,
-		`drop table ids`, analyze,
+		analyze,
 	} {
 		b.exec(sql)
 	}
@@ -157,6 +167,7 @@ func TestPlans(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.fill()
+	b.fillMedia()
 	id, account := message.NewID(), message.NewID()
 	list := func(f message.Filter, before message.ID) (string, []any) { return listQuery(account, f, before, 50) }
 	type query struct {
