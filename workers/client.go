@@ -180,7 +180,7 @@ func (s Starter) PostWebhook(ctx context.Context, label string, delivery message
 		TaskQueue:              workflows.QueueNotify,
 		StartToCloseTimeout:    deliveryTimeout,
 		ScheduleToCloseTimeout: 73 * time.Hour,
-		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 5 * time.Second, BackoffCoefficient: 2, MaximumInterval: 20 * time.Hour},
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 5 * time.Second, BackoffCoefficient: 2, MaximumInterval: workflows.MaxLostTry},
 		Summary:                "webhook, " + label,
 	}, "PostWebhook", notify.Input{DeliveryID: delivery})
 	var started *serviceerror.ActivityExecutionAlreadyStarted

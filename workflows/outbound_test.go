@@ -418,6 +418,21 @@ func TestWithdrawn(t *testing.T) {
 	})
 }
 
+// A run of which nothing was heard is made up for soon, however many runs there were
+// before: a host that is busy costs one a second.
+func TestWebhookRunLost(t *testing.T) {
+	b := setup(t)
+	const busy = 12
+	b.retryAfter, b.lost = time.Second, busy
+	b.webhook = func(n int) bool { return b.posts > busy }
+	b.receipt(time.Minute, delivered)
+	b.run(delivered, "")
+	b.toldOf(sent, delivered)
+	if took := b.env.Now().Sub(start); took > 10*time.Minute {
+		t.Errorf("it took %s", took)
+	}
+}
+
 func TestWebhookRetried(t *testing.T) {
 	b := setup(t)
 	b.webhook = func(n int) bool { return n > 4 }

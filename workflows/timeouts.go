@@ -46,6 +46,12 @@ const (
 	listAfterGone = 5 * time.Second
 	// webhookFor is how long a webhook is retried.
 	webhookFor = 73 * time.Hour
+	// MaxLostTry is how long at most the next try of a webhook or an e-mail waits after
+	// one that said nothing of itself: its process died, or Temporal did not hear it. The
+	// pauses of the schedule come from the activity, and this does not bound them. The
+	// server counts every run, also those for which a host was busy, so that without a
+	// bound the next one could be 20 hours away.
+	MaxLostTry = time.Minute
 )
 
 // recordOptions are for steps that write the record: tried again for ever,
@@ -140,7 +146,7 @@ func retryOptions(ctx workflow.Context, account message.ID) workflow.Context {
 		TaskQueue:              QueueNotify,
 		ScheduleToCloseTimeout: webhookFor,
 		StartToCloseTimeout:    tryTimeout,
-		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 5 * time.Second, BackoffCoefficient: 2, MaximumInterval: 20 * time.Hour},
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 5 * time.Second, BackoffCoefficient: 2, MaximumInterval: MaxLostTry},
 		Summary:                "tell the customer again",
 		Priority:               temporal.Priority{FairnessKey: account.String()},
 	})
@@ -155,7 +161,7 @@ func mailOptions(ctx workflow.Context, account message.ID) workflow.Context {
 		TaskQueue:              QueueMail,
 		ScheduleToCloseTimeout: webhookFor,
 		StartToCloseTimeout:    mailTimeout,
-		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 30 * time.Second, BackoffCoefficient: 2, MaximumInterval: 4 * time.Hour},
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 30 * time.Second, BackoffCoefficient: 2, MaximumInterval: MaxLostTry},
 		Summary:                "send it by e-mail",
 		Priority:               temporal.Priority{FairnessKey: account.String()},
 	})
