@@ -74,7 +74,6 @@ type steps struct {
 	admitted func() // called after an admission, before the step answers
 
 	retryAfter time.Duration // of a webhook that was not taken
-	lost       int           // the run of PostWebhook of which Temporal hears nothing; 0: none
 	apart      bool          // each step does one thing, as those of earlier processes did
 	moved      *sync.Cond    // of mu; told of every step; nil: nobody waits
 
