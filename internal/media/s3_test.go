@@ -37,6 +37,7 @@ type fakeS3 struct {
 // s3 starts a server and gives the location of its bucket.
 func s3(t *testing.T) (*fakeS3, string) {
 	t.Helper()
+	t.Setenv("TMPDIR", t.TempDir()) // the spool: what other processes left in the system's is not ours to count
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true",
 		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
