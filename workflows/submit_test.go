@@ -327,6 +327,7 @@ func TestEveryMessageEnds(t *testing.T) {
 				b.mu.Lock()
 				defer b.mu.Unlock()
 				if b.status == message.StatusInDoubt && b.receipts == "" {
+					b.putBack = true
 					b.move(message.StatusQueued)
 				}
 			})

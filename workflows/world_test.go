@@ -64,6 +64,7 @@ type steps struct {
 	recordErr  func(in record.Input) error                     // a failure of the database; nil: none
 	chooseErr  error
 	noteErr    func(n int) error // of the nth note of a route; nil: none
+	putBack    bool              // a process that was taken for dead has said that nothing left
 	routed     []route.Input     // that were not left to the submit
 	chosen     func()            // called after a route was chosen, before the step answers
 
@@ -270,7 +271,9 @@ func (s *steps) submit(ctx context.Context, in submit.Input) (submit.Result, err
 	}
 	if s.receipts != "" || in.Resend && s.status != message.StatusSent && s.status != message.StatusInDoubt {
 		defer s.mu.Unlock()
-		if s.receipts == "" {
+		// Of what a process that was taken for dead has put back, the workflow hears by
+		// this answer; nothing is sent.
+		if s.receipts == "" && !(s.putBack && s.status == message.StatusQueued) {
 			s.wrong = append(s.wrong, fmt.Sprintf("sent again while it is %s", s.status))
 		}
 		return submit.Result{Outcome: submit.Settled, Decided: true}, nil
