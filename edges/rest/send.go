@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/postrider/postrider/edges/ingress"
 	"github.com/postrider/postrider/internal/message"
@@ -241,8 +242,9 @@ func replay(first *message.Idempotency) *rawOutput {
 	var made struct {
 		ID string `json:"id"`
 	}
-	if json.Unmarshal(first.Response, &made) == nil && made.ID != "" {
-		out.Location = "/v1/messages/" + made.ID
+	// The operation names where what was made stands; 200 made nothing.
+	if _, path, ok := strings.Cut(first.Operation, " "); ok && first.Status != http.StatusOK && json.Unmarshal(first.Response, &made) == nil && made.ID != "" {
+		out.Location = path + "/" + made.ID
 	}
 	return out
 }

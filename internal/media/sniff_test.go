@@ -46,7 +46,7 @@ var heads = []struct{ name, head, want string }{
 
 	{"mp4", ftyp("isom", "isom", "iso2", "avc1", "mp41"), "video/mp4"},
 	{"mp4, version 2", ftyp("mp42", "mp42", "isom"), "video/mp4"},
-	{"mp4 of an unknown brand", ftyp("XXXX", "isom"), "video/mp4"},
+	{"mp4 of an unknown brand", ftyp("none", "isom"), "video/mp4"},
 	{"m4v", ftyp("M4V ", "M4V ", "mp42"), "video/mp4"},
 	{"3gp", ftyp("3gp4", "isom", "3gp4"), "video/3gpp"},
 	{"3gp, release 6", ftyp("3gp6", "3gp6", "3gg6"), "video/3gpp"},
