@@ -61,6 +61,9 @@ func newSearch(candidates []route.Candidate, now time.Time) *search {
 	for i, c := range candidates {
 		s.vendors[i].Candidate = c
 	}
+	if len(candidates) == 0 { // of a message that is offered again: another list may have some
+		s.at, s.newer = -1, true
+	}
 	return s
 }
 

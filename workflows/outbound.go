@@ -448,7 +448,11 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 	if o.state.Status == message.StatusInDoubt {
 		reason = message.ReasonSubmitInDoubt
 	}
-	_, err := o.record(ctx, record.Input{To: message.StatusUnconfirmed, Reason: reason}, "no receipt came")
+	r, err := o.record(ctx, record.Input{To: message.StatusUnconfirmed, Reason: reason}, "no receipt came")
+	if err == nil && r.Status == message.StatusQueued {
+		// It had not left after all, as queuedAgain has it, and now may not any more.
+		return true, o.giveUpOn(ctx, submit.Result{Reason: message.ReasonExpired, Detail: "no vendor took it within its validity"})
+	}
 	return true, err
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/postrider/postrider/activities/admit"
 	"github.com/postrider/postrider/activities/record"
+	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/workflows"
@@ -219,6 +220,44 @@ func TestQueuedAgainBehindItsBack(t *testing.T) {
 	}
 	b.offered("acme here", "acme here")
 	b.toldOf(message.StatusInDoubt, sent, delivered)
+}
+
+// The same, when there is no vendor just then: another list has one.
+func TestQueuedAgainWithoutVendors(t *testing.T) {
+	b := setup(t).here()
+	b.vendor = func(_ string, n int) (submit.Result, error) {
+		if n == 1 {
+			return submit.Result{Outcome: submit.InDoubt}, nil
+		}
+		return submit.Result{Outcome: submit.Sent}, nil
+	}
+	b.relists = [][]route.Candidate{{}, b.candidates}
+	b.at(time.Minute, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.move(message.StatusQueued)
+	})
+	b.receipt(time.Hour, delivered)
+	b.run(delivered, "")
+	b.offered("acme here", "acme here")
+	b.toldOf(message.StatusInDoubt, sent, delivered)
+}
+
+// The same in the moment in which the wait for receipts ends: it may not leave any more.
+func TestQueuedAgainTooLate(t *testing.T) {
+	b := setup(t)
+	b.vendor = func(string, int) (submit.Result, error) { return submit.Result{Outcome: submit.InDoubt}, nil }
+	b.recordErr = func(in record.Input) error {
+		if in.To == message.StatusUnconfirmed {
+			b.move(message.StatusQueued)
+		}
+		return nil
+	}
+	if took := b.run(expired, message.ReasonExpired); took != validity+grace {
+		t.Errorf("took %s", took)
+	}
+	b.offered("acme")
+	b.toldOf(message.StatusInDoubt, expired)
 }
 
 // The message is unconfirmed, its webhook is still being retried, and then the
