@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postrider/postrider/activities/record"
 	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/internal/message"
@@ -297,4 +298,50 @@ func TestRerouted(t *testing.T) {
 			t.Errorf("listed at %v", b.listedAt)
 		}
 	})
+}
+
+// withdraw does what another process does that withdraws the message. The lock is held.
+func (s *steps) withdraw() {
+	s.move(message.StatusCanceled)
+	s.reason = message.ReasonCanceled
+	s.tell()
+}
+
+// The list of vendors says that the message was withdrawn, and the workflow is told so
+// only later: the webhook that is being retried by then is not cut off.
+func TestWithdrawnWhileRerouted(t *testing.T) {
+	b := setup(t)
+	b.vendor = says(map[string]submit.Result{"acme": {Outcome: down}})
+	b.webhook = func(n int) bool { return n > 2 }
+	b.at(time.Second, func() {
+		b.mu.Lock()
+		b.withdraw()
+		b.mu.Unlock()
+		b.env.SignalWorkflow(workflows.SignalReroute, nil)
+	})
+	b.cancel(time.Minute, func(err error) {
+		if err != nil {
+			t.Errorf("refused: %v", err)
+		}
+	})
+	b.run(message.StatusCanceled, message.ReasonCanceled)
+	if len(b.pending) > 0 {
+		t.Error("the customer was not told")
+	}
+}
+
+// The same is found by a look at receipts that have not decided anything.
+func TestWithdrawnBetweenReceipts(t *testing.T) {
+	b := setup(t)
+	b.vendor = says(map[string]submit.Result{"acme": {Outcome: down}})
+	b.relists = [][]route.Candidate{{}}
+	b.at(time.Second, func() { b.env.SignalWorkflow(workflows.SignalReroute, nil) })
+	b.recordErr = func(in record.Input) error {
+		if in.Told {
+			b.withdraw()
+		}
+		return nil
+	}
+	b.at(2*time.Second, func() { b.env.SignalWorkflow(workflows.SignalDecided, nil) })
+	b.run(message.StatusCanceled, message.ReasonCanceled)
 }

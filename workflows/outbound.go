@@ -363,10 +363,18 @@ func (o *outbound) write(ctx workflow.Context, in record.Input, summary string) 
 	in.MessageID, in.Tell = o.in.MessageID, true
 	var r record.Result
 	err := workflow.ExecuteLocalActivity(tellOptions(ctx, summary), recording.RecordOutcome, in).Get(ctx, &r)
-	if err == nil && !r.Open {
-		o.shows(r.Status, r.Reason)
+	if err == nil {
+		o.heed(r)
 	}
 	return r, err
+}
+
+// heed notes what a look at the record has found. What receipts leave open may have
+// come to another end.
+func (o *outbound) heed(r record.Result) {
+	if !r.Open || r.Status.Final() {
+		o.shows(r.Status, r.Reason)
+	}
 }
 
 // cancel handles UpdateCancel. The record decides the race with a submit: only
@@ -485,6 +493,8 @@ const (
 // in order, unless the step has made it, the rest in the background until finish. The
 // record names what is pending more than once; a run takes each on once.
 func (o *outbound) notify(ctx workflow.Context, deliveries []message.ID, tried bool) error {
+	// The step may be one that the withdrawal has just cut off.
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	for _, id := range deliveries {
 		if o.told[id] {
 			continue

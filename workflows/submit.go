@@ -240,9 +240,7 @@ func (o *outbound) submitted(ctx workflow.Context, c route.Candidate, r submit.R
 		o.decided = o.decided || r.Decided
 		return false, err
 	}
-	if !r.Recorded.Open {
-		o.shows(r.Recorded.Status, r.Recorded.Reason)
-	}
+	o.heed(*r.Recorded)
 	return r.Recorded.Status.Final(), o.notify(ctx, r.Recorded.Notify, r.Recorded.Tried)
 }
 
