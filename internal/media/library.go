@@ -67,18 +67,27 @@ func (u *Upload) Object() Object { return u.spooled.Object() }
 // Close gives the room of what came in back. It may be called twice.
 func (u *Upload) Close() error { return u.spooled.Close() }
 
+// Add stores the file for an account that is about to give it to a message: until then,
+// and for an hour at most, nobody finds it. Its ID is what the journal is told.
+func (u *Upload) Add(ctx context.Context, account message.ID) (message.MediaFile, error) {
+	o := u.spooled.Object()
+	f := message.MediaFile{ID: message.NewID(), AccountID: account, Token: message.NewMediaToken(), SHA256: o.SHA256, ContentType: o.ContentType, Size: o.Size}
+	if err := u.library.Records.AddMedia(ctx, &f); err != nil {
+		return f, err
+	}
+	// What fails from here on leaves a row that nobody finds, and that ends by itself.
+	if err := u.spooled.Store(ctx); err != nil {
+		return f, refusal(err)
+	}
+	return f, nil
+}
+
 // Keep stores the file for an account, to be kept for so long from when it is stored. When
 // it returns, the file is on disk and in the journal. With answer, the request's key is
 // kept in the same commit; replay is the first answer if the key was seen before.
 func (u *Upload) Keep(ctx context.Context, account message.ID, keep time.Duration, answer func(message.MediaFile) (message.Idempotency, error)) (f message.MediaFile, replay *message.Idempotency, err error) {
-	o := u.spooled.Object()
-	f = message.MediaFile{ID: message.NewID(), AccountID: account, Token: message.NewMediaToken(), SHA256: o.SHA256, ContentType: o.ContentType, Size: o.Size}
-	if err := u.library.Records.AddMedia(ctx, &f); err != nil {
+	if f, err = u.Add(ctx, account); err != nil {
 		return f, nil, err
-	}
-	// What fails from here on leaves a row that nobody finds, and that ends by itself.
-	if err := u.spooled.Store(ctx); err != nil {
-		return f, nil, refusal(err)
 	}
 	return u.library.Records.MediaReady(ctx, f.ID, keep, answer)
 }
@@ -163,6 +172,12 @@ var extensions = map[string]string{
 // Extension is what a file of a type is called by at its end, with the dot; empty if
 // there is no usual one.
 func Extension(contentType string) string { return extensions[contentType] }
+
+// Path is where a file is read over HTTP by whoever knows it. The ending says what it is
+// to those who judge by that.
+func Path(f message.MediaFile) string {
+	return "/media/" + f.Token.String() + Extension(f.ContentType)
+}
 
 // FileName is a harmless name for the n-th file of something, from 1.
 func FileName(n int, contentType string) string {

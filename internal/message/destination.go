@@ -127,6 +127,7 @@ type Received struct {
 	Complete   bool   // false: parts of it never came
 	Subject    string
 	Media      []InboundMedia
+	Files      []Media // of Media, those that were fetched
 	ReceivedAt time.Time
 }
 

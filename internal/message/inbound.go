@@ -31,6 +31,9 @@ type InboundMedia struct {
 	ContentType string `json:"content_type"`
 	Size        int64  `json:"size,omitempty"`   // octets; 0: not said
 	SHA256      string `json:"sha256,omitempty"` // hex; empty: not said
+	// Link is where the gateway serves the file that it has fetched; empty: it has not,
+	// or could not. It is not stored.
+	Link string `json:"-"`
 }
 
 // Whole reports whether it is all of a message.

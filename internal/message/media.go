@@ -7,7 +7,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// MediaFile is a file of media in the store: what a customer has uploaded.
+// MediaFile is a file of media in the store: what a customer has uploaded, or what a
+// message has.
 type MediaFile struct {
 	ID          ID
 	AccountID   ID         // whose it is
@@ -16,8 +17,19 @@ type MediaFile struct {
 	ContentType string     // decided by its octets, lower case, without parameters
 	Size        int64      // octets
 	CreatedAt   time.Time
-	ExpiresAt   time.Time // it is not found from then on
+	ExpiresAt   time.Time // it is not found from then on; zero: it goes with its message
 }
+
+// Media is a file of a message: one that it came with, or one that was made of that for
+// what a vendor takes.
+type Media struct {
+	Position int       // from 1, in the customer's order
+	Source   string    // URL where it is to be fetched; empty: it was given
+	File     MediaFile // the message's own; the zero value: it has not been fetched yet
+}
+
+// Fetched reports whether the file is in the store.
+func (m Media) Fetched() bool { return m.File.ID != (ID{}) }
 
 // MediaToken lets whoever has it read a file: 128 random bits, written as a UUID is
 // since that is what people know how to copy. It is no ID: its order and its time say

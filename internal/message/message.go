@@ -14,7 +14,8 @@ type Message struct {
 	From          Address
 	RequestedFrom Address // what the customer asked for, when a forced sender replaced it
 	To            Address
-	Body          string // octets if the encoding is binary; empty once the retention period has passed, see Redacted
+	Body          string // octets if the encoding is binary; empty once the retention period has passed, see Redacted, and may be of an MMS
+	Subject       string // of an MMS
 	Redacted      bool
 
 	Encoding        Encoding // of the stored message: gsm7, ucs2 or binary
@@ -39,6 +40,8 @@ type Message struct {
 	Receipt         *ReceiptSummary
 	DuplicatePoss   bool // a submit in doubt was sent again
 	Parts           []Part
+	Media           []Media   // the files of an MMS, as they came
+	MediaAsIs       bool      // the files go as they are, or not at all
 	Settled         int       // parts that a receipt has decided
 	Failed          int       // of those, the ones that were not delivered
 	Edge            string    // which door it came through: rest, smpp, mm4

@@ -25,11 +25,15 @@ const maxAccepts = 256
 // event, their outbox row and their place in the backlog. The row of a message that is already there (a
 // repeat after a lost connection) counts as written. A group with messages that
 // came over SMPP has insertOrigins before its end, and insertOwed when one of them
-// was refused after its parts had been answered.
+// was refused after its parts had been answered. One with messages that have files has
+// insertMedia.
 var (
 	insertAccepted      = insertMessages + selectFresh
 	insertAcceptedSMPP  = joined(insertMessages, insertOrigins, selectFresh)
 	insertAcceptedParts = joined(insertMessages, insertOrigins, insertOwed, insertTold, selectFresh)
+	insertAcceptedMedia = joined(insertMessages, insertMedia, selectFresh)
+	// insertAcceptedAll is of the rare group that has messages of every sort.
+	insertAcceptedAll = joined(insertMessages, insertMedia, insertOrigins, insertOwed, insertTold, selectFresh)
 )
 
 // joined makes one statement of clauses whose parameters each count from $1.
@@ -63,13 +67,13 @@ with given as (
     $11::text[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::text[], $17::text[], $18::bigint[], $19::text[],
     $20::text[], $21::text[], $22::text[], $23::text[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[],
     $27::smallint[], $28::jsonb[], $29::text[], $30::text[], $31::bytea[], $32::int[], $33::bytea[], $34::uuid[], $35::int[],
-    $36::smallint[], $37::bytea[], $38::bytea[], $39::boolean[])
+    $36::smallint[], $37::bytea[], $38::bytea[], $39::boolean[], $40::bytea[], $41::boolean[])
   with ordinality as g(
     id, account_id, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at,
     priority, detail, operation, key, body_hash, http_status, response, retry_of, hold_seconds,
-    data_coding, user_data_header, tlvs, automatic, place)
+    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, place)
 ), keyed as (
   insert into idempotency_keys (account_id, operation, key, body_hash, message_id, http_status, response, created_at)
   select account_id, operation, key, body_hash, id, http_status, response, created_at
@@ -87,12 +91,12 @@ with given as (
     id, account_id, direction, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, updated_at, retry_of,
-    data_coding, user_data_header, tlvs, automatic)
+    data_coding, user_data_header, tlvs, automatic, subject, media_as_is)
   select
     id, account_id, 'outbound', kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, created_at, retry_of,
-    data_coding, user_data_header, tlvs, automatic
+    data_coding, user_data_header, tlvs, automatic, subject, media_as_is
   from fresh
   on conflict (id) do nothing
   returning id
@@ -127,11 +131,13 @@ type acceptor struct {
 
 type acceptance struct {
 	message.Acceptance
-	body   []byte // sealed, as header and tlvs are
-	header []byte // nil: none
-	tlvs   []byte // nil: none
-	answer []byte // sealed response, nil without a key
-	done   chan acceptOutcome
+	body    []byte   // sealed, as header, tlvs, subject and sources are
+	header  []byte   // nil: none
+	tlvs    []byte   // nil: none
+	subject []byte   // nil: none
+	sources [][]byte // of its files; nil: given
+	answer  []byte   // sealed response, nil without a key
+	done    chan acceptOutcome
 }
 
 type acceptOutcome struct {
@@ -183,6 +189,7 @@ func (db *DB) Enter(in message.Acceptance) (wait func(ctx context.Context) (mess
 	item := &acceptance{Acceptance: in, done: make(chan acceptOutcome, 1)}
 	item.body = db.sealer.Seal([]byte(in.Message.Body), in.Message.ID[:])
 	item.header, item.tlvs = db.sealExtras(in.Message)
+	item.subject, item.sources = db.sealMedia(in.Message)
 	if k := in.Idempotency; k != nil {
 		item.answer = db.sealer.Seal(k.Response, []byte(k.Key))
 	}
@@ -320,6 +327,8 @@ func acceptError(err error) error {
 	switch {
 	case sqlState(err) == characterNotInText, sqlState(err) == untranslatableInJSON:
 		return message.Because(message.ReasonInvalidRequest, err, "client_reference, metadata or a URL holds a character that cannot be stored")
+	case sqlState(err) == foreignKeyViolation && constraintOf(err) == mediaObjectKey:
+		return message.Because(message.ReasonInvalidRequest, err, "a file of media_ids has just expired; upload it again")
 	case !Unavailable(err):
 		return err
 	case nothingDone(err):
@@ -357,10 +366,17 @@ func (a *acceptor) insert(group []*acceptance) (map[message.ID]kept, error) {
 func acceptStatement(group []*acceptance) (sql string, args []any, refused bool) {
 	sql, args = insertAccepted, acceptColumns(group)
 	owed, refused := answersOwed(group)
+	media := slices.ContainsFunc(group, func(i *acceptance) bool { return len(i.Message.Media) > 0 })
+	if media {
+		sql, args = insertAcceptedMedia, append(args, mediaColumns(group)...)
+	}
 	if len(owed) > 0 {
 		sql, args = insertAcceptedSMPP, append(args, originColumns(owed)...)
-		if refused {
-			sql, args = insertAcceptedParts, append(append(args, wishes(message.DeliverReceipt, message.StatusFailed), int16(registeredMask)), toldColumns(group)...)
+	}
+	if refused || media && len(owed) > 0 {
+		args = append(append(args, wishes(message.DeliverReceipt, message.StatusFailed), int16(registeredMask)), toldColumns(group)...)
+		if sql = insertAcceptedParts; media {
+			sql = insertAcceptedAll
 		}
 	}
 	return sql, args, refused
@@ -447,6 +463,8 @@ func acceptColumns(group []*acceptance) []any {
 		column(group, func(i a) []byte { return i.header }),
 		column(group, func(i a) []byte { return i.tlvs }),
 		column(group, func(i a) bool { return i.Message.Automatic }),
+		column(group, func(i a) []byte { return i.subject }),
+		column(group, func(i a) bool { return i.Message.MediaAsIs }),
 	}
 }
 

@@ -67,6 +67,15 @@ func sqlState(err error) string {
 	return ""
 }
 
+// constraintOf names the constraint that a statement has met; empty: none.
+func constraintOf(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.ConstraintName
+	}
+	return ""
+}
+
 // exactlyOne turns an update that found no row into ReasonNotFound.
 func exactlyOne(tag pgconn.CommandTag, err error) error {
 	if err != nil {

@@ -104,6 +104,13 @@ func (db *DB) receivedStates(ctx context.Context, sql string, args ...any) ([]me
 	}); err != nil {
 		return fail(err)
 	}
+	files, err := db.mediaOf(ctx, ids, "")
+	if err != nil {
+		return fail(err)
+	}
+	for i := range out {
+		out[i].Files = files[ids[i]]
+	}
 	if rows, err = db.pool.Query(ctx, selectOutcomesOf, ids); err != nil {
 		return fail(err)
 	}

@@ -106,6 +106,7 @@ join messages m on m.id = h.message_id
 where m.status <> 'queued' and m.updated_at < now() - $1::interval`},
 	anyMessages("reviews"),
 	anyMessages("text_purges_due"),
+	anyMessages("message_media"),
 	anyMessages("revisions_due"), untilFinal("revisions_due", ""),
 	anyMessages("route_overrides"),
 	anyMessages("reservations"), untilFinal("reservations", " and t.ended_at is null"),
@@ -214,6 +215,11 @@ from media_objects o
 where not exists (select from media_files f where f.sha256 = o.sha256) and not exists (select from media_loose l where l.sha256 = o.sha256)
   and $1::interval is not null`},
 
+	{"a file without an end is of a message", []string{"media_files", "message_media"}, `
+select f.id::text as key
+from media_files f
+where f.expires_at is null and not exists (select from message_media c where c.file_id = f.id) and $1::interval is not null`},
+
 	// The registry.
 	{"what is filed is claimed for a day at most", []string{"registry_requests"}, `
 select r.id::text as key
@@ -227,6 +233,7 @@ where not exists (select from brands b where b.id = s.target) and not exists (se
 
 // unbound are the tables that no invariant is about, and why there is none.
 var unbound = map[string]string{
+	"media_results":       heldTogether,
 	"upkeep_rounds":       "how far the upkeep has come",
 	"text_purges":         "how far the purge of texts has come, by account",
 	"accounts":            heldTogether,

@@ -86,6 +86,7 @@ func TestViolations(t *testing.T) {
 		{"row of holds", "insert into holds (message_id, account_id, rule) values ($1, $2, 'x')", []any{stray, account}},
 		{"held is queued", "insert into holds (message_id, account_id, rule) values ($1, $2, 'x')", []any{m.ID, account}},
 		{"row of text_purges_due", "insert into text_purges_due (message_id, account_id) values ($1, $2)", []any{stray, account}},
+		{"row of message_media", "insert into message_media (message_id, position, source) values ($1, 1, 'x')", []any{stray}},
 		{"row of reviews", "insert into reviews (message_id, revision, verdict, actor) values ($1, 0, 'release', 'x')", []any{stray}},
 		{"row of revisions_due", "insert into revisions_due (message_id, revision) values ($1, 0)", []any{stray}},
 		{"no row in revisions_due", "with s as (insert into revisions_due (message_id, revision) values ($1, 0)) update messages set status = 'canceled' where id = $1", []any{m.ID}},
@@ -115,6 +116,7 @@ func TestViolations(t *testing.T) {
 		{"lease is of a vendor", "insert into vendor_leases (vendor_id, slot, instance, of_slots, until) values ($1, 0, 'i', 1, now() - interval '1 second')", []any{stray}},
 		{"nobody reports", "insert into vendor_links (vendor_id, instance, serves, bind, binds, in_flight, throughput, rate_share, error_rate, latency_ms, last_error, since, seen_at) select $1::uuid, i::text, true, '', 0, 0, 0, 0, 0, 0, '', now(), now() - i * interval '1 hour' from generate_series(0, 1) i", []any{vendor}},
 		{"octets of media", "insert into media_objects (sha256, size_bytes, content_type) values (sha256('x'), 1, 'text/plain')", nil},
+		{"file without an end", "with o as (insert into media_objects (sha256, size_bytes, content_type) values (sha256('y'), 1, 'text/plain') returning sha256) insert into media_files (id, account_id, token, sha256) select $1, $2, $1, sha256 from o", []any{stray, account}},
 		{"claimed for a day", "insert into registry_requests (id, operation, target, account_id, reference, actor, claimed_until) values ($1, 'brand', $1, $2, '', '', now() + interval '2 days')", []any{stray, account}},
 		{"compared with the registry", "insert into registry_syncs (target, kind) values ($1, 'brand')", []any{stray}},
 	} {

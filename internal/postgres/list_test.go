@@ -155,6 +155,9 @@ func (b *bundle) fillMedia() {
 		`insert into media_objects (sha256, size_bytes, content_type) select sha256(n::text::bytea), 1, 'image/jpeg' from generate_series(1, 3000) n`,
 		`insert into media_files (id, account_id, token, sha256, ready, expires_at)
 		 select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), sha256(n::text::bytea), n % 100 > 0, now() + n * interval '1 minute' from generate_series(1, 3000) n`,
+		`insert into message_media (message_id, profile, position, file_id, source)
+		 select gen_random_uuid(), case n % 3 when 0 then 'acme#1' else '' end, n % 3 + 1, case n % 10 when 0 then null else id end, 'x' from (select id, row_number() over () n from media_files) f`,
+		`insert into media_results (key, sha256) select encode(sha256, 'hex'), sha256 from media_objects`,
 		analyze,
 	} {
 		b.exec(sql)
@@ -219,6 +222,11 @@ func TestPlans(t *testing.T) {
 		{"MediaByToken", selectMediaByToken, []any{id}, ""},
 		{"MediaReady", readyMedia, []any{id, time.Hour}, ""},
 		{"DropMedia", deleteMediaObject, []any{make([]byte, 32)}, ""},
+		{"MessageMedia", selectMessageMedia, []any{[]message.ID{id}, ""}, ""},
+		{"MediaFetched", fetchedMedia, []any{id, 1, account}, ""},
+		{"MediaGiven", giveMediaFile, []any{id}, ""},
+		{"MediaResult", selectResult, []any{"key"}, ""},
+		{"Files purged", purgeMedia, []any{[]message.ID{id}}, ""},
 		{"SettlementsDue", claimDue, []any{time.Second, 256}, "settlements_due"},
 	}
 	for name, c := range map[string]message.Change{

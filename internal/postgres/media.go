@@ -77,7 +77,7 @@ const selectMedia = `
 select f.id, f.account_id, f.token, f.sha256, o.content_type, o.size_bytes, f.created_at, f.expires_at
 from media_files f
 join media_objects o on o.sha256 = f.sha256
-where f.ready and f.expires_at > now() and `
+where f.ready and (f.expires_at is null or f.expires_at > now()) and `
 
 const (
 	selectMediaByID    = selectMedia + "f.account_id = $1 and f.id = $2"
@@ -98,23 +98,27 @@ func (db *DB) MediaByToken(ctx context.Context, token message.MediaToken) (messa
 func scanMedia(row pgx.Row) (f message.MediaFile, err error) {
 	var token message.ID
 	var sum []byte
-	err = row.Scan(&f.ID, &f.AccountID, &token, &sum, &f.ContentType, &f.Size, &f.CreatedAt, &f.ExpiresAt)
+	var expires *time.Time
+	err = row.Scan(&f.ID, &f.AccountID, &token, &sum, &f.ContentType, &f.Size, &f.CreatedAt, &expires)
 	if err != nil {
 		return message.MediaFile{}, mediaError("read a file of media", err)
 	}
-	f.Token = message.MediaToken(token)
+	f.Token, f.ExpiresAt = message.MediaToken(token), orZero(expires)
 	copy(f.SHA256[:], sum)
 	return f, nil
 }
 
-// RemoveMedia removes a file of an account, as Media finds it. Its octets go by and by,
-// if no other file has them.
+// RemoveMedia removes a file of an account, as Media finds it, unless it is a message's:
+// ReasonConflict then. Its octets go by and by, if no other file has them.
 func (db *DB) RemoveMedia(ctx context.Context, account, id message.ID) error {
 	tag, err := db.pool.Exec(ctx, "delete from media_files where account_id = $1 and id = $2 and ready and expires_at > now()", account, id)
-	if err == nil && tag.RowsAffected() == 0 {
-		err = pgx.ErrNoRows
+	if err != nil || tag.RowsAffected() == 1 {
+		return mediaError("remove a file of media", err)
 	}
-	return mediaError("remove a file of media", err)
+	if _, err := db.Media(ctx, account, id); err != nil {
+		return err
+	}
+	return message.Refuse(message.ReasonConflict, "the file is a message's, and goes with its text")
 }
 
 func mediaError(what string, err error) error {

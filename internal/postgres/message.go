@@ -18,7 +18,8 @@ const messageColumns = `
   message_class, delivery, campaign_id, coalesce(client_reference, ''), metadata, webhook_url, webhook_failover_url,
   price_micros, currency, price_final, batch_id, group_id, retry_of, vendor_id, vendor_name, reason, reason_detail,
   receipt_stat, receipt_err, receipt_at, possible_duplicate, edge, trace_parent, send_at, expires_at, created_at,
-  submitted_at, delivered_at, updated_at, parts_settled, parts_failed, revision, data_coding, user_data_header, tlvs, automatic, not complete as incomplete`
+  submitted_at, delivered_at, updated_at, parts_settled, parts_failed, revision, data_coding, user_data_header, tlvs, automatic, not complete as incomplete,
+  subject, media_as_is`
 
 const selectMessage = `select` + messageColumns + `
 from messages
@@ -79,10 +80,13 @@ func (db *DB) AccountMessage(ctx context.Context, account, id message.ID) (*mess
 	return m, db.fill(ctx, []*message.Message{m})
 }
 
-// fill adds to messages what is kept beside them: their parts, and what they wait
-// for.
+// fill adds to messages what is kept beside them: their parts, their files, and what
+// they wait for.
 func (db *DB) fill(ctx context.Context, list []*message.Message) error {
 	if err := db.fillParts(ctx, list); err != nil {
+		return err
+	}
+	if err := db.fillMedia(ctx, list); err != nil {
 		return err
 	}
 	return db.fillHolds(ctx, list)
@@ -91,7 +95,7 @@ func (db *DB) fill(ctx context.Context, list []*message.Message) error {
 func (db *DB) scanMessage(row pgx.CollectableRow) (*message.Message, error) {
 	m := &message.Message{}
 	var (
-		body, metadata, header, tlvs                 []byte
+		body, metadata, header, tlvs, subject        []byte
 		coding                                       *int16
 		batch, group, retry, vendor                  *message.ID
 		reason, detail, stat, rerr                   string
@@ -104,7 +108,7 @@ func (db *DB) scanMessage(row pgx.CollectableRow) (*message.Message, error) {
 		&class, &delivery, &m.CampaignID, &m.ClientReference, &metadata, &m.WebhookURL, &m.WebhookFailover,
 		&m.Price.Amount, &m.Price.Currency, &priceFinal, &batch, &group, &retry, &vendor, &m.Vendor, &reason, &detail,
 		&stat, &rerr, &receiptAt, &m.DuplicatePoss, &m.Edge, &m.TraceParent, &sendAt, &m.ExpiresAt, &m.CreatedAt,
-		&submittedAt, &deliveredAt, &m.UpdatedAt, &m.Settled, &m.Failed, &m.Revision, &coding, &header, &tlvs, &m.Automatic, &m.Incomplete)
+		&submittedAt, &deliveredAt, &m.UpdatedAt, &m.Settled, &m.Failed, &m.Revision, &coding, &header, &tlvs, &m.Automatic, &m.Incomplete, &subject, &m.MediaAsIs)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +131,9 @@ func (db *DB) scanMessage(row pgx.CollectableRow) (*message.Message, error) {
 		}
 	}
 	if err := db.openExtras(m, header, tlvs); err != nil {
+		return nil, err
+	}
+	if err := db.openSubject(m, subject); err != nil {
 		return nil, err
 	}
 	if body == nil {

@@ -163,6 +163,7 @@ var tableRules = concat(
 		ofMessage("reviews", "message_id"),
 		ofMessage("route_overrides", "message_id"),
 		ofMessage("text_purges_due", "message_id"),
+		ofMessage("message_media", "message_id"),
 		{table: "receipts", take: takeOf("receipts", "id", ""), before: beforeMessages, oldest: oldestOf("receipts", "id", ""),
 			words: func(keep message.Retention) string {
 				return "as long as messages of their time; without a message " + inDays(keep.Strays)
@@ -178,7 +179,7 @@ var tableRules = concat(
 		{table: "pace_days", rule: inDays(paceDaysKept), take: takeOf("pace_days", "day", ""), before: ago(paceDaysKept), oldest: oldestOf("pace_days", "day", "")},
 		{table: "pace_spent", rule: "as long as it counts", take: takeOf("pace_spent", "until", ""), before: ago(0), oldest: oldestOf("pace_spent", "until", "")},
 		{table: "pace_slots", rule: inDays(pacesKept), take: takeSlots, before: ago(pacesKept)},
-		{table: "media_files", rule: inDays(message.MediaKept) + " after their upload", take: takeOf("media_files", "expires_at", ""), before: ago(0)},
+		{table: "media_files", rule: inDays(message.MediaKept) + " after their upload; those of messages with the text", take: takeOf("media_files", "expires_at", ""), before: ago(0)},
 		{table: "usage_counters", rule: inDays(countersKept) + " after the end of its period", take: takeCounters, before: ago(countersKept)},
 	},
 	[]tableRule{
@@ -196,6 +197,7 @@ var tableRules = concat(
 		emptied("smpp_binds", "the bind ends, or was not seen for 30 seconds"),
 		emptied("keyword_pairs", "the next day is over"),
 		emptied("media_objects", "no file has the octets any more"),
+		emptied("media_results", "no file has the octets any more"),
 		emptied("media_loose", "the octets were found to be in use, or are gone"),
 		emptied("vendor_leases", "the holder ends, or was not heard of for 15 seconds"),
 		emptied("vendor_links", "the process ends, or was not heard of"),

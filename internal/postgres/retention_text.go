@@ -39,7 +39,7 @@ order by id`
 // selectTexts reads on in an account from where its texts are gone: which messages have
 // something left.
 const selectTexts = `
-select id, body is not null or user_data_header is not null or tlvs is not null
+select id, body is not null or user_data_header is not null or tlvs is not null or subject is not null
 from messages
 where account_id = $1 and id > coalesce((select until_id from text_purges where account_id = $1), '00000000-0000-0000-0000-000000000000') and id < $2
 order by id
@@ -67,12 +67,17 @@ with finished as (
   for update of m skip locked
 )
 update messages
-set body = null, user_data_header = null, tlvs = null
+set body = null, user_data_header = null, tlvs = null, subject = null
 where id = any(array(select id from finished))
 returning id`
 
-// What vendors sent of them goes too: the message as it came, and its parts.
+// Their files go too, and what vendors sent of them: the message as it came, and its
+// parts.
 const (
+	purgeMedia = `
+delete from message_media
+where message_id = any($1::uuid[])`
+
 	purgeInbound = `
 update inbound_messages
 set body = null, raw = null, user_data_header = null, subject = null, media = null
@@ -247,7 +252,7 @@ func purge(ctx context.Context, tx pgx.Tx, ids []message.ID) ([]message.ID, erro
 	if err != nil || len(purged) == 0 {
 		return nil, err
 	}
-	for _, sql := range []string{purgeInbound, purgeInboundParts} {
+	for _, sql := range []string{purgeMedia, purgeInbound, purgeInboundParts} {
 		if _, err := tx.Exec(ctx, sql, purged); err != nil {
 			return nil, err
 		}

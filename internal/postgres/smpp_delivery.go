@@ -298,6 +298,15 @@ func (db *DB) ClaimDeliveries(ctx context.Context, instance string, wanted map[m
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
+	var inbound []*message.Message
+	for i := range list {
+		if list[i].Kind == message.DeliverMessage {
+			inbound = append(inbound, &list[i].Message)
+		}
+	}
+	if err := db.fillMedia(ctx, inbound); err != nil {
+		return nil, fmt.Errorf("claim deliveries: %w", err) // they are free again when the claim ends
+	}
 	return list, errors.Join(unread...)
 }
 
