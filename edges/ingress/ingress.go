@@ -435,6 +435,9 @@ func (in *Ingress) read(s *snapshot.Snapshot, r Request, now time.Time) (*messag
 	if err := setSender(s, account, r, m); err != nil {
 		return nil, field(err, "body.from")
 	}
+	if err := setMedia(r, m); err != nil {
+		return nil, err
+	}
 	if err := in.setText(account, r, m); err != nil {
 		return nil, err
 	}
@@ -482,6 +485,9 @@ func setSender(s *snapshot.Snapshot, account *snapshot.Account, r Request, m *me
 }
 
 func (in *Ingress) setText(account *snapshot.Account, r Request, m *message.Message) error {
+	if m.Kind == message.MMS {
+		return setMMSText(account, r, m)
+	}
 	m.DataCoding, m.Header, m.TLVs = r.DataCoding, r.Header, r.TLVs
 	if r.Encoding == message.EncodingBinary || len(r.Header) > 0 {
 		return setOctets(account, r, m)

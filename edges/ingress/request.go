@@ -17,6 +17,9 @@ type Request struct {
 
 	From, To        string
 	Body            string           // octets if Encoding is binary
+	Subject         string           // of an MMS
+	Media           []message.Media  // its files: a Source, or the File that was uploaded; none: an SMS
+	MediaAsIs       bool             // as in message.Message
 	Encoding        message.Encoding // empty: auto
 	DataCoding      byte             // as in message.Message
 	Header          []byte           // as in message.Message

@@ -325,8 +325,11 @@ func (s *starter) pass(until time.Time) bool {
 func (s *starter) one(ctx context.Context, m message.Start) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	_, err := s.in.Temporal.Start(ctx, m.MessageID, workflows.OutboundInput{MessageID: m.MessageID, AccountID: m.AccountID,
-		Class: m.Class, Vendor: m.Vendor, SendAt: m.SendAt, ExpiresAt: m.ExpiresAt}, describe(m))
+	in := workflows.OutboundInput{MessageID: m.MessageID, AccountID: m.AccountID, Class: m.Class, Vendor: m.Vendor, SendAt: m.SendAt, ExpiresAt: m.ExpiresAt}
+	if m.Kind == message.MMS {
+		in.Kind = m.Kind
+	}
+	_, err := s.in.Temporal.Start(ctx, m.MessageID, in, describe(m))
 	return err
 }
 

@@ -68,9 +68,9 @@ func (adminPartResource) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.
 // adminMessageOf makes a message into what staff see, without its text unless
 // texts is true.
 func (s *Server) adminMessageOf(m *message.Message, texts bool) adminMessageResource {
-	r := adminMessageResource{MessageShown: resourceOf(m), AccountID: m.AccountID.String(), Vendor: optional(m.Vendor)}
-	if !texts {
-		r.Body = nil
+	r := adminMessageResource{MessageShown: s.resourceOf(m), AccountID: m.AccountID.String(), Vendor: optional(m.Vendor)}
+	if !texts { // whoever has a file's URL reads it
+		r.Body, r.Subject, r.Media = nil, nil, []mediaResource{}
 	}
 	if s.Admin.WorkflowURL != nil {
 		r.WorkflowURL = optional(s.Admin.WorkflowURL(m))

@@ -29,7 +29,11 @@ const (
 type createMessage struct {
 	From               string            `json:"from,omitempty" maxLength:"64" doc:"An owned or allowed sender: E.164, short code or alphanumeric. May be left out if the account has one enabled number. A forced sender replaces it." example:"+12025550143"`
 	To                 string            `json:"to" minLength:"1" maxLength:"64" doc:"One recipient: E.164 with a leading +, or a short code. Spaces, brackets, dots and dashes are dropped." example:"+13105550117"`
-	Body               string            `json:"body" minLength:"1" maxLength:"1600" doc:"The text. It is cut into parts if it needs to be." example:"Your parcel is on its way"`
+	Body               string            `json:"body,omitempty" maxLength:"5000" doc:"The text, of at most 1,600 characters; it is cut into parts if it needs to be. Required unless there is media; beside media it may have 5,000." example:"Your parcel is on its way"`
+	MediaURLs          []string          `json:"media_urls,omitempty" maxItems:"10" nullable:"false" doc:"Files to be sent, fetched after acceptance: https on port 443 or 8443, at most 10 MiB each. Their presence makes an MMS. At most ten together with media_ids, which come after them."`
+	MediaIDs           []string          `json:"media_ids,omitempty" maxItems:"10" nullable:"false" doc:"Files of POST /v1/media to be sent. The message keeps them when the upload expires."`
+	MediaTranscoding   string            `json:"media_transcoding,omitempty" enum:"auto,bypass" doc:"auto makes files fit what the vendor takes; bypass sends them as they are, and refuses what does not fit. Left out: auto."`
+	Subject            string            `json:"subject,omitempty" maxLength:"40" doc:"Of an MMS."`
 	WebhookURL         string            `json:"webhook_url,omitempty" format:"uri" maxLength:"2048" doc:"Gets this message's events instead of the account's endpoints." example:"https://shop.example/hooks/sms"`
 	WebhookFailoverURL string            `json:"webhook_failover_url,omitempty" format:"uri" maxLength:"2048" doc:"Used from the second try on when webhook_url fails."`
 	SendAt             *time.Time        `json:"send_at,omitempty" doc:"When to send, at most 35 days ahead. Left out: now."`
@@ -77,6 +81,14 @@ func (in *createMessage) member(d *decoder, name, location string) (bool, error)
 		return true, d.text(location, &in.To, oneLine)
 	case "body":
 		return true, d.text(location, &in.Body, lines)
+	case "media_urls":
+		return true, in.list(d, location, &in.MediaURLs)
+	case "media_ids":
+		return true, in.list(d, location, &in.MediaIDs)
+	case "media_transcoding":
+		return true, d.choice(location, &in.MediaTranscoding, "auto", mediaBypass)
+	case "subject":
+		return true, d.text(location, &in.Subject, oneLine)
 	case "webhook_url":
 		return true, d.text(location, &in.WebhookURL, oneLine)
 	case "webhook_failover_url":
@@ -111,9 +123,10 @@ func (in *createMessage) check(d *decoder, now time.Time, checkURL func(*url.URL
 	if in.To == "" && !d.faulty("body.to") {
 		d.invalid("body.to", "is required: the recipient's number, such as +13105550117")
 	}
-	if in.Body == "" && !d.faulty("body.body") {
-		d.invalid("body.body", "is required and must not be empty")
+	if in.Body == "" && !in.media() && !d.faulty("body.body") && !d.faulty("body.media_urls") && !d.faulty("body.media_ids") {
+		d.invalid("body.body", "is required unless there is media, and must not be empty")
 	}
+	in.checkMedia(d, checkURL)
 	if n := utf8.RuneCountInString(in.ClientReference); n > maxReference {
 		d.invalid("body.client_reference", "has %d characters; at most %d are allowed", n, maxReference)
 	}
@@ -207,6 +220,7 @@ func (in *createMessage) request(c *caller) ingress.Request {
 		Class: message.Class(in.MessageClass), Delivery: message.Delivery(in.Delivery),
 		WebhookURL: in.WebhookURL, WebhookFailover: in.WebhookFailoverURL,
 		ClientReference: in.ClientReference, Metadata: in.Metadata,
+		Subject: in.Subject, MediaAsIs: in.MediaTranscoding == mediaBypass,
 		DryRun: in.DryRun != nil && *in.DryRun,
 	}
 	if in.ValiditySeconds != nil {

@@ -67,6 +67,9 @@ func (f *fakeIngress) Accept(ctx context.Context, r ingress.Request) (ingress.Ou
 			return ingress.Outcome{Replay: &first}, nil
 		}
 	}
+	if r.Refused != nil {
+		return ingress.Outcome{}, r.Refused
+	}
 	m := f.make(r)
 	out := ingress.Outcome{Message: m, Trail: []message.TrailEntry{
 		{Rule: "sender_owned", Result: message.Pass}, {Rule: "route", Result: message.Pass, Detail: "vendor acme-1"},

@@ -124,7 +124,7 @@ type inboundTriedResource struct {
 
 func (s *Server) receivedOf(m message.ReceivedState) receivedResource {
 	r := receivedResource{MessageID: m.ID.String(), From: string(m.From), To: string(m.To), ReceivedAt: stamp(m.ReceivedAt), Type: string(m.Kind), Segments: m.Segments,
-		Complete: m.Complete, Keyword: optional(m.Keyword), Media: []mediaResource{}, Deliveries: make([]inboundTriedResource, 0, len(m.Deliveries)),
+		Complete: m.Complete, Keyword: optional(m.Keyword), Media: s.filesOf(m.Files), Deliveries: make([]inboundTriedResource, 0, len(m.Deliveries)),
 		Delivery: deliveryResource{State: string(message.InboundPending)}}
 	if text, shown := m.Text(); shown {
 		r.Body = &text

@@ -74,7 +74,7 @@ var malformed = []struct {
 	{"text is an object", `{"to":"+13105550117","body":{"a":[1,2.5e3,true,null]}}`, 422, message.ReasonInvalidRequest, "body.body", "string"},
 	{"unknown field", with(`"txt":"y"`), 422, message.ReasonInvalidRequest, "body.txt", "no such field"},
 	{"field in other case", with(`"Body":"y"`), 422, message.ReasonInvalidRequest, "body.Body", "no such field"},
-	{"MMS field", with(`"media_urls":["https://shop.example/a.jpg"]`), 422, message.ReasonInvalidRequest, "body.media_urls", "no such field"},
+	{"MMS fields without a file", with(`"media_urls":[],"subject":"x"`), 422, message.ReasonInvalidRequest, "body.subject", "with media only"},
 	{"schema member", with(`"$schema":"x"`), 422, message.ReasonInvalidRequest, "body.$schema", "no such field"},
 	{"field twice", `{"to":"+13105550117","body":"x","to":"+13105550118"}`, 422, message.ReasonInvalidRequest, "body.to", "twice"},
 	{"field twice by an escape", `{"to":"+13105550117","body":"x","t\u006f":"+13105550118"}`, 422, message.ReasonInvalidRequest, "body.to", "twice"},

@@ -64,10 +64,9 @@ func (s *Server) uploadOf(f message.MediaFile) uploadResource {
 		ExpiresAt: stamp(f.ExpiresAt), CreatedAt: stamp(f.CreatedAt)}
 }
 
-// mediaURL is where anybody who has it can read a file. The ending says what it is to
-// those who judge by that, and is not looked at here.
+// mediaURL is where anybody who has it can read a file.
 func (s *Server) mediaURL(f message.MediaFile) string {
-	return s.publicURL() + "/media/" + f.Token.String() + media.Extension(f.ContentType)
+	return s.publicURL() + media.Path(f)
 }
 
 // uploads counts what is coming in by account. The zero value has none.
@@ -291,7 +290,7 @@ func (s *Server) openMedia(r *http.Request) (message.MediaFile, io.ReadSeekClose
 func (s *Server) registerMedia(api huma.API) {
 	doc := api.OpenAPI()
 	schemas := doc.Components.Schemas
-	doc.Tags = append(doc.Tags, &huma.Tag{Name: "Media", Description: "Files of MMS, kept where vendors can read them. Messages cannot carry them yet."})
+	doc.Tags = append(doc.Tags, &huma.Tag{Name: "Media", Description: "Files of MMS. Upload them, and name them as media_ids of a message; or have the gateway fetch them, as media_urls."})
 	tags := []string{"Media"}
 	access := access{scope: scopeMediaWrite, rate: asRequest}
 	binary := &huma.Schema{Type: "string", Format: "binary"}

@@ -85,7 +85,7 @@ func (s *Server) getMessage(ctx context.Context, in *messageInput) (*output[mess
 	if err != nil {
 		return nil, s.problem(exchangeOf(ctx), err, 0)
 	}
-	return &output[messageResource]{Body: resourceOf(m)}, nil
+	return &output[messageResource]{Body: s.resourceOf(m)}, nil
 }
 
 // ownMessage reads a message of the caller's account.
@@ -155,7 +155,7 @@ func (s *Server) listMessages(ctx context.Context, in *listInput) (*output[list[
 	}
 	out := &output[list[messageResource]]{Body: list[messageResource]{Data: make([]messageResource, 0, len(messages)), NextCursor: next}}
 	for _, m := range messages {
-		out.Body.Data = append(out.Body.Data, resourceOf(m))
+		out.Body.Data = append(out.Body.Data, s.resourceOf(m))
 	}
 	return out, nil
 }

@@ -3,6 +3,7 @@ package rest
 import (
 	"bytes"
 	"cmp"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"reflect"
@@ -27,7 +28,8 @@ type messageResource struct {
 	RequestedFrom     *string           `json:"requested_from" doc:"What was asked for, when a forced sender replaced it"`
 	To                *string           `json:"to" doc:"The recipient; null if a refused request named none that could be read" example:"+13105550117"`
 	Body              *string           `json:"body" doc:"The text; null once content_retention_days have passed, and if the encoding is binary" example:"Your parcel is on its way"`
-	Media             []mediaResource   `json:"media" nullable:"false"`
+	Subject           *string           `json:"subject" doc:"Of an MMS"`
+	Media             []mediaResource   `json:"media" nullable:"false" doc:"The files of an MMS that are stored; those of media_urls are from when they were fetched"`
 	Encoding          *string           `json:"encoding" doc:"gsm7, ucs2, or binary for octets that came over SMPP and are not shown; null if it was refused before that was known" example:"gsm7"`
 	Segments          int               `json:"segments" doc:"Parts that it is sent in" example:"1"`
 	Price             *priceResource    `json:"price"`
@@ -125,11 +127,11 @@ func orNull(s *huma.Schema, members ...string) *huma.Schema {
 var _ huma.SchemaTransformer = messageResource{}
 
 // resourceOf makes a message into what customers see.
-func resourceOf(m *message.Message) messageResource {
+func (s *Server) resourceOf(m *message.Message) messageResource {
 	r := messageResource{
 		ID: m.ID.String(), Direction: string(m.Direction), Type: string(m.Kind), Status: string(m.Status),
 		From: optional(string(m.From)), RequestedFrom: optional(string(m.RequestedFrom)), To: optional(string(m.To)),
-		Media: []mediaResource{}, Encoding: optional(string(m.Encoding)), Segments: m.Segments, Price: priceOf(m.Price),
+		Subject: optional(m.Subject), Media: s.mediaOf(m), Encoding: optional(string(m.Encoding)), Segments: m.Segments, Price: priceOf(m.Price),
 		MessageClass: string(cmp.Or(m.Class, message.ClassConversation)), Delivery: string(cmp.Or(m.Delivery, message.AtMostOnce)), CampaignID: optional(m.CampaignID),
 		BatchID: optionalID(m.BatchID), GroupID: optionalID(m.GroupID), RetryOf: optionalID(m.RetryOf),
 		ClientReference: optional(m.ClientReference), Metadata: m.Metadata,
@@ -155,6 +157,19 @@ func resourceOf(m *message.Message) messageResource {
 		r.Parts[i] = partOf(m, p)
 	}
 	return r
+}
+
+// mediaOf lists the files that are stored.
+func (s *Server) mediaOf(m *message.Message) []mediaResource { return s.filesOf(m.Media) }
+
+func (s *Server) filesOf(files []message.Media) []mediaResource {
+	list := make([]mediaResource, 0, len(files))
+	for _, f := range files {
+		if f.Fetched() {
+			list = append(list, mediaResource{ID: f.File.ID.String(), URL: s.mediaURL(f.File), ContentType: f.File.ContentType, SizeBytes: f.File.Size, SHA256: hex.EncodeToString(f.File.SHA256[:])})
+		}
+	}
+	return list
 }
 
 // partOf is one part. A part that was not tried is where its message is.

@@ -88,6 +88,9 @@ func (s *Server) sendMessage(ctx context.Context, in *rawInput) (*rawOutput, err
 	if err := s.takeMessage(x, &request); err != nil {
 		return nil, s.problem(x, err, 0)
 	}
+	if err := s.findMedia(ctx, &create, &request); err != nil {
+		return nil, s.problem(x, err, 0)
+	}
 	if request.DryRun {
 		return s.dryRun(ctx, x, request)
 	}
@@ -185,7 +188,7 @@ func (a *answer) render(m *message.Message, e *message.Error) (int, []byte, erro
 		err = errors.New("nothing to answer with")
 	default:
 		a.status = http.StatusAccepted
-		a.body, err = encode(resourceOf(m))
+		a.body, err = encode(a.server.resourceOf(m))
 	}
 	if m != nil {
 		a.id = m.ID

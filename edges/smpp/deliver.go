@@ -444,8 +444,10 @@ func (d *deliverer) begin(t *delivery) {
 		d.end(t, verdict{release: true})
 		return
 	}
+	written := t.SMPPDelivery
+	written.Message.Body = d.server.withLinks(&t.Message)
 	var err error
-	if t.pdus, err = deliverySM(&t.SMPPDelivery, c, t.to.b.legacy); err != nil {
+	if t.pdus, err = deliverySM(&written, c, t.to.b.legacy); err != nil {
 		d.end(t, unwritable(err))
 		return
 	}

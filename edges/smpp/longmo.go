@@ -52,6 +52,22 @@ func inboundSM(m *message.Message, c *snapshot.SMPPCredential, legacy bool) ([]*
 	return out, nil
 }
 
+// withLinks is the text of a message with where its files are, which deliver_sm cannot
+// carry: a line each, after the text.
+func (s *Server) withLinks(m *message.Message) string {
+	if m.Redacted || s.MediaURL == nil {
+		return m.Body
+	}
+	lines := make([]string, 0, 1+len(m.Media))
+	if m.Body != "" {
+		lines = append(lines, m.Body)
+	}
+	for _, f := range m.Media {
+		lines = append(lines, s.MediaURL(f.File))
+	}
+	return strings.Join(lines, "\n")
+}
+
 // inboundReference is the concatenation reference of a message: drawn from the
 // random end of its id, so that a repetition has it too, from whatever process.
 func inboundReference(id message.ID) uint16 { return binary.BigEndian.Uint16(id[len(id)-2:]) }

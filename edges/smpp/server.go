@@ -52,8 +52,11 @@ type Server struct {
 	Log      *slog.Logger     // nil: nothing is logged
 	Now      func() time.Time // of rates and back-off; nil: time.Now
 	Instance string           // names this process in the registry; unique per start
-	SystemID string           // ours, told in bind_resp; empty: DefaultSystemID
-	TLS      *tls.Config      // for ServeTLS; at least TLS 1.2 is spoken, whatever it says
+	// MediaURL is where an ESME's owner reads a file of a message; nil: files are not told
+	// of.
+	MediaURL func(f message.MediaFile) string
+	SystemID string      // ours, told in bind_resp; empty: DefaultSystemID
+	TLS      *tls.Config // for ServeTLS; at least TLS 1.2 is spoken, whatever it says
 	// ProxyFrom are the proxies whose PROXY protocol header names the peer; a
 	// header from anywhere else ends the connection. Empty: none is read.
 	ProxyFrom []netip.Prefix

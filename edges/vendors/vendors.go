@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -100,6 +101,9 @@ type Kind struct {
 	Test func(ctx context.Context, v *snapshot.Vendor) (detail string, err error)
 	// Hook makes the reader of a vendor's webhooks; nil: the kind sends none.
 	Hook func(v *snapshot.Vendor) (Hook, error)
+	// Files says where the files of a vendor's messages may be fetched, redirects
+	// included, and with which credentials; nil: its messages have none.
+	Files func(v *snapshot.Vendor) (hosts []string, c *fetch.Credentials)
 }
 
 // Hook reads the webhooks of one vendor. Safe for concurrent use.

@@ -51,8 +51,8 @@ type received struct {
 	Media      []receivedMedia `json:"media"`
 }
 
-// receivedMedia has no URL of a vendor's: it may show the vendor's account, or need
-// its password.
+// receivedMedia has the gateway's URL, null for a file that could not be fetched, and no
+// vendor's: it may show the vendor's account, or need its password.
 type receivedMedia struct {
 	URL         *string `json:"url"`
 	ContentType string  `json:"content_type"`
@@ -70,8 +70,12 @@ func OfReceived(n message.Notification, m message.Received, number *snapshot.Num
 	if number != nil {
 		d.Tag, d.Group = orNull(number.Tag), orNull(number.Group)
 	}
+	var links []string
 	for _, f := range m.Media {
-		d.Media = append(d.Media, receivedMedia{ContentType: f.ContentType, SizeBytes: f.Size, SHA256: orNull(f.SHA256)})
+		d.Media = append(d.Media, receivedMedia{URL: orNull(f.Link), ContentType: f.ContentType, SizeBytes: f.Size, SHA256: orNull(f.SHA256)})
+		if f.Link != "" {
+			links = append(links, f.Link)
+		}
 	}
 	text, shown := m.Text()
 	if shown {
@@ -80,7 +84,7 @@ func OfReceived(n message.Notification, m message.Received, number *snapshot.Num
 	for {
 		var whole any = receivedEvent{n.Type, at.UTC().Format(timeLayout), d}
 		if format == "flat" {
-			whole = receivedFlat{d.From, d.To, d.Body, d.MessageID, d.ReceivedAt, nil}
+			whole = receivedFlat{d.From, d.To, d.Body, d.MessageID, d.ReceivedAt, links}
 		}
 		b, err := json.Marshal(whole)
 		if err != nil {

@@ -20,7 +20,9 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/edges/vendors"
+	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/secret"
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
@@ -54,6 +56,11 @@ type Spec struct {
 	// the key of a vendor without signing keys whose user name is its account.
 	Signature     Signature
 	PasswordSigns bool
+	// FileHosts are where the files of its messages lie beside the API's own host, each
+	// with all names below it. FilesNeedAuth: the API's host gives them to those alone
+	// who show user name and password.
+	FileHosts     []string
+	FilesNeedAuth bool
 	// AnswerType and Answer are what a webhook that was taken is answered with.
 	AnswerType, Answer string
 
@@ -204,8 +211,27 @@ func Kind(spec Spec, cfg Config) vendors.Kind {
 			defer a.close()
 			return a.probe(ctx)
 		},
-		Hook: func(v *snapshot.Vendor) (vendors.Hook, error) { return newHook(spec, v) },
+		Hook:  func(v *snapshot.Vendor) (vendors.Hook, error) { return newHook(spec, v) },
+		Files: func(v *snapshot.Vendor) ([]string, *fetch.Credentials) { return files(spec, v) },
 	}
+}
+
+// files are the hosts of the API and of the vendor's storage. The credentials are for the
+// API alone.
+func files(spec Spec, v *snapshot.Vendor) ([]string, *fetch.Credentials) {
+	at, err := baseURL(spec, v)
+	if err != nil {
+		return nil, nil
+	}
+	u, err := url.Parse(at)
+	if err != nil {
+		return nil, nil
+	}
+	hosts := append([]string{u.Hostname()}, spec.FileHosts...)
+	if !spec.FilesNeedAuth {
+		return hosts, nil
+	}
+	return hosts, &fetch.Credentials{Hosts: hosts[:1], Username: v.Username, Password: secret.Conceal(v.Password)}
 }
 
 // baseURL checks where a vendor's API is: over TLS, unless it is on this machine.

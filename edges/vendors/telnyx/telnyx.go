@@ -37,6 +37,7 @@ func Spec() httpvendor.Spec {
 		Signature:  httpvendor.TimedEd25519("telnyx-signature-ed25519", "telnyx-timestamp", tolerance),
 		AnswerType: "application/json", Answer: "{}",
 		Submit: submit, Read: read,
+		FileHosts: []string{"telnyx.com", "telnyxcloudstorage.com", "telnyxstorage.com", "amazonaws.com"}, // without credentials, and for a short time
 	}
 }
 

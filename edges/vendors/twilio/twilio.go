@@ -44,6 +44,7 @@ func Spec() httpvendor.Spec {
 		Codes: codes, Statuses: statuses, States: states,
 		Signature: httpvendor.FormHMAC("X-Twilio-Signature"), PasswordSigns: true,
 		AnswerType: "text/xml", Answer: "<Response/>", // plain text would go to the handset
+		FileHosts: []string{"twiliocdn.com", "amazonaws.com"}, FilesNeedAuth: true, // the API redirects to storage
 		Submit: submit, Read: read,
 	}
 }

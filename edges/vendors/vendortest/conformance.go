@@ -42,9 +42,10 @@ var ErrAskedAgain = errors.New("vendortest: asked to send again")
 
 // Inbound is a message of a handset to one of our numbers.
 type Inbound struct {
-	ID       string // the vendor's; a vendor that gives none leaves it out
-	From, To string // as in E.164, with +
-	Text     string // GSM 7-bit
+	ID       string   // the vendor's; a vendor that gives none leaves it out
+	From, To string   // as in E.164, with +
+	Text     string   // GSM 7-bit
+	Media    []string // URLs of its files, of vendors that have MMS
 }
 
 // Options is what the suite asks of a link that it wants made.

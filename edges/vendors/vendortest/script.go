@@ -34,12 +34,13 @@ type Reply struct {
 
 // Came is a submission as it came to a fake vendor.
 type Came struct {
-	Number   int    // from 1, over all connections
-	ID       string // the vendor's for it: in its answer and its receipts
-	From, To string // as the vendor reads them
-	Text     string // of the part, or of the whole message; empty for octets
-	Octets   []byte // when it is no text
-	Parts    int    // that it says it is one of; 0 or 1: none
+	Number   int      // from 1, over all connections
+	ID       string   // the vendor's for it: in its answer and its receipts
+	From, To string   // as the vendor reads them
+	Text     string   // of the part, or of the whole message; empty for octets
+	Octets   []byte   // when it is no text
+	Media    []string // URLs of the files of an MMS
+	Parts    int      // that it says it is one of; 0 or 1: none
 	At       time.Time
 	Ref      any // the fake's own; nil
 }

@@ -47,7 +47,11 @@ func (d *telnyx) submission(r *http.Request, body []byte) (Came, string, bool) {
 	if r.URL.Path != "/v2/messages" || json.Unmarshal(body, &in) != nil {
 		return Came{}, "", false
 	}
-	return Came{From: in.From, To: in.To, Text: in.Text}, in.Webhook, in.Text != "" || in.Media != nil
+	c := Came{From: in.From, To: in.To, Text: in.Text}
+	if in.Media != nil {
+		c.Media = *in.Media
+	}
+	return c, in.Webhook, in.Text != "" || in.Media != nil
 }
 
 func (d *telnyx) name(n int) string { return fmt.Sprintf("40385f64-5717-4562-b3fc-%012x", n) }
@@ -111,8 +115,12 @@ func (d *telnyx) receipt(c Came, state message.ReceiptState) (string, string) {
 }
 
 func (d *telnyx) inbound(m Inbound) (string, string) {
+	kind, media := "SMS", []any{}
+	for _, at := range m.Media {
+		kind, media = "MMS", append(media, map[string]any{"url": at, "content_type": "image/png", "size": nil, "hash_sha256": nil})
+	}
 	return d.event("message.received", map[string]any{
-		"id": m.ID, "direction": "inbound", "type": "SMS", "text": m.Text, "parts": 1, "media": []any{}, "errors": []any{},
+		"id": m.ID, "direction": "inbound", "type": kind, "text": m.Text, "parts": 1, "media": media, "errors": []any{},
 		"from": map[string]any{"phone_number": m.From}, "to": []any{map[string]any{"phone_number": m.To, "status": "webhook_delivered"}},
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/postrider/postrider/internal/message"
@@ -29,7 +30,7 @@ func (d *twilio) submission(r *http.Request, body []byte) (Came, string, bool) {
 	if err != nil || r.URL.Path != "/2010-04-01/Accounts/"+d.cfg.User+"/Messages.json" {
 		return Came{}, "", false
 	}
-	c := Came{From: form.Get("From"), To: form.Get("To"), Text: form.Get("Body")}
+	c := Came{From: form.Get("From"), To: form.Get("To"), Text: form.Get("Body"), Media: form["MediaUrl"]}
 	return c, form.Get("StatusCallback"), form.Has("Body") || form.Has("MediaUrl")
 }
 
@@ -72,10 +73,15 @@ func (d *twilio) receipt(c Came, state message.ReceiptState) (string, string) {
 }
 
 func (d *twilio) inbound(m Inbound) (string, string) {
-	return formType, url.Values{
+	form := url.Values{
 		"MessageSid": {m.ID}, "SmsSid": {m.ID}, "SmsMessageSid": {m.ID}, "SmsStatus": {"received"}, "AccountSid": {d.cfg.User},
-		"From": {m.From}, "To": {m.To}, "Body": {m.Text}, "NumMedia": {"0"}, "NumSegments": {"1"}, "ApiVersion": {"2010-04-01"},
-	}.Encode()
+		"From": {m.From}, "To": {m.To}, "Body": {m.Text}, "NumMedia": {strconv.Itoa(len(m.Media))}, "NumSegments": {"1"}, "ApiVersion": {"2010-04-01"},
+	}
+	for i, at := range m.Media {
+		form.Set("MediaUrl"+strconv.Itoa(i), at)
+		form.Set("MediaContentType"+strconv.Itoa(i), "image/png")
+	}
+	return formType, form.Encode()
 }
 
 // sign is written without what the gateway checks it with.
