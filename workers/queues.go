@@ -11,6 +11,7 @@ import (
 	"github.com/postrider/postrider/activities/admit"
 	"github.com/postrider/postrider/activities/deliver"
 	"github.com/postrider/postrider/activities/notify"
+	"github.com/postrider/postrider/activities/prepare"
 	"github.com/postrider/postrider/activities/record"
 	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
@@ -28,6 +29,9 @@ const (
 	messageSlots = 512
 	// notifySlots bounds webhook retries at once.
 	notifySlots = 256
+	// mediaSlots bounds the MMS whose files are made ready at once. Most of the time they
+	// wait for the hosts of files; conversions have a bound of their own, by cores.
+	mediaSlots = 16
 	// mailSlots bounds e-mails at once, each a connection: relays count them.
 	mailSlots = 16
 	// stickyMessages is how many workflows stay in memory between their tasks:
@@ -41,11 +45,13 @@ const (
 
 // Steps are the activities of a message's life.
 type Steps struct {
-	Admit  *admit.Activities
-	Route  *route.Activities
-	Submit *submit.Activities
-	Record *record.Activities
-	Notify *notify.Activities
+	Admit *admit.Activities
+	Route *route.Activities
+	// Prepare makes files ready; nil where the role media is not.
+	Prepare *prepare.Activities
+	Submit  *submit.Activities
+	Record  *record.Activities
+	Notify  *notify.Activities
 	// Deliver takes inbound messages to their owners.
 	Deliver *deliver.Activities
 }
@@ -87,6 +93,18 @@ func Notify(c client.Client, s Steps) worker.Worker {
 		WorkerStopTimeout:                  stopTimeout,
 	})
 	w.RegisterActivityWithOptions(s.Notify.PostWebhook, activity.RegisterOptions{Name: "PostWebhook"})
+	return w
+}
+
+// Media is the worker that makes the files of MMS ready.
+func Media(c client.Client, s Steps) worker.Worker {
+	w := worker.New(c, workflows.QueueMedia, worker.Options{
+		DisableWorkflowWorker:              true,
+		MaxConcurrentActivityExecutionSize: mediaSlots,
+		WorkerStopTimeout:                  stopTimeout,
+	})
+	w.RegisterActivityWithOptions(s.Prepare.Prepare, activity.RegisterOptions{Name: "Prepare"})
+	w.RegisterActivityWithOptions(s.Prepare.FetchInbound, activity.RegisterOptions{Name: "FetchInbound"})
 	return w
 }
 

@@ -53,6 +53,7 @@ type asked struct {
 	paused  time.Duration // all pauses for a slower pace
 	waits   int           // offers in a row that nobody took from the queue
 	next    time.Time     // not to be asked before; zero: at once
+	profile string        // under which the record has the files made for it
 }
 
 func newSearch(candidates []route.Candidate, now time.Time) *search {

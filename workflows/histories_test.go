@@ -278,7 +278,7 @@ func TestHistories(t *testing.T) {
 	}
 	defer c.Close()
 	all := &worlds{byID: map[message.ID]*steps{}}
-	for _, queue := range []string{workflows.QueueMessages, workflows.QueueNotify, workflows.VendorQueue("acme"), workflows.VendorQueue("zeta")} {
+	for _, queue := range []string{workflows.QueueMessages, workflows.QueueMedia, workflows.QueueNotify, workflows.VendorQueue("acme"), workflows.VendorQueue("zeta")} {
 		w := worker.New(c, queue, worker.Options{LocalActivityWorkerOnly: queue == workflows.QueueMessages, DisableWorkflowWorker: queue != workflows.QueueMessages})
 		if queue == workflows.QueueMessages {
 			w.RegisterWorkflowWithOptions(workflows.Outbound, workflow.RegisterOptions{Name: workflows.OutboundType})

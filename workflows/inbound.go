@@ -7,6 +7,7 @@ import (
 
 	"github.com/postrider/postrider/activities/deliver"
 	"github.com/postrider/postrider/activities/notify"
+	"github.com/postrider/postrider/activities/prepare"
 	"github.com/postrider/postrider/internal/message"
 )
 
@@ -67,11 +68,30 @@ func (i *inbound) plan(ctx workflow.Context) error {
 	if err := workflow.ExecuteLocalActivity(recordOptions(ctx, "decide where it goes"), delivering.PlanInbound, i.input(0)).Get(ctx, &plan); err != nil {
 		return err
 	}
+	if plan.Fetch {
+		i.fetch(ctx)
+		in := i.input(0)
+		in.Fetched = true
+		if err := workflow.ExecuteLocalActivity(recordOptions(ctx, "decide where it goes"), delivering.PlanInbound, in).Get(ctx, &plan); err != nil {
+			return err
+		}
+	}
 	i.state.Step, i.alone = "deliver", len(plan.Destinations) == 1
 	for _, p := range plan.Destinations {
 		i.deliver(ctx, p)
 	}
 	return nil
+}
+
+// fetch stores the files of an MMS. What cannot be had in fetchFor is not waited for any
+// more: the owner gets the rest.
+func (i *inbound) fetch(ctx workflow.Context) {
+	i.state.Step, i.state.Waiting = "fetch", "its files"
+	options := prepareOptions(ctx, message.ClassConversation, i.in.AccountID, fetchFor)
+	if err := workflow.ExecuteActivity(options, preparing.FetchInbound, prepare.Inbound{MessageID: i.in.MessageID}).Get(ctx, nil); err != nil {
+		workflow.GetLogger(ctx).Error("the files of an inbound message were not fetched", "error", err)
+	}
+	i.state.Waiting = ""
 }
 
 // deliver makes the first try at a destination; what is not done by then goes on in the

@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/postrider/postrider/activities/deliver"
 	"github.com/postrider/postrider/activities/notify"
+	"github.com/postrider/postrider/activities/prepare"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/workflows"
 )
@@ -29,6 +31,9 @@ type owner struct {
 	hook func(n int) message.InboundState // what the nth try of any webhook comes to; nil: delivered
 	mail func(n int) message.InboundState
 	esme func(n int) message.InboundState // what the nth look finds
+
+	fetch   func(n int) error // of the files; nil: there are none
+	fetches int
 
 	tries, posts, mails, looks, falling, plans int
 	gaveUp                                     int
@@ -61,11 +66,21 @@ func (o *owner) fallsTo(position int, p deliver.Planned) {
 	o.falls[position] = p
 }
 
-func (o *owner) PlanInbound(context.Context, deliver.Input) (deliver.Plan, error) {
+func (o *owner) PlanInbound(_ context.Context, in deliver.Input) (deliver.Plan, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.plans++
+	if o.fetch != nil && !in.Fetched {
+		return deliver.Plan{Fetch: true}, nil
+	}
 	return deliver.Plan{Destinations: o.plan}, nil
+}
+
+func (o *owner) FetchInbound(context.Context, prepare.Inbound) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.fetches++
+	return o.fetch(o.fetches)
 }
 
 func (o *owner) FallBack(_ context.Context, in deliver.Input) (*deliver.Planned, error) {
@@ -216,7 +231,11 @@ func carried(t *testing.T, o *owner, want message.Status, shape ...func(*testsui
 	if r.Status != want || o.status != want {
 		t.Errorf("the workflow says %s, the record %s, want %s", r.Status, o.status, want)
 	}
-	if o.plans != 1 {
+	once := 1
+	if o.fetch != nil { // and before the files were fetched
+		once++
+	}
+	if o.plans != once {
 		t.Errorf("planned %d times", o.plans)
 	}
 	return env.Now().Sub(start)
@@ -352,5 +371,29 @@ func TestInboundIsNotCanceled(t *testing.T) {
 	})
 	if seen.Step != "deliver" || seen.Webhooks != 1 || seen.Waiting == "" {
 		t.Errorf("it says %+v", seen)
+	}
+}
+
+// The files of an MMS are fetched before it goes anywhere, and not waited for for ever.
+func TestInboundMMS(t *testing.T) {
+	for name, c := range map[string]struct {
+		fails int
+		least time.Duration
+	}{"at once": {0, 0}, "later": {2, 15 * time.Second}, "never": {1 << 20, time.Minute}} {
+		t.Run(name, func(t *testing.T) {
+			o := newOwner(hookTo())
+			o.fetch = func(n int) error {
+				if o.tries > 0 {
+					t.Error("the owner was told before")
+				}
+				if n <= c.fails {
+					return errors.New("the vendor is away")
+				}
+				return nil
+			}
+			if took := carried(t, o, delivered); o.tries != 1 || took < c.least || took > time.Hour {
+				t.Errorf("told %d times, took %s", o.tries, took)
+			}
+		})
 	}
 }

@@ -16,6 +16,7 @@ import (
 const (
 	QueueMessages = "messages" // workflows and their local activities
 	QueueNotify   = "notify"   // webhook retries
+	QueueMedia    = "media"    // making the files of MMS ready, a few at a time
 	QueueMail     = "mail"     // e-mails, which one relay takes: one that hangs holds up no webhook
 )
 

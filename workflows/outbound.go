@@ -11,6 +11,7 @@ import (
 
 	"github.com/postrider/postrider/activities/admit"
 	"github.com/postrider/postrider/activities/notify"
+	"github.com/postrider/postrider/activities/prepare"
 	"github.com/postrider/postrider/activities/record"
 	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
@@ -22,6 +23,7 @@ import (
 var (
 	admitting  *admit.Activities
 	routing    *route.Activities
+	preparing  *prepare.Activities
 	submitting *submit.Activities
 	recording  *record.Activities
 	notifying  *notify.Activities
@@ -39,6 +41,8 @@ type OutboundInput struct {
 	Vendor    string    `json:"vendor,omitempty"`
 	SendAt    time.Time `json:"send_at,omitzero"` // zero: at once
 	ExpiresAt time.Time `json:"expires_at"`
+	// Kind is mms for a message with files; else empty.
+	Kind message.Kind `json:"kind,omitempty"`
 }
 
 // OutboundResult is how it ended.

@@ -126,7 +126,11 @@ func (o *outbound) offerAgain(ctx workflow.Context, c route.Candidate) (submit.R
 	if wait <= 0 {
 		return submit.Result{Outcome: submit.Busy, Reason: message.ReasonExpired}, nil
 	}
+	v := &asked{Candidate: c}
+	if r, ready, err := o.prepare(ctx, v); !ready || err != nil {
+		return r, err
+	}
 	o.enter(ctx, string(o.state.Status), "vendor "+c.Name+", which is asked because no receipt has come", o.in.ExpiresAt)
-	in := submit.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: c.VendorID, Name: c.Name}, Revision: o.revision, Resend: true}
-	return o.submitThere(ctx, in, &asked{}, wait)
+	in := submit.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: c.VendorID, Name: c.Name}, Revision: o.revision, Resend: true, Profile: v.profile}
+	return o.submitThere(ctx, in, v, wait)
 }

@@ -2,7 +2,12 @@ package workflows_test
 
 import (
 	"slices"
+	"time"
 
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/postrider/postrider/activities/prepare"
+	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/internal/message"
 )
@@ -28,12 +33,40 @@ func straightPaths() []path {
 		w.until(func() bool { return w.status == sent })
 		w.decided(delivered, false)
 	}}}
+	out = append(out, mmsPaths()...)
 	for _, p := range slices.Concat(paths(), holdPaths(), failoverPaths()) {
 		if slices.Contains(chosen, p.name) {
 			out = append(out, path{"straight-" + p.name, p.world, p.drive})
 		}
 	}
 	return out
+}
+
+// mmsPaths are those of messages with files.
+func mmsPaths() []path {
+	kind := func(w *journey) { w.in.Kind = message.MMS }
+	return []path{
+		{"mms-delivered", kind, receiptSays(delivered, false)},
+		{"mms-refused-next", func(w *journey) {
+			kind(w)
+			w.candidates = append(w.candidates, route.Candidate{VendorID: message.ID{15: 3}, Name: "zeta", Grace: grace})
+			w.files = func(vendor string, _ int) (prepare.Result, error) {
+				if vendor == "acme" {
+					return prepare.Result{Reason: message.ReasonMediaRejected, Detail: "acme does not take this type"}, nil
+				}
+				return prepare.Result{Profile: "zeta#1"}, nil
+			}
+		}, receiptSays(delivered, false)},
+		{"mms-later", func(w *journey) {
+			kind(w)
+			w.files = func(_ string, n int) (prepare.Result, error) {
+				if n == 1 {
+					return prepare.Result{}, temporal.NewApplicationErrorWithOptions("later", "unavailable", temporal.ApplicationErrorOptions{NextRetryDelay: time.Millisecond})
+				}
+				return prepare.Result{Profile: "acme#1"}, nil
+			}
+		}, receiptSays(delivered, false)},
+	}
 }
 
 // apart makes each step of the world do one thing.

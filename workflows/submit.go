@@ -60,7 +60,10 @@ func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 		if !asks {
 			continue
 		}
-		r, err := o.offer(offers, v, s.at == 0, s.left() == 1)
+		r, ready, err := o.prepare(offers, v)
+		if ready && err == nil {
+			r, err = o.offer(offers, v, s.at == 0, s.left() == 1)
+		}
 		if err != nil || o.canceled {
 			return true, o.unlessCanceled(err)
 		}
@@ -123,7 +126,7 @@ func (o *outbound) offer(ctx workflow.Context, v *asked, first, alone bool) (sub
 	}
 	// What has been decided so far the submit reads from the record.
 	o.decided = false
-	in := submit.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: v.VendorID, Name: v.Name}, Revision: o.revision, Slot: o.slot, Held: o.held}
+	in := submit.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: v.VendorID, Name: v.Name}, Revision: o.revision, Slot: o.slot, Held: o.held, Profile: v.profile}
 	if v.Here && first {
 		r, done, err := o.offerHere(ctx, v, in)
 		if done || err != nil {

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"pgregory.net/rapid"
 
+	"github.com/postrider/postrider/activities/prepare"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/workflows"
@@ -307,7 +308,6 @@ func TestEveryMessageEnds(t *testing.T) {
 			b.second()
 		}
 		b.candidates[0].Here = rapid.Bool().Draw(rt, "here")
-		hereFirst := b.candidates[0].Here
 		b.in.Class = rapid.SampledFrom(message.Classes()).Draw(rt, "class")
 		b.resend = rapid.SampledFrom([]time.Duration{0, 10 * time.Second, time.Hour}).Draw(rt, "resend")
 		names := []string{"acme", "zeta", "nova"}
@@ -321,6 +321,19 @@ func TestEveryMessageEnds(t *testing.T) {
 			return rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, 5 * time.Second, 30 * time.Second, time.Minute,
 				time.Hour, validity, validity + grace, validity + grace + time.Hour, 6 * time.Hour}).Draw(rt, label)
 		}
+		if rapid.Bool().Draw(rt, "mms") {
+			b.in.Kind, b.candidates[0].Here = message.MMS, false
+			ready := rapid.SliceOfN(rapid.SampledFrom([]string{"", "", "", "refused", "error"}), 1, 5).Draw(rt, "files")
+			b.files = func(vendor string, n int) (prepare.Result, error) {
+				switch ready[(n-1)%len(ready)] {
+				case "refused":
+					return prepare.Result{Reason: message.ReasonMediaRejected, Detail: "no"}, nil
+				case "error":
+					return prepare.Result{}, errAway
+				}
+				return prepare.Result{Profile: vendor}, nil
+			}
+		}
 		b.apart = rapid.Bool().Draw(rt, "each step apart")
 		if rapid.Bool().Draw(rt, "a process that was taken for dead") {
 			b.at(whenever("it lives"), func() {
@@ -332,6 +345,7 @@ func TestEveryMessageEnds(t *testing.T) {
 				}
 			})
 		}
+		hereFirst := b.candidates[0].Here
 		script := rapid.SliceOfN(rapid.SampledFrom(outcomes), 1, 8).Draw(rt, "answers")
 		unheard := rapid.Bool().Draw(rt, "nobody hears of the first submit")
 		b.vendor = func(name string, n int) (submit.Result, error) {

@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/postrider/postrider/activities/admit"
+	"github.com/postrider/postrider/activities/prepare"
 	"github.com/postrider/postrider/activities/record"
 	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
@@ -73,6 +74,9 @@ type steps struct {
 	stale    bool          // the process of the first admission remembers the message as it was accepted
 	admits   []admit.Input
 	admitted func() // called after an admission, before the step answers
+
+	prepared []string                                           // vendors that files were made ready for
+	files    func(vendor string, n int) (prepare.Result, error) // n counts from 1; nil: all goes well
 
 	retryAfter time.Duration // of a webhook that was not taken
 	apart      bool          // each step does one thing, as those of earlier processes did

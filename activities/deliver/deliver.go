@@ -10,6 +10,7 @@ package deliver
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -27,6 +28,8 @@ type Journal interface {
 	InboundOutcomes(ctx context.Context, id message.ID) ([]message.InboundDelivery, error)
 	RecordMail(ctx context.Context, id message.ID, position int, state message.InboundState, failure string) error
 	SettleInbound(ctx context.Context, id message.ID) (message.Status, error)
+	// MessageMedia lists the files that the message has.
+	MessageMedia(ctx context.Context, id message.ID, profile string) ([]message.Media, error)
 }
 
 // Mailer sends an e-mail.
@@ -39,6 +42,8 @@ type Activities struct {
 	Journal  Journal
 	Snapshot func() *snapshot.Snapshot
 	Mailer   Mailer // nil: there is no relay, and e-mail fails
+	// MediaURL is where the owner reads a file.
+	MediaURL func(f message.MediaFile) string
 	Now      func() time.Time
 }
 
@@ -46,6 +51,8 @@ type Activities struct {
 type Input struct {
 	MessageID message.ID `json:"message_id"`
 	Position  int        `json:"position,omitempty"`
+	// Fetched: its files were fetched, as far as they can be.
+	Fetched bool `json:"fetched,omitempty"`
 }
 
 // Planned is what is to be done for one destination of a message.
@@ -62,14 +69,20 @@ type Planned struct {
 // Plan is where a message goes.
 type Plan struct {
 	Destinations []Planned `json:"destinations"`
+	// Fetch: nothing is decided yet, its files are to be fetched first.
+	Fetch bool `json:"fetch,omitempty"`
 }
 
 // PlanInbound decides where the message goes, and writes it. Running it twice writes
-// nothing the second time, and returns what is still owed.
+// nothing the second time, and returns what is still owed. A message whose files the
+// gateway does not have yet is not planned unless they were fetched as far as they can be.
 func (a *Activities) PlanInbound(ctx context.Context, in Input) (Plan, error) {
-	m, err := a.Journal.Received(ctx, in.MessageID)
+	m, err := a.received(ctx, in.MessageID)
 	if err != nil {
 		return Plan{}, activities.Fail(err)
+	}
+	if !in.Fetched && len(m.Files) < len(m.Media) && !m.Redacted {
+		return Plan{Fetch: true}, nil
 	}
 	plan, err := planOf(a.Snapshot(), m, a.Now())
 	if err != nil {
@@ -86,6 +99,23 @@ func (a *Activities) PlanInbound(ctx context.Context, in Input) (Plan, error) {
 		}
 	}
 	return out, nil
+}
+
+// received reads the message with its files, and where its owner reads them.
+func (a *Activities) received(ctx context.Context, id message.ID) (message.Received, error) {
+	m, err := a.Journal.Received(ctx, id)
+	if err != nil || len(m.Media) == 0 {
+		return m, err
+	}
+	if m.Files, err = a.Journal.MessageMedia(ctx, id, ""); err != nil {
+		return m, err
+	}
+	for _, f := range m.Files {
+		if f.Position <= len(m.Media) {
+			m.Media[f.Position-1] = message.InboundMedia{ContentType: f.File.ContentType, Size: f.File.Size, SHA256: hex.EncodeToString(f.File.SHA256[:]), Link: a.MediaURL(f.File)}
+		}
+	}
+	return m, nil
 }
 
 func planned(o message.InboundOwed) Planned {
@@ -109,7 +139,7 @@ func (a *Activities) FallBack(ctx context.Context, in Input) (*Planned, error) {
 		if d.Position != in.Position || d.Fallback == nil {
 			continue
 		}
-		m, err := a.Journal.Received(ctx, in.MessageID)
+		m, err := a.received(ctx, in.MessageID)
 		if err != nil {
 			return nil, activities.Fail(err)
 		}
@@ -156,7 +186,7 @@ func (a *Activities) SendMail(ctx context.Context, in Input) error {
 	if err != nil || d.State != message.InboundPending {
 		return activities.Fail(err)
 	}
-	m, err := a.Journal.Received(ctx, in.MessageID)
+	m, err := a.received(ctx, in.MessageID)
 	if err != nil {
 		return activities.Fail(err)
 	}

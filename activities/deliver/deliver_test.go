@@ -26,10 +26,17 @@ type journal struct {
 	plan    []message.InboundPlanned
 	status  message.Status
 	down    error
+	files   []message.Media
+}
+
+func (j *journal) MessageMedia(context.Context, message.ID, string) ([]message.Media, error) {
+	return j.files, j.down
 }
 
 func (j *journal) Received(context.Context, message.ID) (message.Received, error) {
-	return j.message, j.down
+	m := j.message
+	m.Media = slices.Clone(m.Media)
+	return m, j.down
 }
 
 func owed(p message.InboundPlanned) message.InboundOwed {
@@ -119,7 +126,8 @@ func setup(t *testing.T) *bundle {
 		Endpoints: map[message.ID][]snapshot.Endpoint{}, SMPPCredentials: map[string]*snapshot.SMPPCredential{}}
 	b.journal = &journal{message: message.Received{Complete: true, ReceivedAt: b.clock, Message: &message.Message{ID: message.NewID(), AccountID: b.account,
 		Direction: message.Inbound, Kind: message.SMS, From: "+13105550117", To: "+12025550143", Body: "Where is it?", Encoding: message.EncodingGSM7, Segments: 1}}}
-	b.Activities = &Activities{Journal: b.journal, Snapshot: func() *snapshot.Snapshot { return b.config }, Mailer: &b.mailer, Now: func() time.Time { return b.clock }}
+	b.Activities = &Activities{Journal: b.journal, Snapshot: func() *snapshot.Snapshot { return b.config }, Mailer: &b.mailer, Now: func() time.Time { return b.clock },
+		MediaURL: func(f message.MediaFile) string { return "https://gw.example/media/" + f.ContentType }}
 	return b
 }
 

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -126,7 +127,14 @@ func mailOf(m message.Received, d message.InboundDelivery, s *snapshot.Snapshot)
 		body = "(This message is no text. It can be fetched from the API.)"
 	}
 	if len(m.Media) > 0 {
-		body += "\n\n(It came with media, which can be fetched from the API.)"
+		body += "\n\nIt came with media:"
+	}
+	for i, f := range m.Media {
+		at := f.Link
+		if at == "" {
+			at = "a file that could not be fetched"
+		}
+		body += fmt.Sprintf("\n%d. %s (%s)", i+1, at, f.ContentType)
 	}
 	if !m.Complete {
 		body += "\n\n(Parts of this message never came.)"

@@ -43,6 +43,7 @@ type Journal struct {
 	due      map[message.ID]bool
 	illegal  []string
 	optOuts  []message.OptOut
+	media    map[profiled][]message.Media
 	// Of routes: the vendors that conversations used last, and those that staff have
 	// named.
 	last  map[conversation]message.ID

@@ -173,7 +173,8 @@ func (a *Activities) result(s *snapshot.Snapshot, m *message.Message, candidates
 	r := Result{Why: string(candidates[0].Why)}
 	for _, c := range candidates {
 		r.Candidates = append(r.Candidates, Candidate{VendorID: c.Vendor.ID, Name: c.Vendor.Name,
-			Here: a.Links.Room(c.Vendor.ID, m.Class) >= m.Segments, Grace: graceOf(c.Vendor)})
+			// The files of an MMS are made ready first, which takes its time.
+			Here: m.Kind != message.MMS && a.Links.Room(c.Vendor.ID, m.Class) >= m.Segments, Grace: graceOf(c.Vendor)})
 	}
 	if account := s.Accounts[m.AccountID]; account != nil && m.Class == message.ClassOTP && m.Delivery == message.AtLeastOnce {
 		r.ResendAfter = account.ResendAfter

@@ -25,6 +25,9 @@ type Journal interface {
 	Parts(ctx context.Context, id message.ID, segments int) ([]message.Part, error)
 	EarlyReceipts(ctx context.Context, vendor message.ID, normalized []string) (bool, error)
 	Progress(ctx context.Context, id message.ID) (message.Progress, error)
+	// MessageMedia lists the files of a message: as they came, or as they were made for
+	// a profile.
+	MessageMedia(ctx context.Context, id message.ID, profile string) ([]message.Media, error)
 }
 
 // Connector puts one part on the wire and waits for the vendor's answer; its
@@ -54,6 +57,8 @@ type Activities struct {
 	// receipts say, for a submit that goes through; nil: that is left to the caller.
 	Tell    activities.Teller
 	Outcome func(ctx context.Context, in record.Input) (record.Result, error)
+	// MediaURL is where a vendor can fetch a file.
+	MediaURL func(f message.MediaFile) string
 	// Observe is told how long a vendor took to answer a part; nil: nobody is.
 	Observe func(vendor message.ID, name string, took time.Duration, err error)
 }
@@ -63,6 +68,9 @@ type Input struct {
 	MessageID message.ID        `json:"message_id"`
 	Vendor    message.VendorRef `json:"vendor"`
 	Here      bool              `json:"here,omitempty"` // inside the workflow's task
+	// Profile is under which name the record has the files that the vendor gets; empty:
+	// as they came. Of an MMS only.
+	Profile string `json:"profile,omitempty"`
 	// Queued is set when the record does not show the queueing yet.
 	Queued *Queued `json:"queued,omitempty"`
 	// Revision is the one that was admitted and, unless Queued is set, queued.
@@ -185,6 +193,9 @@ func (a *Activities) submit(ctx context.Context, in Input) (Result, error) {
 		return Result{}, activities.Fail(err)
 	}
 	w := &work{a: a, m: m, in: in, expired: !a.Gate.Now().Before(m.ExpiresAt)}
+	if w.media, err = a.media(ctx, m, in.Profile); err != nil {
+		return Result{}, activities.Fail(err)
+	}
 	if err := w.takeStock(ctx, parts); err != nil {
 		return Result{}, activities.Fail(err)
 	}
@@ -334,6 +345,9 @@ func reference(m *message.Message) uint16 {
 func texts(m *message.Message) ([]string, error) {
 	var parts []string
 	var err error
+	if m.Kind == message.MMS { // it is one part, however long
+		return []string{m.Body}, nil
+	}
 	if m.Encoding == message.EncodingBinary {
 		parts, err = text.SplitOctets(m.Body, m.DataCoding, m.Header, false)
 	} else {

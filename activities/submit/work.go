@@ -19,8 +19,9 @@ type work struct {
 	in      Input
 	expired bool // the validity is over: nothing more is sent
 
-	taken   int // parts that a vendor has
-	doubted int // parts that stay in doubt
+	media   []message.MediaLink // where the vendor finds the files; of an MMS only
+	taken   int                 // parts that a vendor has
+	doubted int                 // parts that stay in doubt
 	todo    []message.Submission
 	whole   bool             // the vendor gets all of todo at once
 	lost    []message.Answer // journal rows that an earlier run left open
@@ -66,7 +67,7 @@ func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
 		}
 		w.todo = append(w.todo, message.Submission{MessageID: w.m.ID, Part: p.Number, Parts: len(parts), Attempt: p.Attempt + 1,
 			From: w.m.From, To: w.m.To, Encoding: w.m.Encoding, Text: texts[i], DataCoding: w.m.DataCoding, Header: w.m.Header, TLVs: w.m.TLVs,
-			Reference: reference(w.m), ExpiresAt: w.m.ExpiresAt, Class: w.m.Class, Still: w.still})
+			Subject: w.m.Subject, Media: w.media, Reference: reference(w.m), ExpiresAt: w.m.ExpiresAt, Class: w.m.Class, Still: w.still})
 	}
 	if len(w.lost) == 0 {
 		return nil

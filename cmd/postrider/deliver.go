@@ -7,7 +7,7 @@ import (
 
 // joinDeliver joins what takes inbound messages to their owners.
 func (g *Gateway) joinDeliver() error {
-	g.steps.Deliver = &deliver.Activities{Journal: g.db, Snapshot: g.config.Current, Now: g.db.Now}
+	g.steps.Deliver = &deliver.Activities{Journal: g.db, Snapshot: g.config.Current, Now: g.db.Now, MediaURL: g.mediaURL}
 	if g.Config.EmailRelay.Empty() {
 		return nil
 	}

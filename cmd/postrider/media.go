@@ -1,12 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/postrider/postrider/activities/prepare"
+	"github.com/postrider/postrider/activities/transcode"
 	"github.com/postrider/postrider/edges/rest"
+	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/media"
+	"github.com/postrider/postrider/internal/message"
 )
 
 // Of the upkeep of the media store: how many files' bytes a round takes away at most, and
@@ -27,7 +34,7 @@ func (c Config) mediaStore() string {
 // openMedia opens the media store for the roles that need it.
 func (g *Gateway) openMedia(ctx context.Context) error {
 	location := g.Config.mediaStore()
-	if location == "" || !g.Roles["rest"] && !g.Roles["messages"] {
+	if location == "" || !g.Roles["rest"] && !g.Roles["messages"] && !g.Roles["media"] {
 		return nil
 	}
 	var o media.Options
@@ -42,6 +49,82 @@ func (g *Gateway) openMedia(ctx context.Context) error {
 	return nil
 }
 
+// mediaURL is where a vendor reads a file.
+func (g *Gateway) mediaURL(f message.MediaFile) string {
+	return g.publicURL() + media.Path(f)
+}
+
+func (g *Gateway) publicURL() string { return strings.TrimSuffix(g.Config.PublicURL, "/") }
+
+// joinMedia makes the step that makes files ready.
+func (g *Gateway) joinMedia(ctx context.Context) {
+	if g.media == nil || !g.Roles["media"] {
+		return
+	}
+	g.clearWork()
+	g.fetcher = fetch.New(g.webhookPolicy(), fetch.Options{})
+	converter := transcode.New(ctx, transcode.Config{})
+	tools := converter.Tools()
+	g.tools = &tools
+	for _, missing := range tools.Missing {
+		g.Log.Warn("some files cannot be converted here", "part", "media", "missing", missing)
+	}
+	g.steps.Prepare = &prepare.Activities{Journal: g.db, Library: g.media, Fetcher: g.fetcher, Converter: converter, Profile: g.mediaProfile, Access: g.mediaAccess, Own: g.ownMedia, Dir: os.TempDir(),
+		Observe: func(r transcode.Result) {
+			kind, _, _ := strings.Cut(r.From, "/")
+			g.metrics.MediaTranscode.WithLabelValues(kind).Observe(r.Took.Seconds())
+		}}
+}
+
+// clearWork removes the folders of runs whose process was killed: nobody has worked in
+// them for longer than any run takes.
+func (g *Gateway) clearWork() {
+	old, _ := filepath.Glob(filepath.Join(os.TempDir(), prepare.WorkName+"*")) // the pattern is well formed
+	for _, dir := range old {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > mediaStale {
+			_ = os.RemoveAll(dir)
+		}
+	}
+}
+
+// mediaAccess is where a vendor's files may be fetched, and with what.
+func (g *Gateway) mediaAccess(vendor message.ID) ([]string, *fetch.Credentials) {
+	v := g.config.Current().Vendors[vendor]
+	if v == nil {
+		return nil, nil
+	}
+	if kind := g.fleet.Kinds[v.ProviderType]; kind.Files != nil {
+		return kind.Files(v)
+	}
+	return nil, nil
+}
+
+// ownMedia recognises a file that came over the vendor who is ourselves.
+func (g *Gateway) ownMedia(vendor message.ID, url string) (message.MediaToken, bool) {
+	v := g.config.Current().Vendors[vendor]
+	name, ours := strings.CutPrefix(url, g.publicURL()+"/media/")
+	if v == nil || v.ProviderType != message.ProviderInternal || !ours {
+		return message.MediaToken{}, false
+	}
+	name, _, _ = strings.Cut(name, ".")
+	return message.ParseMediaToken(name)
+}
+
+// mediaProfile is what a vendor takes: what its row says, else what its kind does.
+func (g *Gateway) mediaProfile(vendor message.ID) transcode.Profile {
+	name := "default"
+	if v := g.config.Current().Vendors[vendor]; v != nil {
+		name = cmp.Or(v.MediaProfile, v.ProviderType)
+	}
+	profiles := transcode.Defaults()
+	for _, p := range profiles {
+		if p.Name == name {
+			return p
+		}
+	}
+	return profiles[0] // what is taken nearly everywhere
+}
+
 // mediaEdge is the library for the REST edge, which takes nil for none.
 func (g *Gateway) mediaEdge() rest.Media {
 	if g.media == nil {
@@ -54,6 +137,9 @@ func (g *Gateway) mediaEdge() rest.Media {
 func (g *Gateway) sweepMedia(ctx context.Context) {
 	if g.media == nil {
 		return
+	}
+	if g.Roles["media"] {
+		g.clearWork()
 	}
 	log := g.Log.With("part", "media")
 	looked, err := g.media.Sweep(ctx, mediaSwept)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,12 +73,29 @@ func (g *Gateway) checks(ctx context.Context) map[string]rest.Check {
 	}
 	// Away from its table, the set keeps what it has: messages are decided by that.
 	out["opt_outs"] = rest.Check{Err: g.optOuts.Behind(), Advisory: true}
+	if g.tools != nil { // what is missing is refused by name, and the rest goes on
+		out["media_tools"] = rest.Check{Err: lacking(g.tools.Missing), Advisory: true}
+		out["media_isolation"] = rest.Check{Err: unless(g.tools.Isolated, errNotIsolated), Advisory: true}
+	}
 	var state error
 	if g.ready.get() != "up" {
 		state = errNotUp
 	}
 	out["listeners"] = rest.Check{Err: state}
 	return out
+}
+
+var errNotIsolated = errors.New("programs that read customers' files have the network: this system lets nobody take it from them")
+
+func lacking(tools []string) error {
+	return unless(len(tools) == 0, errors.New(strings.Join(tools, "; ")))
+}
+
+func unless(well bool, err error) error {
+	if well {
+		return nil
+	}
+	return err
 }
 
 // checkTimeout bounds one look at everything.

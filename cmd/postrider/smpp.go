@@ -24,6 +24,7 @@ func (g *Gateway) joinSMPP() {
 		Instance:  g.instance(),
 		ProxyFrom: c.SMPPProxyFrom,
 		Metrics:   g.smppMetrics(),
+		MediaURL:  g.mediaURL,
 
 		MaxConnections: c.SMPPMaxConnections,
 		MaxUnbound:     c.SMPPMaxUnbound,

@@ -23,9 +23,11 @@ import (
 	"github.com/postrider/postrider/activities/record"
 	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
+	"github.com/postrider/postrider/activities/transcode"
 	"github.com/postrider/postrider/edges/ingress"
 	"github.com/postrider/postrider/edges/smpp"
 	vendorsmpp "github.com/postrider/postrider/edges/vendors/smpp"
+	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/media"
 	"github.com/postrider/postrider/internal/message"
@@ -47,7 +49,9 @@ type Gateway struct {
 
 	keys     *secret.Keyring
 	db       *postgres.DB
-	media    *media.Library // nil: there is no store
+	media    *media.Library   // nil: there is no store
+	fetcher  *fetch.Fetcher   // of customers' files; nil: without the role media
+	tools    *transcode.Tools // that were found; nil: without the role media
 	config   *snapshot.Holder
 	optOuts  *optout.Set
 	metrics  *telemetry.Metrics
@@ -144,6 +148,7 @@ func (g *Gateway) open(ctx context.Context) error {
 	if err := g.joinDeliver(); err != nil {
 		return err
 	}
+	g.joinMedia(ctx)
 	g.joinLimits()
 	if err := g.joinRegistry(); err != nil {
 		return err
@@ -211,7 +216,7 @@ func (g *Gateway) joinSteps() {
 		Admit: &admit.Activities{Journal: g.db, Gate: gate},
 		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: g.db.Now, Health: g.health.board.Health},
 		Submit: &submit.Activities{Journal: g.db, Gate: gate, Connector: g.fleet.Connector, Draining: g.fleet.Draining, Instance: g.instance(), Observe: g.observeSubmit,
-			Expect: g.ingress.Expect, Forget: g.ingress.Forget},
+			Expect: g.ingress.Expect, Forget: g.ingress.Forget, MediaURL: g.mediaURL},
 		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: g.db.Now, Recorded: g.observeOutcome,
 			Await: g.ingress.AwaitDecision, CapReached: gate.CapReached},
 		Notify: &notify.Activities{Journal: g.db, Snapshot: g.config.Current, Sender: g.sender, Now: g.db.Now, Observe: g.observeWebhook},
@@ -251,6 +256,9 @@ func (g *Gateway) start(ctx context.Context) error {
 	if g.Roles["messages"] {
 		g.upkeep = g.caretaker(g.db)
 		g.upkeep.Start(ctx)
+	}
+	if g.Roles["media"] && g.steps.Prepare != nil {
+		g.keep(ctx, "media", func() worker.Worker { return workers.Media(g.temporal, g.steps) })
 	}
 	if g.Roles["notify"] {
 		g.keep(ctx, "notify", func() worker.Worker { return workers.Notify(g.temporal, g.steps) })
@@ -368,6 +376,9 @@ func (g *Gateway) close() {
 	}
 	if g.temporal != nil {
 		g.temporal.Close()
+	}
+	if g.fetcher != nil {
+		g.fetcher.Close()
 	}
 	if g.media != nil {
 		if err := g.media.Store.Close(); err != nil {

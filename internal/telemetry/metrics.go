@@ -23,6 +23,7 @@ type Metrics struct {
 	AcceptDuration  *prometheus.HistogramVec // edge
 	TimeToSent      *prometheus.HistogramVec // message_class
 	SubmitDuration  *prometheus.HistogramVec // vendor_id
+	MediaTranscode  *prometheus.HistogramVec // kind: image, video, audio, text, application
 	ClientSubmit    *prometheus.CounterVec   // vendor_id, status
 	Receipts        *prometheus.CounterVec   // vendor_id, dlr_status
 	WebhookAttempts *prometheus.HistogramVec // outcome
@@ -86,6 +87,7 @@ func New() *Metrics {
 	}
 	m.MessageStatus = counter("message_status_total", "Statuses that messages have reached, with the reason code of failures.", "status", "code")
 	m.AcceptDuration = histogram("message_accept_duration_seconds", "From the decoded request to its commit in the journal.", "edge")
+	m.MediaTranscode = histogram("media_transcode_duration_seconds", "Making a file fit what a vendor takes; files that fit already count as well.", "kind")
 	m.TimeToSent = histogram("message_time_to_sent_seconds", "From acceptance to the vendor's answer for every part.", "message_class")
 	m.SubmitDuration = histogram("vendor_submit_duration_seconds", "From a part's submit to the vendor's answer.", "vendor_id")
 	m.ClientSubmit = counter("smpp_client_submit_sm_total", "Parts submitted to a vendor, by its answer.", "vendor_id", "status")

@@ -1,0 +1,156 @@
+package workflows_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/postrider/postrider/activities/prepare"
+	"github.com/postrider/postrider/activities/submit"
+	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/workflows"
+)
+
+// Prepare makes files ready as the test says.
+func (s *steps) Prepare(_ context.Context, in prepare.Input) (prepare.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.prepared = append(s.prepared, in.Vendor.Name)
+	if s.files == nil {
+		return prepare.Result{Profile: in.Vendor.Name + "#1"}, nil
+	}
+	return s.files(in.Vendor.Name, len(s.prepared))
+}
+
+func mms(t *testing.T) *bundle {
+	b := setup(t)
+	b.in.Kind = message.MMS
+	return b
+}
+
+func (b *bundle) madeReady(want ...string) {
+	b.t.Helper()
+	if !slices.Equal(b.prepared, want) {
+		b.t.Errorf("made ready for %v, want %v", b.prepared, want)
+	}
+}
+
+func TestMMS(t *testing.T) {
+	b := mms(t)
+	b.receipt(time.Minute, delivered)
+	b.run(delivered, "")
+	b.madeReady("acme")
+	if b.submits[0].Profile != "acme#1" {
+		t.Errorf("submitted with %+v", b.submits[0])
+	}
+	for _, o := range b.options {
+		if o.TaskQueue == workflows.QueueMedia && (o.HeartbeatTimeout == 0 || o.ScheduleToCloseTimeout != validity) {
+			t.Errorf("options %+v", o)
+		}
+	}
+}
+
+func TestNoFilesToMakeReady(t *testing.T) {
+	b := setup(t)
+	b.receipt(time.Minute, delivered)
+	b.run(delivered, "")
+	b.madeReady()
+}
+
+// What one vendor does not take another one may.
+func TestMMSForTheNextVendor(t *testing.T) {
+	b := mms(t).second()
+	b.files = func(vendor string, _ int) (prepare.Result, error) {
+		if vendor == "acme" {
+			return prepare.Result{Reason: message.ReasonMediaRejected, Detail: "part 1 (application/pdf): acme does not take this type"}, nil
+		}
+		return prepare.Result{Profile: "zeta#1"}, nil
+	}
+	b.receipt(time.Minute, delivered)
+	b.run(delivered, "")
+	b.offered("zeta")
+}
+
+func TestMMSForNoVendor(t *testing.T) {
+	b := mms(t).second()
+	b.files = func(string, int) (prepare.Result, error) {
+		return prepare.Result{Reason: message.ReasonMediaRejected, Detail: "too large"}, nil
+	}
+	b.run(failed, message.ReasonMediaRejected)
+	b.offered()
+	b.madeReady("acme", "zeta")
+}
+
+// A step that fails is tried again while the message is valid.
+func TestMMSLater(t *testing.T) {
+	b := mms(t)
+	b.files = func(_ string, n int) (prepare.Result, error) {
+		if n < 5 {
+			return prepare.Result{}, errors.New("the disk is full")
+		}
+		return prepare.Result{Profile: "acme#1"}, nil
+	}
+	b.receipt(time.Hour, delivered)
+	b.run(delivered, "")
+	b.offered("acme")
+}
+
+func TestMMSInVain(t *testing.T) {
+	b := mms(t)
+	b.files = func(string, int) (prepare.Result, error) { return prepare.Result{}, errors.New("the disk is full") }
+	b.run(expired, message.ReasonMediaUnavailable)
+	b.offered()
+}
+
+func TestMMSWithdrawn(t *testing.T) {
+	b := mms(t)
+	b.files = func(string, int) (prepare.Result, error) {
+		return prepare.Result{}, temporal.NewApplicationErrorWithOptions("later", "x", temporal.ApplicationErrorOptions{NextRetryDelay: time.Hour})
+	}
+	b.cancel(time.Minute, func(err error) {
+		if err != nil {
+			t.Errorf("refused: %v", err)
+		}
+	})
+	if took := b.run(message.StatusCanceled, message.ReasonCanceled); took != time.Minute {
+		t.Errorf("took %s", took)
+	}
+	b.offered()
+}
+
+// Who is asked a second time gets what is ready for it then.
+func TestMMSAskedAgain(t *testing.T) {
+	b := mms(t)
+	b.vendor = func(_ string, n int) (submit.Result, error) {
+		if n == 1 {
+			return trouble, nil
+		}
+		return taken, nil
+	}
+	b.files = func(_ string, n int) (prepare.Result, error) {
+		return prepare.Result{Profile: []string{"old", "new"}[n-1]}, nil
+	}
+	b.receipt(time.Hour, delivered)
+	b.run(delivered, "")
+	if b.submits[0].Profile != "old" || b.submits[1].Profile != "new" {
+		t.Errorf("submitted with %+v", b.submits)
+	}
+}
+
+// A password as an MMS that nobody confirms goes to the next vendor as well, with the
+// files made for that one.
+func TestMMSSentAgain(t *testing.T) {
+	b := mms(t).second()
+	b.in.Class, b.resend = message.ClassOTP, 10*time.Second
+	b.at(11*time.Second, func() { b.decide(delivered) })
+	b.run(delivered, "")
+	b.offered("acme", "zeta")
+	b.madeReady("acme", "zeta")
+	if b.submits[1].Profile != "zeta#1" {
+		t.Errorf("submitted with %+v", b.submits[1])
+	}
+}
