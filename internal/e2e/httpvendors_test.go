@@ -35,7 +35,7 @@ const (
 // newHTTPVendor starts a vendor, which staff add with a route for its area.
 func (s *system) newHTTPVendor(staff *office, kind, area string) *overHTTP {
 	s.tb.Helper()
-	row := map[string]any{"instance_name": kind + "-1", "provider_type": kind, "password": "a secret", "response_timeout_seconds": 2}
+	row := map[string]any{"instance_name": kind + "-1", "provider_type": kind, "password": "a secret", "response_timeout_seconds": 2, "supports_mms": true}
 	start := vendortest.NewTwilio
 	cfg := vendortest.HTTPConfig{User: twilioSID, Password: "a secret", Key: keySeed, Hooks: fmt.Sprintf("http://127.0.0.1:%d/inbound/%s-1", s.apiPort, kind)}
 	if kind == "telnyx" {
@@ -129,6 +129,7 @@ func TestHTTPVendors(t *testing.T) {
 			v.throttled(t)
 			v.many(t)
 			v.inbound(t)
+			v.mms(t)
 		})
 	}
 }

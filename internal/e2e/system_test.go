@@ -150,9 +150,9 @@ func (s *system) seed(ctx context.Context, keys *secret.Keyring) {
 	for _, err := range []error{
 		s.db.CreateAccount(ctx, actor, snapshot.Account{ID: s.account, CompanyName: "Test", APIRateLimit: 100_000, WebhookSecret: s.hook}),
 		s.db.CreateCampaign(ctx, actor, snapshot.Campaign{ID: campaign, AccountID: s.account, CampaignID: "CTEST01", Status: snapshot.CampaignActive}, ""),
-		s.db.CreateNumber(ctx, actor, snapshot.Number{Number: from, AccountID: s.account, Type: snapshot.LongCode, SMSEnabled: true, Campaign: campaign}),
+		s.db.CreateNumber(ctx, actor, snapshot.Number{Number: from, AccountID: s.account, Type: snapshot.LongCode, SMSEnabled: true, MMSEnabled: true, Campaign: campaign}),
 		s.db.CreateCredential(ctx, actor, snapshot.Credential{ID: message.NewID(), AccountID: s.account, Key: s.key, SecretHash: keys.Hasher().HashSecret(s.apiSecret),
-			Scopes: []string{"messages:write", "messages:read"}}),
+			Scopes: []string{"messages:write", "messages:read", "media:write"}}),
 		s.db.CreateSMPPCredential(ctx, actor, snapshot.SMPPCredential{ID: s.esme, AccountID: s.account, SystemID: esmeID, PasswordHash: string(hash),
 			Enabled: true, MaxBinds: 10, Throughput: 100_000, Window: 100, Receiver: true, Transmitter: true, Transceiver: true,
 			ReceiptTLVs: true, LongMO: "udh", MOLifetime: time.Hour, Alphabet: "gsm7"}),
@@ -259,6 +259,9 @@ type resource struct {
 	Body     string `json:"body"`
 	Segments int    `json:"segments"`
 	Encoding string `json:"encoding"`
+	Type     string `json:"type"`
+	Subject  string `json:"subject"`
+	Media    []file `json:"media"`
 	Error    *struct {
 		Code string `json:"code"`
 	} `json:"error"`

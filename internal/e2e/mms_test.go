@@ -1,0 +1,205 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/postrider/postrider/edges/vendors/vendortest"
+	"github.com/postrider/postrider/internal/message"
+)
+
+// file is what the tests read of a file.
+type file struct {
+	ID          string `json:"id"`
+	URL         string `json:"url"`
+	ContentType string `json:"content_type"`
+	SizeBytes   int64  `json:"size_bytes"`
+	SHA256      string `json:"sha256"`
+}
+
+// noise is a picture that does not compress well.
+func noise(width, height int) image.Image {
+	p := image.NewRGBA(image.Rect(0, 0, width, height))
+	r := rand.New(rand.NewPCG(1, 2))
+	for y := range height {
+		for x := range width {
+			v := r.Uint32()
+			p.SetRGBA(x, y, color.RGBA{byte(v), byte(v >> 8), byte(v >> 16), 255})
+		}
+	}
+	return p
+}
+
+// photo is a JPEG of some megapixels and many octets.
+func photo(t *testing.T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, noise(3000, 2000), &jpeg.Options{Quality: 92}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// upload stores a file.
+func (s *system) upload(t *testing.T, octets []byte) file {
+	t.Helper()
+	a, err := s.call(http.MethodPost, "/v1/media", "", octets)
+	if err != nil || a.status != http.StatusCreated {
+		t.Fatalf("%v, %d: %s", err, a.status, a.body)
+	}
+	var f file
+	if err := json.Unmarshal(a.body, &f); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// read reads a file as a vendor does: without credentials.
+func (s *system) read(t *testing.T, url string) (contentType string, octets []byte) {
+	t.Helper()
+	resp, err := s.client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	octets, err = io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s answers %d, %v", url, resp.StatusCode, err)
+	}
+	return resp.Header.Get("Content-Type"), octets
+}
+
+// files serves a small picture, which it has trouble with at first, and a vCard.
+func files(t *testing.T) (url string) {
+	t.Helper()
+	var asked atomic.Int32
+	var dot bytes.Buffer
+	if err := png.Encode(&dot, noise(8, 8)); err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/dot.png" && asked.Add(1) == 1:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case r.URL.Path == "/dot.png":
+			_, _ = w.Write(dot.Bytes())
+		case r.URL.Path == "/card.vcf":
+			_, _ = io.WriteString(w, "BEGIN:VCARD\r\nVERSION:3.0\r\nN:Rider;Post\r\nFN:Post Rider\r\nEND:VCARD\r\n")
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// mms: text, a picture that is too large for a vendor, one from a URL that fails at first,
+// and a vCard come to the vendor as files that it takes.
+func (v *overHTTP) mms(t *testing.T) {
+	s, hosted := v.s, files(t)
+	up := s.upload(t, photo(t))
+	if up.SizeBytes < 5_000_000 {
+		t.Fatalf("the photo has %d octets, which every vendor takes", up.SizeBytes)
+	}
+	id := s.post(map[string]any{"from": from, "to": v.to(8000), "body": "a day at the sea", "subject": "Holiday",
+		"media_urls": []string{hosted + "/dot.png", hosted + "/card.vcf"}, "media_ids": []string{up.ID}}).ID
+	c := v.came(8000, 1)
+	if c.Text != "a day at the sea" || len(c.Media) != 3 {
+		t.Fatalf("came as %+v", c)
+	}
+	var types []string
+	for i, at := range c.Media {
+		kind, octets := s.read(t, at)
+		types = append(types, kind)
+		if i < 2 {
+			continue
+		}
+		p, err := jpeg.Decode(bytes.NewReader(octets))
+		if err != nil || p.Bounds().Dx() < p.Bounds().Dy() || int64(len(octets)) >= up.SizeBytes {
+			t.Errorf("the photo came in %d octets, %v", len(octets), err)
+		}
+	}
+	if want := []string{"image/png", "text/vcard; charset=utf-8", "image/jpeg"}; !slices.Equal(types, want) {
+		t.Errorf("the files are %v, want %v", types, want)
+	}
+	v.says(c, message.ReceiptDelivered)
+	s.is(id, message.StatusDelivered)
+	v.once(t, 8000, 1)
+
+	m := s.get(id)
+	if m.Type != "mms" || m.Segments != 1 || m.Subject != "Holiday" || len(m.Media) != 3 || m.Media[2].SHA256 != up.SHA256 || m.Media[2].ID == up.ID {
+		t.Errorf("it shows as %+v", m)
+	}
+	if _, octets := s.read(t, m.Media[2].URL); int64(len(octets)) != up.SizeBytes {
+		t.Errorf("its own file has %d octets", len(octets))
+	}
+	v.refusedMedia(t, hosted, up)
+	v.inboundMMS(t)
+}
+
+// inboundMMS: files of a handset are fetched from the vendor and from nowhere else, and
+// the owner finds them here.
+func (v *overHTTP) inboundMMS(t *testing.T) {
+	s := v.s
+	hosted := files(t)
+	m := vendortest.Inbound{ID: "mms-" + v.name, From: v.to(9100), To: from, Text: "from the sea", Media: []string{hosted + "/card.vcf", hosted + "/dot.png", "http://localhost:1/elsewhere.png"}}
+	for range 2 {
+		if err := v.SendInbound(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.receives(t, m.From, m.Text)
+	a, err := s.call(http.MethodGet, "/v1/inbound-messages?from="+strings.ReplaceAll(m.From, "+", "%2B"), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page struct {
+		Data []struct {
+			Type  string
+			Media []file
+		}
+	}
+	if err := json.Unmarshal(a.body, &page); err != nil || len(page.Data) != 1 || page.Data[0].Type != "mms" || len(page.Data[0].Media) != 2 {
+		t.Fatalf("%v: %s", err, a.body)
+	}
+	var types []string
+	for _, f := range page.Data[0].Media {
+		kind, octets := s.read(t, f.URL)
+		if types = append(types, kind); int64(len(octets)) != f.SizeBytes {
+			t.Errorf("%d octets of %+v", len(octets), f)
+		}
+	}
+	if !slices.Equal(types, []string{"text/vcard; charset=utf-8", "image/png"}) || strings.Contains(string(a.body), hosted) {
+		t.Errorf("the owner has %v: %s", types, a.body)
+	}
+}
+
+// refusedMedia: what a vendor does not take as it is, and what cannot be fetched.
+func (v *overHTTP) refusedMedia(t *testing.T, hosted string, up file) {
+	s := v.s
+	asIs := s.post(map[string]any{"from": from, "to": v.to(8001), "media_ids": []string{up.ID}, "media_transcoding": "bypass"}).ID
+	gone := s.post(map[string]any{"from": from, "to": v.to(8002), "body": "look", "media_urls": []string{hosted + "/nothing.png"}}).ID
+	for id, want := range map[string]message.Reason{asIs: message.ReasonMediaRejected, gone: message.ReasonMediaUnavailable} {
+		if m := s.final(id); m.Status != string(message.StatusFailed) || m.Error == nil || m.Error.Code != string(want) {
+			t.Errorf("it is %s with %+v, want %s", m.Status, m.Error, want)
+		}
+	}
+	v.once(t, 8001, 0)
+	v.once(t, 8002, 0)
+	a, err := s.call(http.MethodPost, "/v1/messages", "", []byte(`{"from":"`+from+`","to":"`+v.to(8003)+`","media_ids":["01a1ffbf-8676-7d35-9c44-0f6f2f1b7e21"]}`))
+	if err != nil || a.status != http.StatusUnprocessableEntity || !strings.Contains(string(a.body), "body.media_ids[0]") {
+		t.Errorf("of a file that is not there: %v, %d: %s", err, a.status, a.body)
+	}
+}
