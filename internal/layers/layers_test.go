@@ -46,6 +46,7 @@ var levels = map[string]int{
 	"internal/notification": 2,
 	"internal/health":       2,
 	"internal/fetch":        2,
+	"internal/smtpout":      2,
 	"internal/postgres":     2,
 	"activities":            3,
 	"edges/vendors":         3,
