@@ -440,3 +440,39 @@ func TestSendWithinWrite(t *testing.T) {
 		t.Errorf("%v, %q", err, p.contents())
 	}
 }
+
+// A connection that comes at the moment in which the wait for it ends is not lost.
+func TestGivenAndGivenUpAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 20 { // which of the two a select sees first is drawn
+		synctest.Test(t, func(t *testing.T) {
+			p := newPipes(t, serve(answers{".": hang}))
+			s := p.sender()
+			to := target(func(t *Target) { t.Limits.Connections = 1 })
+			ctx, cancel := context.WithCancel(t.Context())
+			var all sync.WaitGroup
+			all.Go(func() { _, _ = s.Send(t.Context(), to, mailOf("Hi")) })
+			synctest.Wait()
+			all.Go(func() {
+				if _, err := s.Send(ctx, to, mailOf("Hi")); !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+			s.mu.Lock()
+			given := s.pools[to.Name]
+			s.count(given, 1)
+			given.next().ready <- nil
+			cancel()
+			s.mu.Unlock()
+			synctest.Wait()
+			if s.mu.Lock(); given.used != 1 || len(given.waiters) != 0 {
+				t.Errorf("%d connections count, %d wait", given.used, len(given.waiters))
+			}
+			s.mu.Unlock()
+			s.Close()
+			all.Wait()
+			p.done.Wait()
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/internal/fuzztest"
 	"github.com/postrider/postrider/internal/message"
@@ -314,5 +315,50 @@ func TestNothingIsShown(t *testing.T) {
 		if got := masked(in); got != want {
 			t.Errorf("%q is shown as %q, want %q", in, got, want)
 		}
+	}
+}
+
+// Metrics are told of each recipient and each call.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, serve(answers{"RCPT TO:<a@x.example>": "550 5.1.1 who?"}))
+	var told []string
+	s := p.sender(func(c *Config) {
+		c.Metrics.Answered = func(target string, r message.Reason, took time.Duration) {
+			told = append(told, fmt.Sprint(target, " ", r, " ", took > 0))
+		}
+		c.Metrics.Connected = func(target string, at Stage, took time.Duration) {
+			told = append(told, fmt.Sprint(target, " at ", at, " ", took > 0))
+		}
+	})
+	if _, err := s.Send(t.Context(), target(), mailOf("Hi", "a@x.example", "b@x.example")); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"acme at  true", "acme unknown_subscriber true", "acme  true"}; !slices.Equal(told, want) {
+		t.Errorf("%q, want %q", told, want)
+	}
+}
+
+// A content that panics leaves no connection lent: who catches it may send again.
+func TestWritePanics(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, serve(nil))
+	s := p.sender()
+	to := target(func(t *Target) { t.Limits.Connections = 1 })
+	m := mailOf("")
+	m.Write = func(w io.Writer) error {
+		_, _ = io.WriteString(w, "half")
+		panic("no")
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		_, _ = s.Send(t.Context(), to, m)
+	}()
+	if _, err := s.Send(t.Context(), to, mailOf("next")); err != nil || !slices.Equal(p.contents(), []string{"next\r\n"}) {
+		t.Errorf("%v, %q", err, p.contents())
 	}
 }

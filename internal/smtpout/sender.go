@@ -103,7 +103,6 @@ func (s *Sender) Send(ctx context.Context, t *Target, m Mail) ([]Outcome, error)
 		return s.settle(t, &m, f, lost(StageConnect, err), begin)
 	}
 	err = s.carry(ctx, l, &m, f)
-	s.release(l)
 	var link *connectionError
 	if ended := whyEnded(ctx); ended != nil && errors.As(err, &link) {
 		err = lost(link.stage, ended) // the connection broke because it was to
@@ -133,8 +132,9 @@ func (s *Sender) enter() bool {
 
 // carry hands the mail over on the lease's connection, or a new one. A kept connection
 // that has died, or that the peer closes with 421, has heard nothing of the mail until it
-// has answered MAIL; it is replaced once.
+// has answered MAIL; it is replaced once. The lease is given back.
 func (s *Sender) carry(ctx context.Context, l *lease, m *Mail, f *fate) error {
+	defer s.release(l) // also when m.Write panics
 	kept := l.session != nil
 	for {
 		if l.session == nil {

@@ -205,3 +205,39 @@ func TestContextEndsAnywhere(t *testing.T) {
 		}
 	}
 }
+
+// The mail is in doubt from the octet on that makes its final dot whole, and not before: a
+// peer that is gone after any other cannot have it.
+func TestInDoubtFromTheLastOctetOn(t *testing.T) {
+	t.Parallel()
+	const whole = "Hi\r\n.\r\n"
+	for n := 0; n <= len(whole); n++ {
+		for _, stays := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPipes(t, func(k *talk) {
+					k.say("220 hi")
+					for _, a := range []string{"250 hi", "250 fine", "250 fine", "354 go on"} {
+						k.hear()
+						k.say(a)
+					}
+					// Without the buffer: what is not asked for is not written.
+					if _, err := io.ReadFull(k.conn, make([]byte, n)); err != nil {
+						panic(errHungUp)
+					}
+					if stays {
+						k.stopReading()
+					}
+				})
+				s := p.sender()
+				_, err := s.Send(t.Context(), target(), mailOf("Hi"))
+				doubt := n == len(whole)
+				e := failure(t, err)
+				if e.Ambiguous() != doubt || e.OnWire() != doubt || e.Retryable() == doubt || (e.Stage() == StageEnd) != doubt || (e.Reason() == message.ReasonSubmitInDoubt) != doubt {
+					t.Errorf("after %d octets, stays %v: %v (%s)", n, stays, err, e.Reason())
+				}
+				p.hangUp()
+				p.done.Wait()
+			})
+		}
+	}
+}
