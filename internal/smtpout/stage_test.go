@@ -241,3 +241,20 @@ func TestInDoubtFromTheLastOctetOn(t *testing.T) {
 		}
 	}
 }
+
+// A peer that greets late, as some do to be rid of the impatient, is waited for.
+func TestLateGreeting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes(t, func(k *talk) {
+			time.Sleep(DefaultCommand - time.Second)
+			serve(nil)(k)
+		})
+		s := p.sender()
+		if _, err := s.Send(t.Context(), target(), mailOf("Hi")); err != nil {
+			t.Error(err)
+		}
+		s.Close()
+		p.done.Wait()
+	})
+}
