@@ -476,3 +476,20 @@ func TestGivenAndGivenUpAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// A connection that was closed with 421 is not kept, whichever command it answered.
+func TestGoodbyeIsBelieved(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"MAIL", "RCPT", "DATA", "."} {
+		p := newPeer(t, serve(answers{at: "421 4.3.2 closing"}), serve(nil))
+		redialled := false
+		s := p.sender(func(c *Config) { c.Metrics.Redialled = func(string) { redialled = true } })
+		_, err := s.Send(t.Context(), target(), mailOf("one"))
+		if e := failure(t, err); !e.Retryable() || e.Codes() != "421 4.3.2" {
+			t.Errorf("%s: %v", at, err)
+		}
+		if _, err := s.Send(t.Context(), target(), mailOf("two")); err != nil || redialled {
+			t.Errorf("%s: %v, found dead: %v", at, err, redialled)
+		}
+	}
+}

@@ -258,3 +258,25 @@ func TestLateGreeting(t *testing.T) {
 		p.done.Wait()
 	})
 }
+
+// A peer that refuses a content on its way, and reads no further, is heard.
+func TestRefusedInMidContent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes(t, func(k *talk) {
+			k.say("220 hi")
+			for _, a := range []string{"250 hi", "250 fine", "250 fine", "354 go on"} {
+				k.hear()
+				k.say(a)
+			}
+			_, _ = io.ReadFull(k.r, make([]byte, 4<<10))
+			k.say("552 5.3.4 too large")
+		})
+		s := p.sender()
+		_, err := s.Send(t.Context(), target(), large())
+		if e := failure(t, err); e.Codes() != "552 5.3.4" || e.Stage() != StageContent || e.Reason() != message.ReasonMediaRejected || e.OnWire() || e.Retryable() {
+			t.Errorf("%v (%s)", err, e.Reason())
+		}
+		p.done.Wait()
+	})
+}
