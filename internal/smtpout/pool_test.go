@@ -444,7 +444,7 @@ func TestSendWithinWrite(t *testing.T) {
 // A connection that comes at the moment in which the wait for it ends is not lost.
 func TestGivenAndGivenUpAtOnce(t *testing.T) {
 	t.Parallel()
-	for range 20 { // which of the two a select sees first is drawn
+	for _, givenFirst := range []bool{true, false} { // who waits wakes by the first
 		synctest.Test(t, func(t *testing.T) {
 			p := newPipes(t, serve(answers{".": hang}))
 			s := p.sender()
@@ -462,6 +462,9 @@ func TestGivenAndGivenUpAtOnce(t *testing.T) {
 			s.mu.Lock()
 			given := s.pools[to.Name]
 			s.count(given, 1)
+			if !givenFirst {
+				cancel()
+			}
 			given.next().ready <- nil
 			cancel()
 			s.mu.Unlock()

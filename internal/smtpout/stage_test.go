@@ -187,7 +187,11 @@ func TestContextEndsAnywhere(t *testing.T) {
 				if place.at == "content" {
 					m = large()
 				}
+				begin := time.Now()
 				out, err := s.Send(ctx, target(login("s3cret"), mode(TLSRequired)), m)
+				if took := time.Since(begin); took != 0 {
+					t.Errorf("%s: it took %v to end", place.at, took)
+				}
 				e := failure(t, err)
 				cause := context.Canceled
 				if closing {
