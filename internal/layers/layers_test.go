@@ -58,7 +58,7 @@ var levels = map[string]int{
 	"workers":               7,
 }
 
-var neighbours = map[string]bool{"internal/content": true, "internal/quiet": true, "activities": true, "activities/route": true, "activities/record": true, "edges/vendors": true, "edges/vendors/httpvendor": true}
+var neighbours = map[string]bool{"internal/content": true, "internal/quiet": true, "activities": true, "activities/route": true, "activities/record": true, "activities/transcode": true, "edges/vendors": true, "edges/vendors/httpvendor": true}
 
 func TestImportsPointDownwards(t *testing.T) {
 	for _, p := range packages(t) {
