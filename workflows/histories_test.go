@@ -22,6 +22,7 @@ import (
 
 	"github.com/postrider/postrider/activities/admit"
 	"github.com/postrider/postrider/activities/notify"
+	"github.com/postrider/postrider/activities/prepare"
 	"github.com/postrider/postrider/activities/record"
 	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
@@ -418,6 +419,14 @@ func (a *worlds) Admit(ctx context.Context, in admit.Input) (admit.Result, error
 
 // Release takes every moment back: it names no message.
 func (a *worlds) Release(context.Context, pace.Slot) error { return nil }
+
+func (a *worlds) Prepare(ctx context.Context, in prepare.Input) (prepare.Result, error) {
+	s, err := a.of(in.MessageID)
+	if err != nil {
+		return prepare.Result{}, err
+	}
+	return s.Prepare(ctx, in)
+}
 
 func (a *worlds) ChooseRoute(ctx context.Context, in route.Input) (route.Result, error) {
 	s, err := a.of(in.MessageID)
