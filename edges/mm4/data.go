@@ -51,15 +51,24 @@ func (in *intake) finish() error {
 	if in.dots.ended {
 		return nil
 	}
-	n, err := io.CopyN(io.Discard, in.dots, drainOctets)
-	if err == io.EOF {
-		return nil
+	buf := make([]byte, drainBuffer)
+	for drained := 0; ; {
+		n, err := in.dots.Read(buf)
+		in.n += int64(n) // what is thrown away has come in time as well
+		drained += n
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case drained > drainOctets:
+			return errEndless
+		}
 	}
-	if in.n += n; err == nil {
-		err = errEndless
-	}
-	return err
 }
+
+// drainBuffer is how much of a refused mail is read at a time.
+const drainBuffer = 16 << 10
 
 var errEndless = errors.New("mm4: a refused mail does not end")
 

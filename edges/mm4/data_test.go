@@ -13,7 +13,6 @@ import (
 
 	"github.com/postrider/postrider/internal/media"
 	"github.com/postrider/postrider/internal/message"
-	"github.com/postrider/postrider/internal/mm4"
 )
 
 // TestCutAtEveryOctet: of a mail that breaks off, wherever, nothing reaches the Desk
@@ -344,25 +343,5 @@ func TestLargeMailTakesNoMemory(t *testing.T) {
 	m := w.desk.got()[0]
 	if m.Files[0].Object().Size != int64(sent) || m.Files[0].Object().ContentType != "video/mp4" {
 		t.Errorf("%+v, want %d octets", m.Files[0].Object(), sent)
-	}
-}
-
-// TestTypesAreToldApart: gateways have taken reports for messages. Each of the six types
-// arrives as what it is, and what is no forward has no texts and no files.
-func TestTypesAreToldApart(t *testing.T) {
-	w := setup(t).listen()
-	c := w.dial("127.0.0.1")
-	c.dialogue(hello)
-	for i, kind := range mm4.Types() {
-		mail := strings.Replace(usual, string(mm4.ForwardREQ), strings.ToUpper(string(kind)), 1)
-		mail = "X-Mms-Request-Status-Code: Ok\r\nX-Mms-MM-Status-Code: Retrieved\r\nX-Mms-Read-Status: Read\r\n" + mail
-		c.dialogue("> MAIL FROM:<system-user@mms.pbx.example>\n< 250\n> RCPT TO:<system-user@mms.gw.example>\n< 250\n> DATA\n< 354")
-		c.send(mail + ".\r\n")
-		c.want("250 2.0.0")
-		m := w.desk.got()[i]
-		forward := kind == mm4.ForwardREQ
-		if m.Header.Type != kind || (len(m.Texts) > 0) != forward || (len(m.Files) > 0) != forward {
-			t.Errorf("%s came as %s with %d texts, %d files", kind, m.Header.Type, len(m.Texts), len(m.Files))
-		}
 	}
 }

@@ -87,6 +87,7 @@ func TestEveryReply(t *testing.T) {
 		{"500 bare LF", "< 220\n>> \"EHLO x\\n\"\n< 500 5.5.2\nend", nil},
 		{"500 CR within", "< 220\n>> \"EHLO x\\rMAIL\\r\\n\"\n< 500 5.5.2\nend", nil},
 		{"500 NUL within", "< 220\n>> \"EHLO x\\x00\\r\\n\"\n< 500 5.5.2\nend", nil},
+		{"501 letters that are not ASCII", hello + "> MAIL FROM:<jürgen@mms.pbx.example>\n< 501 5.5.4\n>> \"NOOP \\x1b[2J\\r\\n\"\n< 501 5.5.4\n> NOOP\n< 250", nil},
 		{"501 EHLO without a name", "< 220\n> EHLO\n< 501\n> MAIL FROM:<>\n< 503 5.5.1", nil},
 		{"501 sender", hello + "> MAIL FROM:<no one@x>\n< 501 5.5\n> MAIL FROM:<+1/TYPE=PLMN@mms.pbx.example>\n< 501 5.5.4\n> MAIL TO:<>\n< 501", nil},
 		{"501 SIZE", hello + "> MAIL FROM:<> SIZE=abc\n< 501 5.5.4", nil},

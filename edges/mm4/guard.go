@@ -21,6 +21,9 @@ func (c *session) judge(command string) verdict {
 
 // verdict looks at one command.
 func (c *session) verdict(command string) verdict {
+	if strings.ContainsFunc(command, func(r rune) bool { return r < ' ' && r != '\t' || r > '~' }) {
+		return verdict{reply: say(codeSyntax, "a command has ASCII letters only; SMTPUTF8 is not offered")}
+	}
 	verb, args, _ := strings.Cut(command, " ")
 	order := func(ok bool, text string) verdict {
 		if ok {

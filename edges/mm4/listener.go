@@ -115,6 +115,9 @@ func (s *Server) admit(conn net.Conn) {
 		}
 		c.entered = true
 	}
+	if s.Metrics.Sessions != nil {
+		s.Metrics.Sessions(1)
+	}
 	s.mu.Lock()
 	draining := s.draining
 	if !draining {
@@ -127,11 +130,7 @@ func (s *Server) admit(conn net.Conn) {
 	s.mu.Unlock()
 	if draining {
 		_ = conn.Close()
-		c.leaveDoor()
-		return
-	}
-	if s.Metrics.Sessions != nil {
-		s.Metrics.Sessions(1)
+		c.leave()
 	}
 }
 
