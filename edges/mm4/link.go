@@ -18,7 +18,7 @@ import (
 
 // link is what the library takes for the connection of a session. Read gives it one
 // command line that has passed the guard; Write takes its replies. All methods but bid
-// and cut are for the session's goroutine.
+// are for the session's goroutine.
 type link struct {
 	raw     net.Conn // TCP, behind the PROXY header
 	conn    net.Conn // raw, or TLS over it
@@ -159,9 +159,6 @@ func (l *link) bid(r *smtp.SMTPError) {
 		_ = l.raw.SetReadDeadline(time.Unix(1, 0))
 	}
 }
-
-// cut closes the connection under whatever goes on. It is safe for concurrent use.
-func (l *link) cut() { _ = l.raw.Close() }
 
 // finish says a last reply.
 func (l *link) finish(r *smtp.SMTPError) {

@@ -90,21 +90,21 @@ func (p *Peer) complete() error {
 	none := message.ID{}
 	switch {
 	case p.ID == none:
-		return errors.New("ID is missing; set it")
+		return errors.New("the ID is missing; set it")
 	case (p.AccountID == none) == (p.VendorID == none):
-		return errors.New("AccountID and VendorID: exactly one is set")
+		return errors.New("of AccountID and VendorID exactly one must be set")
 	case len(p.Addresses) == 0:
-		return errors.New("Addresses is empty; name a network that it connects from")
+		return errors.New("no Addresses; name a network that it connects from")
 	case slices.ContainsFunc(p.Addresses, func(n netip.Prefix) bool { return !n.IsValid() }):
-		return errors.New("Addresses has one that is no network; write such as 198.51.100.7/32")
+		return errors.New("one of Addresses is no network; write such as 198.51.100.7/32")
 	case (p.Username == "") != (p.Password == nil):
-		return errors.New("Username and Password: set both or neither")
+		return errors.New("one of Username and Password is missing; set both or neither")
 	case p.RequireAuth && p.Username == "":
-		return errors.New("RequireAuth needs Username and Password; set them")
+		return errors.New("with RequireAuth it needs Username and Password; set them")
 	case p.MaxSize > maxMaxSize:
-		return fmt.Errorf("MaxSize is more than %d; lower it", maxMaxSize)
+		return fmt.Errorf("its MaxSize is more than %d; lower it", maxMaxSize)
 	case p.MaxSize < 0 || p.MaxSessions < 0 || p.MaxRecipients < 0 || p.Rate < 0 || p.DataTime < 0:
-		return errors.New("MaxSize, MaxSessions, MaxRecipients, Rate or DataTime is negative; 0 is its default")
+		return errors.New("one of MaxSize, MaxSessions, MaxRecipients, Rate and DataTime is negative; 0 is its default")
 	}
 	if p.MaxSize == 0 {
 		p.MaxSize = DefaultMaxSize
@@ -121,7 +121,7 @@ func (p *Peer) complete() error {
 // confused tells why two peers could not be told apart; nil: they can.
 func confused(p, q *Peer) error {
 	if p.ID == q.ID {
-		return errors.New("ID is the same; give each its own")
+		return errors.New("the ID is the same; give each its own")
 	}
 	overlap := slices.ContainsFunc(p.Addresses, func(a netip.Prefix) bool {
 		return slices.ContainsFunc(q.Addresses, a.Overlaps)
@@ -130,13 +130,13 @@ func confused(p, q *Peer) error {
 	case !overlap:
 		return nil
 	case p.Username != "" && p.Username == q.Username:
-		return errors.New("Username is the same behind one address; give each its own")
+		return errors.New("the Username is the same behind one address; give each its own")
 	case p.RequireAuth && q.RequireAuth:
 		return nil
 	case len(p.Domains) == 0 && len(q.Domains) == 0:
-		return errors.New("Domains are empty behind one address; set them, or RequireAuth for both")
+		return errors.New("no Domains for both behind one address; set them, or RequireAuth for both")
 	case slices.ContainsFunc(p.Domains, func(d string) bool { return slices.Contains(q.Domains, d) }):
-		return errors.New("Domains share one behind one address; give each its own, or set RequireAuth for both")
+		return errors.New("one of Domains is the same behind one address; give each its own, or set RequireAuth for both")
 	}
 	return nil
 }

@@ -21,18 +21,18 @@ func TestNewDirectory(t *testing.T) {
 		change     func(a, z *Peer)
 	}{
 		{"as they are, one has no domain and one has", "", func(a, _ *Peer) { a.Domains = []string{"mms.pbx.example"} }},
-		{"both without a domain", "Domains are empty", func(*Peer, *Peer) {}},
-		{"a shared domain", "Domains share one", func(a, z *Peer) { a.Domains, z.Domains = []string{"X.example"}, []string{"x.EXAMPLE"} }},
+		{"both without a domain", "no Domains for both", func(*Peer, *Peer) {}},
+		{"a shared domain", "one of Domains is the same", func(a, z *Peer) { a.Domains, z.Domains = []string{"X.example"}, []string{"x.EXAMPLE"} }},
 		{"other addresses", "", func(a, _ *Peer) { a.Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }},
-		{"a network within the other", "Domains are empty", func(a, _ *Peer) { a.Addresses = []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")} }},
+		{"a network within the other", "no Domains for both", func(a, _ *Peer) { a.Addresses = []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")} }},
 		{"one ID", "ID is the same", func(a, z *Peer) { a.ID = z.ID }},
 		{"no ID", "ID is missing", func(a, _ *Peer) { a.ID = message.ID{} }},
 		{"account and vendor", "exactly one", func(a, _ *Peer) { a.VendorID = zetaID }},
 		{"neither", "exactly one", func(a, _ *Peer) { a.AccountID = message.ID{} }},
-		{"no address", "Addresses is empty", func(a, _ *Peer) { a.Addresses = nil }},
+		{"no address", "no Addresses", func(a, _ *Peer) { a.Addresses = nil }},
 		{"no network", "no network", func(a, _ *Peer) { a.Addresses = []netip.Prefix{{}} }},
 		{"a name without a password", "set both or neither", func(a, _ *Peer) { a.Username = "x" }},
-		{"AUTH without a password", "RequireAuth needs", func(a, _ *Peer) { a.RequireAuth = true }},
+		{"AUTH without a password", "with RequireAuth", func(a, _ *Peer) { a.RequireAuth = true }},
 		{"negative", "negative", func(a, _ *Peer) { a.Rate = -1 }},
 		{"too large", "MaxSize is more", func(a, _ *Peer) { a.MaxSize = 1 << 40 }},
 		{"told apart by AUTH", "", func(a, z *Peer) {

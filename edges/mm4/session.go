@@ -44,7 +44,7 @@ type session struct {
 	info SessionInfo
 }
 
-// bid and cut are link's, or close a connection that has none yet.
+// bid is link's, or closes a connection that has none yet. It is safe for concurrent use.
 func (c *session) bid(r *smtp.SMTPError) {
 	c.mu.Lock()
 	l := c.link
@@ -56,6 +56,7 @@ func (c *session) bid(r *smtp.SMTPError) {
 	l.bid(r)
 }
 
+// cut closes the connection under whatever goes on. It is safe for concurrent use.
 func (c *session) cut() { _ = c.raw.Close() }
 
 func (c *session) snapshot() SessionInfo {
