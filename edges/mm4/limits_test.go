@@ -223,6 +223,21 @@ func TestSlowData(t *testing.T) {
 	}
 }
 
+// TestSlowButTooLarge: a mail that is refused already keeps the time that its octets
+// earn, so that its sender hears why.
+func TestSlowButTooLarge(t *testing.T) {
+	timed(t, func(w *world, p *Peer) { w.Limits.DataRate, p.MaxSize = 32, 1000 }, func(t *testing.T, w *world, p *pipes) {
+		c := p.dial("127.0.0.1").endless()
+		c.dialogue(hello + envelope + "> DATA\n< 354")
+		begin := time.Now()
+		for time.Since(begin) < 3*DefaultDataGrace {
+			<-time.After(time.Second)
+			c.send(strings.Repeat("x", 62) + "\r\n")
+		}
+		c.dialogue(">> \".\\r\\n\"\n< 552 5.3.4\n> NOOP\n< 250")
+	})
+}
+
 // TestAcceptTime: a Desk that does not come back is given up, by its context.
 func TestAcceptTime(t *testing.T) {
 	timed(t, nil, func(t *testing.T, w *world, p *pipes) {
