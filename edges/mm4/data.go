@@ -92,7 +92,6 @@ func (c *session) Data(io.Reader) error {
 	begun := time.Now()
 	m := c.mail
 	m.Session = c.facts()
-	c.state(StateData)
 	in := &intake{most: m.Peer.MaxSize, room: &c.server.room}
 	in.dots = &dotReader{in: c.link.in, wait: c.pace(in, begun)}
 	defer func() { in.room.give(in.held) }()
@@ -127,6 +126,7 @@ func (c *session) Data(io.Reader) error {
 		c.commands = 0
 		c.note(func(i *SessionInfo) { i.Mails++ })
 	}
+	c.state(StateIdle) // before the reply goes out
 	code := reply.Code
 	if lost != nil && !errors.Is(lost, os.ErrDeadlineExceeded) {
 		code = 0

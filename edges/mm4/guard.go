@@ -53,7 +53,11 @@ func (c *session) verdict(command string) verdict {
 	case "RCPT":
 		return order(c.mail != nil, "say MAIL first")
 	case "DATA":
-		return order(c.mail != nil && len(c.mail.To) > 0, "say MAIL, and RCPT for a recipient that is taken, first")
+		v := order(c.mail != nil && len(c.mail.To) > 0, "say MAIL, and RCPT for a recipient that is taken, first")
+		if v.pass && args == "" {
+			c.state(StateData) // before 354 goes out, so that Kick knows
+		}
+		return v
 	case "BDAT":
 		// Its octets follow, and must not be taken for commands.
 		return verdict{reply: say(codeUnoffered, "BDAT is not offered; use DATA"), end: true}

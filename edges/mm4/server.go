@@ -187,10 +187,7 @@ func (s *Server) Kick(id uint64) bool {
 	if c == nil {
 		return false
 	}
-	c.bid(say(codeBusy, "the session was ended by an operator"))
-	if c.snapshot().State == StateData {
-		c.cut()
-	}
+	c.kick()
 	return true
 }
 

@@ -39,9 +39,10 @@ type session struct {
 	commands int    // since a mail was taken
 	mail     *Mail  // between MAIL and the reply to DATA
 
-	mu   sync.Mutex
-	link *link // nil: before the greeting
-	info SessionInfo
+	mu     sync.Mutex
+	link   *link // nil: before the greeting
+	info   SessionInfo
+	kicked bool
 }
 
 // bid is link's, or closes a connection that has none yet. It is safe for concurrent use.
@@ -72,7 +73,28 @@ func (c *session) note(change func(*SessionInfo)) {
 	change(&c.info)
 }
 
-func (c *session) state(s State) { c.note(func(i *SessionInfo) { i.State = s }) }
+// state changes what the session is at. One that Kick has ended begins no mail.
+func (c *session) state(s State) {
+	c.mu.Lock()
+	c.info.State = s
+	kicked := c.kicked && s == StateData
+	c.mu.Unlock()
+	if kicked {
+		c.cut()
+	}
+}
+
+// kick ends the session for an operator.
+func (c *session) kick() {
+	c.mu.Lock()
+	c.kicked = true
+	inData := c.info.State == StateData
+	c.mu.Unlock()
+	c.bid(say(codeBusy, "the session was ended by an operator"))
+	if inData {
+		c.cut()
+	}
+}
 
 // refused counts a refusal.
 func (c *session) refused(cause string) {
