@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/origin"
 	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -83,7 +84,7 @@ func (c *connection) mayBind(snap *snapshot.Snapshot, cred *snapshot.SMPPCredent
 	switch {
 	case !cred.Enabled:
 		return message.Refuse(message.ReasonForbidden, "the credential is disabled")
-	case len(cred.AllowedIPs) > 0 && !inNetworks(c.peer, cred.AllowedIPs):
+	case len(cred.AllowedIPs) > 0 && !origin.In(c.peer, cred.AllowedIPs):
 		return message.Refuse(message.ReasonForbidden, "not from this address")
 	case cred.RequireTLS && c.config == nil:
 		return message.Refuse(message.ReasonForbidden, "not without TLS")

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/postrider/postrider/internal/origin"
 )
 
 const (
@@ -57,7 +59,7 @@ func newFailures() *failures { return &failures{keys: make(map[failureKey]*list.
 func (f *failures) held(a netip.Addr, systemID string, now time.Time) *heldBack {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	host := hostOf(a)
+	host := origin.Host(a)
 	switch {
 	case f.heldLocked(failureKey{host, ""}, now):
 		return &heldBack{address: true}
@@ -79,7 +81,7 @@ func (f *failures) heldLocked(key failureKey, now time.Time) bool {
 func (f *failures) failed(a netip.Addr, systemID string, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	host := hostOf(a)
+	host := origin.Host(a)
 	id := f.failedLocked(idKey(host, systemID), maxFailures, now)
 	if id.hold > 0 || id.often(maxFailures, now) { // once held it gets no further five
 		id.hold, id.until = longer(id.hold, now)
@@ -125,7 +127,7 @@ func (f *failures) failedLocked(key failureKey, most int, now time.Time) *failin
 func (f *failures) succeeded(a netip.Addr, systemID string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if e := f.keys[idKey(hostOf(a), systemID)]; e != nil {
+	if e := f.keys[idKey(origin.Host(a), systemID)]; e != nil {
 		f.forget(e)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/postrider/postrider/internal/fuzztest"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/origin"
 	"github.com/postrider/postrider/internal/smpp"
 	"github.com/postrider/postrider/internal/snapshot"
 	"github.com/postrider/postrider/internal/text"
@@ -209,7 +210,7 @@ func FuzzProxyHeader(f *testing.F) {
 				_ = theirs.Close()
 			}()
 			var c net.Conn
-			if c, peer, err = readProxyHeader(near, time.Now().Add(time.Minute)); err == nil {
+			if c, peer, err = origin.ReadProxyHeader(near, time.Now().Add(time.Minute)); err == nil {
 				rest, _ = io.ReadAll(c)
 			}
 			_ = ours.Close()
@@ -218,7 +219,7 @@ func FuzzProxyHeader(f *testing.F) {
 		switch {
 		case err == nil && (!peer.IsValid() || !bytes.HasSuffix(stream, rest)):
 			t.Fatalf("peer %v, %q was read as the stream %q", peer, stream, rest)
-		case err != nil && !errors.Is(err, errProxyHeader):
+		case err != nil && !errors.Is(err, origin.ErrProxyHeader):
 			t.Fatal(err)
 		}
 	})

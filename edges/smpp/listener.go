@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/origin"
 )
 
 const (
@@ -83,8 +84,8 @@ func (s *Server) rest(d time.Duration) {
 func (s *Server) admitConnection(conn net.Conn, config *tls.Config) {
 	c := &connection{server: s, raw: conn, config: config, deadline: time.Now().Add(sessionInit), gone: make(chan struct{})}
 	c.life, c.end = context.WithCancel(s.life)
-	c.peer = addressOf(conn.RemoteAddr())
-	c.proxied = inNetworks(c.peer, s.ProxyFrom)
+	c.peer = origin.Address(conn.RemoteAddr())
+	c.proxied = origin.In(c.peer, s.ProxyFrom)
 	cause := ""
 	if !s.door.enter() {
 		cause = RefusedTotal
@@ -128,36 +129,6 @@ func (s *Server) refusedConnection(c *connection, cause string) {
 		s.Metrics.ConnectionRefused(cause)
 	}
 	s.log.Info("smpp connection refused", "reason", cause, "address", c.peer.String())
-}
-
-// addressOf is the address of a peer without its port; the zero Addr when it is
-// no IP address.
-func addressOf(a net.Addr) netip.Addr {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap().WithZone("")
-	}
-	return netip.Addr{}
-}
-
-// inNetworks reports whether the address lies in one of the networks.
-func inNetworks(a netip.Addr, networks []netip.Prefix) bool {
-	for _, n := range networks {
-		if n.Contains(a) {
-			return true
-		}
-	}
-	return false
-}
-
-// hostOf is what an address counts as: itself, or its /64 in IPv6, where one
-// host has a whole network to choose from.
-func hostOf(a netip.Addr) netip.Addr {
-	if a.Is6() {
-		if p, err := a.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return a
 }
 
 // door holds connections back before anything is read from them. It is safe for
@@ -225,7 +196,7 @@ func (d *door) leaveUnbound(c *connection) bool {
 // enterFrom takes one of the address's places, or tells why not; leaveFrom
 // gives it back.
 func (d *door) enterFrom(a netip.Addr, now time.Time) (refused string) {
-	host := hostOf(a)
+	host := origin.Host(a)
 	if !d.recent.Take(host.String(), d.rate, connectWindow, now).OK {
 		return RefusedRate
 	}
@@ -239,7 +210,7 @@ func (d *door) enterFrom(a netip.Addr, now time.Time) (refused string) {
 }
 
 func (d *door) leaveFrom(a netip.Addr) {
-	host := hostOf(a)
+	host := origin.Host(a)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.from[host]--; d.from[host] <= 0 {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/origin"
 	"github.com/postrider/postrider/internal/smpp"
 )
 
@@ -103,7 +104,7 @@ func (c *connection) open() (conn net.Conn, cause string) {
 	}()
 	conn = c.raw
 	if c.proxied {
-		behind, peer, err := readProxyHeader(c.raw, c.deadline)
+		behind, peer, err := origin.ReadProxyHeader(c.raw, c.deadline)
 		if err != nil {
 			return nil, RefusedProxyHeader
 		}

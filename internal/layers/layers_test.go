@@ -35,6 +35,7 @@ var levels = map[string]int{
 	"internal/quiet":        1,
 	"internal/snapshot":     1,
 	"internal/limit":        1,
+	"internal/origin":       1,
 	"internal/pace":         1,
 	"internal/optout":       1,
 	"internal/webhook":      1,
@@ -54,6 +55,7 @@ var levels = map[string]int{
 	"workflows":             5,
 	"edges/ingress":         6,
 	"edges/rest":            7,
+	"edges/mm4":             7,
 	"edges/smpp":            7,
 	"workers":               7,
 }
