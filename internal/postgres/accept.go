@@ -186,6 +186,15 @@ func (db *DB) Accept(ctx context.Context, in message.Acceptance) (message.Accept
 // ReasonIdempotencyMismatch when the body differs. When ctx ends first, whether
 // the message was accepted is unknown to the caller.
 func (db *DB) Enter(in message.Acceptance) (wait func(ctx context.Context) (message.Accepted, error)) {
+	item := db.sealed(in)
+	if err := db.lanes.enter(item); err != nil {
+		return func(context.Context) (message.Accepted, error) { return message.Accepted{}, err }
+	}
+	return func(ctx context.Context) (message.Accepted, error) { return db.accepted(ctx, item) }
+}
+
+// sealed is an acceptance with what of it is stored sealed.
+func (db *DB) sealed(in message.Acceptance) *acceptance {
 	item := &acceptance{Acceptance: in, done: make(chan acceptOutcome, 1)}
 	item.body = db.sealer.Seal([]byte(in.Message.Body), in.Message.ID[:])
 	item.header, item.tlvs = db.sealExtras(in.Message)
@@ -193,10 +202,7 @@ func (db *DB) Enter(in message.Acceptance) (wait func(ctx context.Context) (mess
 	if k := in.Idempotency; k != nil {
 		item.answer = db.sealer.Seal(k.Response, []byte(k.Key))
 	}
-	if err := db.lanes.enter(item); err != nil {
-		return func(context.Context) (message.Accepted, error) { return message.Accepted{}, err }
-	}
-	return func(ctx context.Context) (message.Accepted, error) { return db.accepted(ctx, item) }
+	return item
 }
 
 // accepted waits for what becomes of an acceptance.

@@ -226,3 +226,49 @@ func TestFilesGoWithTheText(t *testing.T) {
 		t.Errorf("the upload: %v", err)
 	}
 }
+
+// Messages with files share commits with all others, whatever is among them.
+func TestFilesInAGroup(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	up, credential := b.kept("a picture"), b.esme(b.owner, "one")
+	makes := []func() message.Acceptance{
+		func() message.Acceptance {
+			m := b.draft()
+			m.Kind = message.MMS
+			own := up
+			own.ID, own.Token = message.NewID(), message.NewMediaToken()
+			m.Media = []message.Media{{Position: 1, Source: "https://files.example/a.png"}, {Position: 2, File: own}}
+			return message.Acceptance{Message: m}
+		},
+		func() message.Acceptance { return message.Acceptance{Message: b.draft()} },
+		func() message.Acceptance { return b.submitted(credential, 1) },
+		func() message.Acceptance {
+			a := b.submitted(credential, 1)
+			a.Owed, a.Message.Status, a.Message.Error = true, message.StatusRejected, message.Refuse(message.ReasonNoRoute, "no")
+			return a
+		},
+	}
+	for which := 1; which < 1<<len(makes); which++ {
+		var group []*acceptance
+		for i, of := range makes {
+			if which&(1<<i) != 0 {
+				group = append(group, b.sealed(of()), b.sealed(of()))
+			}
+		}
+		kept, err := b.accept.insert(group)
+		if err != nil || len(kept) != len(group) {
+			t.Fatalf("of %b: %v, %v", which, kept, err)
+		}
+		for _, i := range group {
+			if have := b.have(i.Message, ""); len(have) != len(i.Message.Media) {
+				t.Errorf("of %b: %+v, want %+v", which, have, i.Message.Media)
+			}
+			owed := b.count("select count(*) from smpp_origins where message_id = $1", i.Message.ID)
+			told := b.count("select count(*) from smpp_deliveries where message_id = $1", i.Message.ID)
+			if (owed == 1) != (i.Origin != nil) || (told == 1) != i.Owed {
+				t.Errorf("of %b: %d origins and %d receipts of %+v", which, owed, told, i.Acceptance)
+			}
+		}
+	}
+}

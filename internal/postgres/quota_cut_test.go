@@ -29,7 +29,7 @@ func TestQuotaLostConnection(t *testing.T) {
 			if i%2 == 0 {
 				a = withKey(a, fmt.Sprint("key", i))
 			}
-			items[i] = b.item(a)
+			items[i] = b.sealed(a)
 		}
 		db.meter.commit(items)
 		if out := <-items[0].done; out.err != nil {
@@ -199,7 +199,7 @@ func TestLanes(t *testing.T) {
 	// A group with both kinds is committed by both ways.
 	account, other := b.customer("UTC", 0), message.NewID()
 	b.limit(account, "", message.SMS, message.PeriodDay, 1)
-	group := []*acceptance{b.item(b.metered(account, 1)), b.item(b.metered(other, 1)), b.item(b.metered(account, 1))}
+	group := []*acceptance{b.sealed(b.metered(account, 1)), b.sealed(b.metered(other, 1)), b.sealed(b.metered(account, 1))}
 	group[1].Metered = false
 	b.accept.commit(group)
 	for i, want := range []bool{false, false, true} {
@@ -207,15 +207,6 @@ func TestLanes(t *testing.T) {
 			t.Errorf("%d: %+v", i, out)
 		}
 	}
-}
-
-// item is an acceptance as Enter makes it.
-func (b *bundle) item(a message.Acceptance) *acceptance {
-	item := &acceptance{Acceptance: a, body: b.sealer.Seal([]byte(a.Message.Body), a.Message.ID[:]), done: make(chan acceptOutcome, 1)}
-	if k := a.Idempotency; k != nil {
-		item.answer = b.sealer.Seal(k.Response, []byte(k.Key))
-	}
-	return item
 }
 
 func TestQuotaPlans(t *testing.T) {
