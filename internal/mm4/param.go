@@ -158,10 +158,11 @@ func convert(label, s string) string {
 const maxParamLine = 60
 
 // formatParam writes a parameter: quoted, or by RFC 2231 in UTF-8 when it is more
-// than a line of ASCII.
+// than a line of ASCII, or has blanks beside each other, which readers join where the
+// header is folded.
 func formatParam(name, value string) string {
 	plainASCII := !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' })
-	if plainASCII && len(value) <= 4*maxParamLine {
+	if plainASCII && !strings.Contains(value, "  ") && len(value) <= 4*maxParamLine {
 		return "; " + name + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`
 	}
 	encoded := percentEncode(value)

@@ -240,3 +240,15 @@ func TestTransferEncodingsOfAnyText(t *testing.T) {
 		}
 	})
 }
+
+// Blanks beside each other in a name are where a long header is folded.
+func TestNameWithBlanksOnALongLine(t *testing.T) {
+	for _, name := range []string{"A  " + strings.Repeat("x", 120) + ".jpg", strings.Repeat("a  ", 60) + "b.jpg"} {
+		if _, params := parseParams("image/jpeg" + formatParam("name", name)); params["name"] != name {
+			t.Errorf("%q, want %q", params["name"], name)
+		}
+		if strings.Contains(formatParam("name", name), "  ") {
+			t.Errorf("%s may be folded between two blanks", formatParam("name", name))
+		}
+	}
+}
