@@ -63,6 +63,10 @@ func (l *Link) Submit(ctx context.Context, s message.Submission) (message.Submit
 
 // encode makes the PDU. Its errors are final for this vendor and message.
 func (l *Link) encode(s message.Submission) (*smpp.SubmitSM, error) {
+	// A row may say that the vendor takes MMS; the text alone would be half a message.
+	if len(s.Media) > 0 || s.Subject != "" {
+		return nil, &message.SubmitError{Reason: message.ReasonMediaRejected, Detail: "the vendor is linked over SMPP, which carries no files; turn its supports_mms off"}
+	}
 	pdu := &smpp.SubmitSM{Message: smpp.Message{
 		Source: typed(s.From, l.vendor.SourceTON, l.vendor.SourceNPI), Dest: typed(s.To, l.vendor.DestTON, l.vendor.DestNPI),
 		RegisteredDelivery: registeredDelivery,

@@ -92,6 +92,7 @@ func TestSubmitThatNeverLeaves(t *testing.T) {
 		"no such character": {context.Background(), func(s *message.Submission) { s.Text = "`" }, verdict{reason: message.ReasonEncodingMismatch}},
 		"validity ended":    {context.Background(), func(s *message.Submission) { s.ExpiresAt = time.Now().Add(-time.Second) }, verdict{reason: message.ReasonExpired}},
 		"address with NUL":  {context.Background(), func(s *message.Submission) { s.From = "A\x00B" }, verdict{reason: message.ReasonInternal}},
+		"files":             {context.Background(), func(s *message.Submission) { s.Media = []message.MediaLink{{URL: "https://gw.example/media/x"}} }, verdict{reason: message.ReasonMediaRejected}},
 		"context ended":     {ended, func(*message.Submission) {}, verdict{reason: message.ReasonVendorUnreachable, re: true}},
 	} {
 		s := part("text")
