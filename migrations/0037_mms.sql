@@ -2,7 +2,7 @@
 -- has uploaded is not touched by that, and shares its octets.
 --
 -- Locks: an instant on messages and its partitions, for columns whose default needs no
--- row to be written, and on media_files; the rest are creates.
+-- row to be written, and on media_files; one row of vendors; the rest are creates.
 
 alter table messages
   add column subject     bytea,                         -- sealed; of an MMS
@@ -40,3 +40,6 @@ create table media_results (
   made_at      timestamptz not null default now()
 );
 create index media_results_object on media_results (sha256);
+
+-- Who delivers between our own numbers takes what they take.
+update vendors set supports_mms = true where provider_type = 'internal';

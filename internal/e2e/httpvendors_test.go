@@ -132,6 +132,7 @@ func TestHTTPVendors(t *testing.T) {
 			v.mms(t)
 		})
 	}
+	t.Run("between numbers of ours", s.mmsInTheHouse)
 }
 
 // statuses: of a text of one part, of one of several, and of one that is with the

@@ -18,6 +18,7 @@ import (
 
 	"github.com/postrider/postrider/edges/vendors/vendortest"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
 )
 
 // file is what the tests read of a file.
@@ -183,6 +184,35 @@ func (v *overHTTP) inboundMMS(t *testing.T) {
 	}
 	if !slices.Equal(types, []string{"text/vcard; charset=utf-8", "image/png"}) || strings.Contains(string(a.body), hosted) {
 		t.Errorf("the owner has %v: %s", types, a.body)
+	}
+}
+
+// mmsInTheHouse: what goes to a number of ours comes in there, with its files, and no
+// vendor has it.
+func (s *system) mmsInTheHouse(t *testing.T) {
+	const neighbour = "+12025550177"
+	if err := s.db.CreateNumber(t.Context(), actor, snapshot.Number{Number: neighbour, AccountID: s.account, Type: snapshot.LongCode, SMSEnabled: true, MMSEnabled: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.alter("update accounts set internal_delivery = true")
+	s.current()
+	var dot bytes.Buffer
+	if err := png.Encode(&dot, noise(8, 8)); err != nil {
+		t.Fatal(err)
+	}
+	up := s.upload(t, dot.Bytes())
+	s.is(s.post(map[string]any{"from": from, "to": neighbour, "body": "next door", "media_ids": []string{up.ID}}).ID, message.StatusDelivered)
+	s.receives(t, from, "next door")
+	a, err := s.call(http.MethodGet, "/v1/inbound-messages?from="+strings.ReplaceAll(from, "+", "%2B"), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page struct{ Data []struct{ Media []file } }
+	if err := json.Unmarshal(a.body, &page); err != nil || len(page.Data) != 1 || len(page.Data[0].Media) != 1 {
+		t.Fatalf("%v: %s", err, a.body)
+	}
+	if kind, octets := s.read(t, page.Data[0].Media[0].URL); kind != "image/png" || len(octets) == 0 {
+		t.Errorf("it has %d octets of %s", len(octets), kind)
 	}
 }
 
