@@ -152,8 +152,13 @@ func retryOptions(ctx workflow.Context, account message.ID) workflow.Context {
 	})
 }
 
-// mailTimeout bounds one try to hand an e-mail over: 45 s at the relay and the record.
-const mailTimeout = time.Minute
+// mailTimeout bounds one try to hand an e-mail over: 150 s at the relay, for one with
+// files, once more without them if one is lost, and the record. mailHeartbeat is how soon a
+// process that died is noticed.
+const (
+	mailTimeout   = 4 * time.Minute
+	mailHeartbeat = time.Minute
+)
 
 // mailOptions are for an e-mail: the pauses between tries come from the activity.
 func mailOptions(ctx workflow.Context, account message.ID) workflow.Context {
@@ -161,6 +166,7 @@ func mailOptions(ctx workflow.Context, account message.ID) workflow.Context {
 		TaskQueue:              QueueMail,
 		ScheduleToCloseTimeout: webhookFor,
 		StartToCloseTimeout:    mailTimeout,
+		HeartbeatTimeout:       mailHeartbeat,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 30 * time.Second, BackoffCoefficient: 2, MaximumInterval: MaxLostTry},
 		Summary:                "send it by e-mail",
 		Priority:               temporal.Priority{FairnessKey: account.String()},

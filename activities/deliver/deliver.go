@@ -44,7 +44,11 @@ type Activities struct {
 	Mailer   Mailer // nil: there is no relay, and e-mail fails
 	// MediaURL is where the owner reads a file.
 	MediaURL func(f message.MediaFile) string
-	Now      func() time.Time
+	Library  Library // of the files that go with e-mails; nil: they are links
+	// MailBytes is the most octets that an e-mail may have as it is sent; files that do
+	// not fit are links. 0: all are.
+	MailBytes int64
+	Now       func() time.Time
 }
 
 // Input names a message, and one of its destinations if there is one to name.
@@ -192,7 +196,7 @@ func (a *Activities) SendMail(ctx context.Context, in Input) error {
 	}
 	sent := errors.New("no e-mail relay is configured")
 	if a.Mailer != nil {
-		sent = a.Mailer.Send(ctx, mailOf(m, d, a.Snapshot()))
+		sent = a.sendMail(ctx, m, d)
 	}
 	state, failure := message.InboundDelivered, ""
 	if sent != nil {
@@ -209,6 +213,18 @@ func (a *Activities) SendMail(ctx context.Context, in Input) error {
 		return again(d.Attempts)
 	}
 	return nil
+}
+
+// sendMail makes one try. The text does not wait for a file that is lost: it goes with
+// links then.
+func (a *Activities) sendMail(ctx context.Context, m message.Received, d message.InboundDelivery) error {
+	defer beating(ctx)()
+	err := a.Mailer.Send(ctx, a.mail(m, d, a.MailBytes))
+	var lost *email.FileError
+	if errors.As(err, &lost) && message.ReasonOf(lost.Err) != message.ReasonUnavailable && ctx.Err() == nil {
+		return a.Mailer.Send(ctx, a.mail(m, d, 0))
+	}
+	return err
 }
 
 // GiveUpMail ends an e-mail that was tried for as long as anything is.

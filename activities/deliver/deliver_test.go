@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -353,7 +354,7 @@ func TestSendMail(t *testing.T) {
 		t.Errorf("%v, %+v", err, b.plan[0])
 	}
 	m := b.mailer.mails[1]
-	if m != b.mailer.mails[0] || m.ID != message.Hex32(b.message.ID) || m.To != inbox.Email || m.Body != "Where is it?" || m.From != "+13105550117" || m.Tag != "support" {
+	if !reflect.DeepEqual(m, b.mailer.mails[0]) || m.ID != message.Hex32(b.message.ID) || m.To != inbox.Email || m.Body != "Where is it?" || m.From != "+13105550117" || m.Tag != "support" {
 		t.Errorf("%+v", m)
 	}
 	if err := b.SendMail(t.Context(), in); err != nil || len(b.mailer.mails) != 2 {
@@ -384,7 +385,7 @@ func TestSendMailFails(t *testing.T) {
 		t.Errorf("%v, %+v", err, b.plan[0])
 	}
 	b.message.Complete, b.message.Encoding = false, message.EncodingBinary
-	if m := mailOf(b.message, b.plan[0].InboundDelivery, b.config); strings.Contains(m.Body, "Where") || !strings.Contains(m.Body, "never came") {
+	if m := mailOf(b.message, b.plan[0].InboundDelivery, b.config, nil, 0); strings.Contains(m.Body, "Where") || !strings.Contains(m.Body, "never came") {
 		t.Errorf("%q", m.Body)
 	}
 }

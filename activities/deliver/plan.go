@@ -1,13 +1,11 @@
 package deliver
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
 
-	"github.com/postrider/postrider/internal/email"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/notification"
 	"github.com/postrider/postrider/internal/snapshot"
@@ -118,32 +116,6 @@ func webhooks(s *snapshot.Snapshot, m message.Received, d message.Destination, n
 		}
 	}
 	return out, nil
-}
-
-// mailOf is the message as an e-mail.
-func mailOf(m message.Received, d message.InboundDelivery, s *snapshot.Snapshot) email.Mail {
-	body, shown := m.Text()
-	if !shown {
-		body = "(This message is no text. It can be fetched from the API.)"
-	}
-	if len(m.Media) > 0 {
-		body += "\n\nIt came with media:"
-	}
-	for i, f := range m.Media {
-		at := f.Link
-		if at == "" {
-			at = "a file that could not be fetched"
-		}
-		body += fmt.Sprintf("\n%d. %s (%s)", i+1, at, f.ContentType)
-	}
-	if !m.Complete {
-		body += "\n\n(Parts of this message never came.)"
-	}
-	mail := email.Mail{ID: message.Hex32(m.ID), To: d.Email, From: string(m.From), Number: string(m.To), Subject: m.Subject, Body: body, At: m.ReceivedAt}
-	if n := s.Numbers[m.To]; n != nil && n.AccountID == m.AccountID {
-		mail.Tag = n.Tag
-	}
-	return mail
 }
 
 // mailGaps lie between the tries of an e-mail; the last goes on.

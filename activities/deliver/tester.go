@@ -54,7 +54,7 @@ func (t *Tester) try(ctx context.Context, s *snapshot.Snapshot, m message.Receiv
 	case p.Method == message.InboundEmail && t.Mailer == nil:
 		return message.DestinationTest{Detail: "no e-mail relay is configured"}
 	case p.Method == message.InboundEmail:
-		if err := t.Mailer.Send(ctx, mailOf(m, p.InboundDelivery, s)); err != nil {
+		if err := t.Mailer.Send(ctx, mailOf(m, p.InboundDelivery, s, nil, 0)); err != nil {
 			return message.DestinationTest{Detail: err.Error()}
 		}
 		return message.DestinationTest{OK: true, Detail: "the relay has it"}

@@ -122,6 +122,9 @@ type Config struct {
 	// come from; empty: postrider@ and the relay's host.
 	EmailRelay secret.String `env:"EMAIL_RELAY"`
 	EmailFrom  string        `env:"EMAIL_FROM"`
+	// EmailMaxBytes is the most octets of an e-mail as it is sent; the files of a message
+	// that do not fit are links. 0: all are.
+	EmailMaxBytes int64 `env:"EMAIL_MAX_BYTES" envDefault:"10000000"`
 	// CodecOrigin is the origin of the Temporal UI that may decode payloads
 	// through the metrics listener; empty: nobody may. There is no
 	// authentication on it, so it is for development only.

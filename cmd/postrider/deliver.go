@@ -1,13 +1,21 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/postrider/postrider/activities/deliver"
 	"github.com/postrider/postrider/internal/email"
 )
 
 // joinDeliver joins what takes inbound messages to their owners.
 func (g *Gateway) joinDeliver() error {
-	g.steps.Deliver = &deliver.Activities{Journal: g.db, Snapshot: g.config.Current, Now: g.db.Now, MediaURL: g.mediaURL}
+	g.steps.Deliver = &deliver.Activities{Journal: g.db, Snapshot: g.config.Current, Now: g.db.Now, MediaURL: g.mediaURL, MailBytes: g.Config.EmailMaxBytes}
+	if g.media != nil {
+		g.steps.Deliver.Library = g.media
+	}
+	if n := g.Config.EmailMaxBytes; n < 0 || n > deliver.MaxMailBytes {
+		return fmt.Errorf("EMAIL_MAX_BYTES must be from 0 to %d", deliver.MaxMailBytes)
+	}
 	if g.Config.EmailRelay.Empty() {
 		return nil
 	}

@@ -34,7 +34,7 @@ func (c Config) mediaStore() string {
 // openMedia opens the media store for the roles that need it.
 func (g *Gateway) openMedia(ctx context.Context) error {
 	location := g.Config.mediaStore()
-	if location == "" || !g.Roles["rest"] && !g.Roles["messages"] && !g.Roles["media"] {
+	if location == "" || !g.Roles["rest"] && !g.Roles["messages"] && !g.Roles["media"] && !g.Roles["notify"] {
 		return nil
 	}
 	var o media.Options

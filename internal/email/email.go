@@ -1,6 +1,7 @@
 // Package email sends inbound messages to their owners by e-mail, over one relay that
 // the operator names. It sends one mail at a time on a connection of its own: mails are
-// few, and a relay that is away holds nothing up.
+// few, and a relay that is away holds nothing up. Files are read from where they are kept
+// while the mail is written, one after the other.
 //
 // The rule not to break: what a handset has written goes into the text alone, and into
 // no header but the subject, where it is encoded.
@@ -23,8 +24,18 @@ import (
 	gomail "github.com/wneessen/go-mail"
 )
 
-// timeout bounds one try, from connecting to the relay's last answer.
-const timeout = 45 * time.Second
+const (
+	// timeout bounds one try, from connecting to the relay's last answer; a mail with files
+	// has a second more for each octetsASecond, up to Longest.
+	timeout       = 45 * time.Second
+	octetsASecond = 100_000
+	// withFiles is how many mails with files are written at once: the library holds a file
+	// whole, in base64, while it is written.
+	withFiles = 4
+)
+
+// Longest is how long Send takes at most.
+const Longest = 150 * time.Second
 
 // Mail is a message from a handset for its owner.
 type Mail struct {
@@ -35,6 +46,7 @@ type Mail struct {
 	Tag     string // of the number; may be empty
 	Subject string // of an MMS; may be empty
 	Body    string
+	Files   []File    // attached, in this order
 	At      time.Time // when it came in; zero: not said
 }
 
@@ -49,6 +61,7 @@ type Relay struct {
 	from     string
 	domain   string // of Message-IDs
 	config   *tls.Config
+	files    chan struct{} // a token for each mail with files that is being written
 }
 
 // Parse reads the address of a relay: host:port, or a URL smtp://user:password@host:port
@@ -64,7 +77,7 @@ func Parse(relay, from string, roots *x509.CertPool) (*Relay, error) {
 	if err != nil {
 		return nil, errors.New("e-mail relay: want host:port or smtp://user:password@host:port") // the cause may show the password
 	}
-	r := &Relay{host: u.Hostname(), port: 25, tls: gomail.TLSOpportunistic, from: from,
+	r := &Relay{host: u.Hostname(), port: 25, tls: gomail.TLSOpportunistic, from: from, files: make(chan struct{}, withFiles),
 		config: &tls.Config{ServerName: u.Hostname(), RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	switch u.Scheme {
 	case "smtp":
@@ -113,25 +126,39 @@ func CheckAddress(address string) error {
 // Send hands a mail over. A nil error: the relay has it. Temporary tells whether
 // another error may pass.
 func (r *Relay) Send(ctx context.Context, m Mail) error {
-	msg, err := r.write(m)
-	if err != nil {
-		return &failure{why: err.Error(), permanent: true}
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	within := timeOf(m)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	if len(m.Files) > 0 {
+		select {
+		case r.files <- struct{}{}:
+			defer func() { <-r.files }()
+		case <-ctx.Done():
+			return &failure{why: "too many mails with files are under way"}
+		}
+	}
 	// The client leaves its connection open when it does not like what it is greeted
 	// with, so that is closed here.
 	var conn net.Conn
-	defer func() {
+	hangUp := func() {
 		if conn != nil {
 			_ = conn.Close()
 		}
-	}()
+	}
+	defer hangUp()
+	var lost *FileError
+	msg, err := r.write(ctx, m, func(e *FileError) {
+		lost = e
+		hangUp()
+	})
+	if err != nil {
+		return &failure{why: err.Error(), permanent: true}
+	}
 	dial := func(ctx context.Context, network, address string) (_ net.Conn, err error) {
 		conn, err = r.dial(ctx, network, address)
 		return conn, err
 	}
-	options := []gomail.Option{gomail.WithPort(r.port), gomail.WithTimeout(timeout), gomail.WithTLSPolicy(r.tls), gomail.WithTLSConfig(r.config.Clone()),
+	options := []gomail.Option{gomail.WithPort(r.port), gomail.WithTimeout(within), gomail.WithTLSPolicy(r.tls), gomail.WithTLSConfig(r.config.Clone()),
 		gomail.WithoutNoop(), gomail.WithDialContextFunc(dial)}
 	how := gomail.SMTPAuthAutoDiscover
 	if r.implicit {
@@ -149,6 +176,9 @@ func (r *Relay) Send(ctx context.Context, m Mail) error {
 	if err == nil || msg.IsDelivered() { // a connection that ends badly afterwards changes nothing
 		return nil
 	}
+	if lost != nil {
+		return lost
+	}
 	return explain(err)
 }
 
@@ -159,9 +189,9 @@ func (r *Relay) dial(ctx context.Context, network, address string) (net.Conn, er
 	return (&tls.Dialer{Config: r.config.Clone()}).DialContext(ctx, network, address)
 }
 
-// write makes the mail: text as a part of multipart/mixed, where media will stand
-// beside it.
-func (r *Relay) write(m Mail) (*gomail.Msg, error) {
+// write makes the mail: the text, and the files beside it if there are any. failed is
+// called, while it is sent, when a file cannot be read.
+func (r *Relay) write(ctx context.Context, m Mail, failed func(*FileError)) (*gomail.Msg, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	if err := msg.From(r.from); err != nil {
 		return nil, errors.New("the sender is no address")
@@ -186,6 +216,9 @@ func (r *Relay) write(m Mail) (*gomail.Msg, error) {
 		foot += " (" + oneLine(m.Tag) + ")"
 	}
 	msg.SetBodyString(gomail.TypeTextPlain, m.Body+"\n\n-- \n"+foot+"\n")
+	for _, f := range m.Files {
+		msg.SetAttachments(append(msg.GetAttachments(), f.attachment(ctx, failed)))
+	}
 	return msg, nil
 }
 
@@ -214,7 +247,8 @@ func Temporary(err error) bool {
 	if errors.As(err, &f) {
 		return !f.permanent
 	}
-	return false
+	var lost *FileError
+	return errors.As(err, &lost)
 }
 
 // explain makes an error without addresses of the relay's network and passwords. What
