@@ -20,6 +20,8 @@ const (
 	versionFailover = "failover"
 	// versionReroute: staff may have a message routed anew.
 	versionReroute = "reroute"
+	// versionSmaller: who refuses the files is asked once more, with smaller ones.
+	versionSmaller = "smaller"
 )
 
 // takenBack is the outcome of an offer that waited on a vendor's queue and was taken
@@ -45,15 +47,16 @@ type search struct {
 // asked is a candidate with what came of asking it.
 type asked struct {
 	route.Candidate
-	refused bool          // for good
-	gone    bool          // it goes: not to be asked until it is listed again
-	inVain  bool          // asked since the vendors were listed
-	tries   int           // answers that tell of trouble
-	pauses  int           // answers that ask for a slower pace, or lost links
-	paused  time.Duration // all pauses for a slower pace
-	waits   int           // offers in a row that nobody took from the queue
-	next    time.Time     // not to be asked before; zero: at once
-	profile string        // under which the record has the files made for it
+	refused bool           // for good
+	gone    bool           // it goes: not to be asked until it is listed again
+	inVain  bool           // asked since the vendors were listed
+	tries   int            // answers that tell of trouble
+	pauses  int            // answers that ask for a slower pace, or lost links
+	paused  time.Duration  // all pauses for a slower pace
+	waits   int            // offers in a row that nobody took from the queue
+	next    time.Time      // not to be asked before; zero: at once
+	profile string         // under which the record has the files made for it
+	refusal *submit.Result // of the files: smaller ones are made since; nil: it has not refused them
 }
 
 func newSearch(candidates []route.Candidate, now time.Time) *search {
@@ -218,6 +221,8 @@ func (o *outbound) look(ctx workflow.Context, s *search) (bool, error) {
 func (o *outbound) inVain(ctx workflow.Context, s *search, v *asked, r submit.Result) {
 	now, stay := workflow.Now(ctx), false
 	switch {
+	case r.Outcome == submit.Refused && o.shrinks(ctx, v, r):
+		v.refusal, s.last, stay = &r, r, true
 	case r.Outcome == submit.Refused:
 		v.refused, s.last = true, r
 		// What one vendor knows of the recipient or the message holds for all.

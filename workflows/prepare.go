@@ -47,7 +47,8 @@ func (o *outbound) prepare(ctx workflow.Context, v *asked) (submit.Result, bool,
 		return submit.Result{}, true, nil
 	}
 	o.enter(ctx, "prepare", "its files to be made ready for "+v.Name, o.in.ExpiresAt)
-	in := prepare.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: v.VendorID, Name: v.Name}}
+	v.profile = ""
+	in := prepare.Input{MessageID: o.in.MessageID, Vendor: message.VendorRef{ID: v.VendorID, Name: v.Name}, Smaller: v.refusal != nil}
 	var r prepare.Result
 	err := workflow.ExecuteActivity(prepareOptions(ctx, o.in.Class, o.in.AccountID, wait), preparing.Prepare, in).Get(ctx, &r)
 	switch {
@@ -56,9 +57,19 @@ func (o *outbound) prepare(ctx workflow.Context, v *asked) (submit.Result, bool,
 	case err != nil:
 		workflow.GetLogger(ctx).Error("the files could not be made ready", "vendor", v.Name, "error", err)
 		return submit.Result{Outcome: submit.Busy, Reason: message.ReasonMediaUnavailable, Detail: "the files could not be made ready in time"}, false, nil
+	case r.Reason != "" && v.refusal != nil: // what it said of the files counts
+		return *v.refusal, false, nil
 	case r.Reason != "":
 		return submit.Result{Outcome: submit.Refused, Reason: r.Reason, Detail: r.Detail}, false, nil
 	}
 	v.profile = r.Profile
 	return submit.Result{}, true, nil
+}
+
+// shrinks reports whether a refusal is one of the files, after which the vendor is asked
+// once more with smaller ones: limits of carriers are not all known, and those of vendors
+// contradict each other. What is to go as it is has no profile, and does not.
+func (o *outbound) shrinks(ctx workflow.Context, v *asked, r submit.Result) bool {
+	return o.in.Kind == message.MMS && r.Reason == message.ReasonMediaRejected && v.profile != "" && v.refusal == nil &&
+		workflow.GetVersion(ctx, versionSmaller, workflow.DefaultVersion, 1) > workflow.DefaultVersion
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/postrider/postrider/activities/prepare"
+	"github.com/postrider/postrider/activities/record"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/workflows"
@@ -19,11 +21,15 @@ import (
 func (s *steps) Prepare(_ context.Context, in prepare.Input) (prepare.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.prepared = append(s.prepared, in.Vendor.Name)
-	if s.files == nil {
-		return prepare.Result{Profile: in.Vendor.Name + "#1"}, nil
+	name := in.Vendor.Name
+	if in.Smaller {
+		name += " smaller"
 	}
-	return s.files(in.Vendor.Name, len(s.prepared))
+	s.prepared = append(s.prepared, name)
+	if s.files == nil {
+		return prepare.Result{Profile: name + "#1"}, nil
+	}
+	return s.files(name, len(s.prepared))
 }
 
 func mms(t *testing.T) *bundle {
@@ -152,5 +158,78 @@ func TestMMSSentAgain(t *testing.T) {
 	b.madeReady("acme", "zeta")
 	if b.submits[1].Profile != "zeta#1" {
 		t.Errorf("submitted with %+v", b.submits[1])
+	}
+}
+
+// Who refuses the files is asked once more, with smaller ones, before the next vendor.
+func TestMMSMadeSmaller(t *testing.T) {
+	b := mms(t).second()
+	b.vendor = answers(tooLarge, taken)
+	b.receipt(time.Minute, delivered)
+	b.run(delivered, "")
+	b.offered("acme", "acme")
+	b.madeReady("acme", "acme smaller")
+	if b.submits[0].Profile != "acme#1" || b.submits[1].Profile != "acme smaller#1" {
+		t.Errorf("submitted with %+v", b.submits)
+	}
+}
+
+func TestMMSMadeSmallerOnce(t *testing.T) {
+	b := mms(t).second()
+	b.vendor = func(string, int) (submit.Result, error) { return tooLarge, nil }
+	b.run(failed, message.ReasonMediaRejected)
+	b.offered("acme", "acme", "zeta", "zeta")
+	b.madeReady("acme", "acme smaller", "zeta", "zeta smaller")
+}
+
+// Trouble on the second try is no other refusal: the vendor is asked again, with the
+// smaller files.
+func TestMMSStaysSmaller(t *testing.T) {
+	b := mms(t)
+	b.vendor = answers(tooLarge, trouble, taken)
+	b.receipt(time.Hour, delivered)
+	b.run(delivered, "")
+	b.madeReady("acme", "acme smaller", "acme smaller")
+}
+
+// What cannot be made smaller goes to the next vendor; the end is what the vendor has said.
+func TestMMSCannotBeSmaller(t *testing.T) {
+	b := mms(t).second()
+	b.files = func(vendor string, _ int) (prepare.Result, error) {
+		if strings.HasSuffix(vendor, "smaller") {
+			return prepare.Result{Reason: message.ReasonMediaRejected, Detail: "the files cannot be made smaller"}, nil
+		}
+		return prepare.Result{Profile: vendor}, nil
+	}
+	b.vendor = func(string, int) (submit.Result, error) { return tooLarge, nil }
+	var ended record.Input
+	b.recordErr = func(in record.Input) error {
+		ended = in
+		return nil
+	}
+	b.run(failed, message.ReasonMediaRejected)
+	b.offered("acme", "zeta")
+	if ended.Detail != tooLarge.Detail {
+		t.Errorf("it ended with %+v", ended)
+	}
+}
+
+// Neither files that go as they are, which have no profile, nor other refusals, nor an SMS
+// get another try.
+func TestNoSmallerTry(t *testing.T) {
+	asIs := mms(t).second()
+	asIs.files = func(string, int) (prepare.Result, error) { return prepare.Result{}, nil }
+	other := mms(t).second()
+	sms := setup(t).second()
+	for name, c := range map[string]struct {
+		b    *bundle
+		says submit.Result
+	}{"as it is": {asIs, tooLarge}, "refused for else": {other, refusal}, "an SMS": {sms, tooLarge}} {
+		c.b.vendor = byVendor(c.says, taken)
+		c.b.receipt(time.Minute, delivered)
+		c.b.run(delivered, "")
+		if !slices.Equal(c.b.offers, []string{"acme", "zeta"}) {
+			t.Errorf("%s: offered to %v", name, c.b.offers)
+		}
 	}
 }

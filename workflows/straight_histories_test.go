@@ -45,6 +45,11 @@ func straightPaths() []path {
 // mmsPaths are those of messages with files.
 func mmsPaths() []path {
 	kind := func(w *journey) { w.in.Kind = message.MMS }
+	two := func(w *journey) {
+		w.candidates = append(w.candidates, route.Candidate{VendorID: message.ID{15: 3}, Name: "zeta", Grace: grace})
+	}
+	// Its history is of a process that knew of no smaller try.
+	contentRefused := func(w *journey) { w.vendor = byVendor(tooLarge, taken) }
 	return []path{
 		{"mms-delivered", kind, receiptSays(delivered, false)},
 		{"mms-refused-next", func(w *journey) {
@@ -57,6 +62,8 @@ func mmsPaths() []path {
 				return prepare.Result{Profile: "zeta#1"}, nil
 			}
 		}, receiptSays(delivered, false)},
+		{"mms-content-next", all(kind, two, contentRefused), receiptSays(delivered, false)},
+		{"mms-smaller", all(kind, two, vendorSays(tooLarge, submit.Result{Outcome: submit.Sent})), receiptSays(delivered, false)},
 		{"mms-later", func(w *journey) {
 			kind(w)
 			w.files = func(_ string, n int) (prepare.Result, error) {

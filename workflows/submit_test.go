@@ -300,7 +300,7 @@ func TestExpiredAtTheVendor(t *testing.T) {
 func TestEveryMessageEnds(t *testing.T) {
 	outcomes := []submit.Result{{Outcome: submit.Sent}, refusal, trouble, throttle, unreachable, {Outcome: down},
 		{Outcome: submit.InDoubt, Reason: message.ReasonSubmitInDoubt}, {Outcome: submit.Partial, Reason: message.ReasonVendorRejected},
-		gone, {Outcome: submit.Refused, Reason: message.ReasonUnknownSubscriber}}
+		gone, {Outcome: submit.Refused, Reason: message.ReasonUnknownSubscriber}, tooLarge}
 	ends := []message.Status{"", delivered, undelivered, expired}
 	rapid.Check(t, func(rt *rapid.T) {
 		b := setup(t)

@@ -557,6 +557,9 @@ func (b *bundle) toldOf(want ...message.Status) {
 	}
 }
 
+// tooLarge is the refusal of an MMS that may be taken when it is smaller.
+var tooLarge = submit.Result{Outcome: submit.Refused, Reason: message.ReasonMediaRejected, Detail: "the vendor says 40317"}
+
 var errAway = errors.New("the database is away")
 
 // quiet drops the log.

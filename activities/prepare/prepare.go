@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -89,6 +90,8 @@ type Activities struct {
 type Input struct {
 	MessageID message.ID        `json:"message_id"`
 	Vendor    message.VendorRef `json:"vendor"`
+	// Smaller: the vendor has refused what was made for it, and gets less.
+	Smaller bool `json:"smaller,omitempty"`
 }
 
 // Result says what the submit finds in the record, or why there is nothing.
@@ -143,15 +146,22 @@ func (a *Activities) prepare(ctx context.Context, in Input) (Result, error) {
 		return Result{}, err
 	}
 	profile := a.Profile(in.Vendor.ID)
-	name := named(profile)
+	if in.Smaller && m.MediaAsIs {
+		return Result{}, &impossible{message.Refuse(message.ReasonMediaRejected, "the files go as they are, or not at all")}
+	}
 	if m.MediaAsIs {
 		return Result{}, a.check(ctx, m, profile)
 	}
+	refused := ""
+	if in.Smaller {
+		refused, profile = named(profile), profile.Smaller()
+	}
+	name := named(profile)
 	made, err := a.Journal.MessageMedia(ctx, m.ID, name)
 	if err != nil || len(made) > 0 {
 		return Result{Profile: name}, err
 	}
-	return Result{Profile: name}, a.fit(ctx, m, in.Vendor, profile, name)
+	return Result{Profile: name}, a.fit(ctx, m, in.Vendor, profile, name, refused)
 }
 
 // named is the name of a profile as it is now: one that is changed has another.
@@ -231,8 +241,9 @@ func (a *Activities) check(ctx context.Context, m *message.Message, p transcode.
 	return transcode.Check(p, parts, len(m.Body))
 }
 
-// fit makes the files fit, and gives them to the message.
-func (a *Activities) fit(ctx context.Context, m *message.Message, v message.VendorRef, p transcode.Profile, name string) error {
+// fit makes the files fit, and gives them to the message, unless they are those that were
+// refused; refused is the name of their profile, empty if none were.
+func (a *Activities) fit(ctx context.Context, m *message.Message, v message.VendorRef, p transcode.Profile, name, refused string) error {
 	files, err := a.Journal.MessageMedia(ctx, m.ID, "")
 	if err != nil {
 		return err
@@ -271,11 +282,31 @@ func (a *Activities) fit(ctx context.Context, m *message.Message, v message.Vend
 		}
 	}
 	line := message.Event{Type: message.EventMediaPrepared, Detail: map[string]any{"vendor": v.Name, "profile": p.Name, "files": told}}
+	if refused != "" {
+		line.Detail["smaller"] = true
+		if err := a.others(ctx, m.ID, refused, made); err != nil {
+			return err
+		}
+	}
 	err = a.Journal.MediaPrepared(ctx, m.ID, name, made, line)
 	if message.ReasonOf(err) == message.ReasonNotFound { // what a conversion gave has just gone, with its last message
 		return message.Because(message.ReasonUnavailable, err, "the files have to be made once more")
 	}
 	return err
+}
+
+// others reports an error if files are the same as those of another profile: who has
+// refused them would do so again.
+func (a *Activities) others(ctx context.Context, id message.ID, profile string, made []message.Media) error {
+	before, err := a.Journal.MessageMedia(ctx, id, profile)
+	if err != nil {
+		return err
+	}
+	same := func(x, y message.Media) bool { return x.Position == y.Position && x.File.SHA256 == y.File.SHA256 }
+	if slices.EqualFunc(before, made, same) {
+		return &impossible{message.Refuse(message.ReasonMediaRejected, "the files cannot be made smaller")}
+	}
+	return nil
 }
 
 // copy brings the octets of a file to where programs can read them.

@@ -180,6 +180,7 @@ type bundle struct {
 	profile transcode.Profile
 	hosts   []string           // of the vendor
 	own     message.MediaToken // zero: the files come from elsewhere
+	smaller bool               // the vendor has refused what was made for it
 }
 
 func setup(t *testing.T) *bundle {
@@ -256,7 +257,7 @@ func (b *bundle) run() (r Result, err error) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
 	env.RegisterActivity(b.Activities)
-	got, err := env.ExecuteActivity(b.Activities.Prepare, Input{MessageID: b.m.ID, Vendor: message.VendorRef{ID: message.NewID(), Name: "acme"}})
+	got, err := env.ExecuteActivity(b.Activities.Prepare, Input{MessageID: b.m.ID, Vendor: message.VendorRef{ID: message.NewID(), Name: "acme"}, Smaller: b.smaller})
 	if err == nil {
 		err = got.Get(&r)
 	}

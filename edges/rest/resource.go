@@ -259,7 +259,7 @@ var publicDetail = map[string]bool{
 	"stat": true, "err": true, "code": true, "class": true, "detail": true, "reason": true, "segments": true,
 	"send_at": true, "until": true, "http_status": true, "ms": true, "state": true, "event": true, "keyword": true,
 	"possible_duplicate": true, "hold": true, "late": true, "next_in_seconds": true,
-	"scope": true, "source": true, "missing": true,
+	"scope": true, "source": true, "missing": true, "files": true, "smaller": true,
 }
 
 func eventOf(e message.Event) eventResource {

@@ -147,6 +147,7 @@ func (v *overHTTP) mms(t *testing.T) {
 		t.Errorf("its own file has %d octets", len(octets))
 	}
 	v.refusedMedia(t, hosted, up)
+	v.madeSmaller(t, up)
 	v.inboundMMS(t)
 }
 
@@ -213,6 +214,54 @@ func (s *system) mmsInTheHouse(t *testing.T) {
 	}
 	if kind, octets := s.read(t, page.Data[0].Media[0].URL); kind != "image/png" || len(octets) == 0 {
 		t.Errorf("it has %d octets of %s", len(octets), kind)
+	}
+}
+
+// madeSmaller: a vendor that finds the files too large gets smaller ones, once, and none
+// that were to go as they are.
+func (v *overHTTP) madeSmaller(t *testing.T, up file) {
+	s := v.s
+	tooLarge := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"code":21623,"message":"too large","errors":[{"code":"40317","title":"Invalid MMS content"}]}`)
+	}
+	v.Do(tooLarge)
+	id := s.post(map[string]any{"from": from, "to": v.to(8010), "body": "once more", "media_ids": []string{up.ID}}).ID
+	c := v.came(8010, 2)
+	var sizes []int
+	for _, each := range v.Came() {
+		if each.To == v.to(8010) {
+			_, octets := s.read(t, each.Media[0])
+			sizes = append(sizes, len(octets))
+		}
+	}
+	if len(sizes) != 2 || sizes[1] > sizes[0]*6/10 {
+		t.Errorf("the photo came in %d octets", sizes)
+	}
+	v.says(c, message.ReceiptDelivered)
+	s.is(id, message.StatusDelivered)
+
+	v.Do(tooLarge, tooLarge)
+	never := s.post(map[string]any{"from": from, "to": v.to(8011), "body": "never", "media_ids": []string{up.ID}}).ID
+	if m := s.final(never); m.Status != string(message.StatusFailed) || m.Error == nil || m.Error.Code != string(message.ReasonMediaRejected) {
+		t.Errorf("it is %s with %+v", m.Status, m.Error)
+	}
+	v.once(t, 8011, 2)
+	var dot bytes.Buffer
+	if err := png.Encode(&dot, noise(8, 8)); err != nil {
+		t.Fatal(err)
+	}
+	small := s.upload(t, dot.Bytes())
+	v.Do(tooLarge)
+	asIs := s.post(map[string]any{"from": from, "to": v.to(8012), "media_ids": []string{small.ID}, "media_transcoding": "bypass"}).ID
+	if m := s.final(asIs); m.Status != string(message.StatusFailed) {
+		t.Errorf("it is %s", m.Status)
+	}
+	v.once(t, 8012, 1)
+	a, err := s.call(http.MethodGet, "/v1/messages/"+id+"/events", "", nil)
+	if err != nil || !strings.Contains(string(a.body), `"smaller":true`) || strings.Contains(string(a.body), v.name) {
+		t.Errorf("the timeline: %v, %s", err, a.body)
 	}
 }
 
