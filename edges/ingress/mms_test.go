@@ -16,7 +16,7 @@ func withMMS(t *testing.T) *bundle {
 	b := setup(t)
 	b.config.Numbers[number].MMSEnabled = true
 	for _, v := range b.config.Vendors {
-		v.SupportsMMS = true
+		v.ProviderType, v.SupportsMMS = "twilio", true
 	}
 	return b
 }

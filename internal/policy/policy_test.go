@@ -165,7 +165,7 @@ func sendTo(a message.Address) func(*snapshot.Snapshot, *message.Message) {
 
 func mms(a message.Address) func(*snapshot.Snapshot, *message.Message) {
 	return func(s *snapshot.Snapshot, m *message.Message) {
-		m.From, m.Kind = a, message.MMS
+		m.From, m.Kind, s.Vendors[north].ProviderType = a, message.MMS, "twilio"
 		s.Numbers["+12025550145"].Campaign = s.Numbers[own].Campaign
 	}
 }
@@ -240,7 +240,8 @@ func TestCapable(t *testing.T) {
 		{"no unicode", func(v *snapshot.Vendor) { v.SupportsUnicode = false }, func(m *message.Message) { m.Encoding = message.EncodingUCS2 }, false},
 		{"unicode", nil, func(m *message.Message) { m.Encoding = message.EncodingUCS2 }, true},
 		{"no MMS", func(v *snapshot.Vendor) { v.SupportsMMS = false }, func(m *message.Message) { m.Kind = message.MMS }, false},
-		{"MMS", nil, func(m *message.Message) { m.Kind = message.MMS }, true},
+		{"MMS", func(v *snapshot.Vendor) { v.ProviderType = "twilio" }, func(m *message.Message) { m.Kind = message.MMS }, true},
+		{"MMS over SMPP", nil, func(m *message.Message) { m.Kind = message.MMS }, false},
 		{"receives only", func(v *snapshot.Vendor) { v.BindType = "receiver" }, func(*message.Message) {}, false},
 		{"transmits", func(v *snapshot.Vendor) { v.BindType = "transmitter" }, func(*message.Message) {}, true},
 		{"inactive", func(v *snapshot.Vendor) { v.Active = false }, func(*message.Message) {}, false},
@@ -276,6 +277,9 @@ func TestNoCandidate(t *testing.T) {
 		{"octets, no vendor at all", func(v *snapshot.Vendor) { v.Active = false }, func(m *message.Message) { m.Encoding = message.EncodingBinary }, message.ReasonNoRoute},
 		{"text, and MMS only", func(v *snapshot.Vendor) { v.ProviderType = "mm4" }, func(m *message.Message) {}, message.ReasonNoRoute},
 		{"text", func(v *snapshot.Vendor) { v.Active = false }, func(m *message.Message) {}, message.ReasonNoRoute},
+		{"MMS with a text beyond GSM", func(v *snapshot.Vendor) { v.ProviderType, v.SupportsMMS, v.SupportsUnicode = "twilio", false, false }, func(m *message.Message) {
+			m.Kind, m.Encoding = message.MMS, message.EncodingUCS2
+		}, message.ReasonNoRoute},
 	} {
 		s, m := world(), allowed()
 		c.vendor(s.Vendors[north])

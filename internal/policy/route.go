@@ -295,8 +295,11 @@ func NoCandidate(s *snapshot.Snapshot, m *message.Message, w Ways) *message.Erro
 	if m.From.Kind() == message.Alphanumeric && couldGo(s, m, w, func(m *message.Message) { m.From = "+12025550100" }) {
 		return message.Refuse(message.ReasonUnauthorizedSender, "no vendor on the way to this recipient takes alphanumeric senders; use a number")
 	}
-	if m.Encoding == message.EncodingUCS2 && couldGo(s, m, w, func(m *message.Message) { m.Encoding = message.EncodingGSM7 }) {
+	if m.Kind != message.MMS && m.Encoding == message.EncodingUCS2 && couldGo(s, m, w, func(m *message.Message) { m.Encoding = message.EncodingGSM7 }) {
 		return message.Refuse(message.ReasonEncodingMismatch, "no vendor on the way to this recipient takes characters beyond the GSM alphabet")
+	}
+	if m.Kind == message.MMS && couldGo(s, m, w, func(m *message.Message) { m.Kind = message.SMS }) {
+		return message.Refuse(message.ReasonNoRoute, "no vendor on the way to this recipient takes MMS; a text without files could go")
 	}
 	return message.Refuse(message.ReasonNoRoute, "no active route and vendor match this sender and recipient")
 }

@@ -165,9 +165,9 @@ func usable(s *snapshot.Snapshot, v *snapshot.Vendor, m *message.Message) loss {
 		return lostReceives
 	case m.From.Kind() == message.Alphanumeric && !v.SupportsAlphanumeric:
 		return lostAlphanumeric
-	case m.Encoding == message.EncodingUCS2 && !v.SupportsUnicode:
+	case m.Kind != message.MMS && m.Encoding == message.EncodingUCS2 && !v.SupportsUnicode: // the text of an MMS is a file
 		return lostUnicode
-	case m.Kind == message.MMS && !v.SupportsMMS:
+	case m.Kind == message.MMS && (!v.SupportsMMS || v.ProviderType == providerSMPP): // SMPP carries no files, whatever its row says
 		return lostMMS
 	case m.SMPPOnly() && v.ProviderType != providerSMPP:
 		return lostOctets

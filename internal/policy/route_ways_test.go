@@ -276,6 +276,9 @@ func TestRouteConditions(t *testing.T) {
 		if c.change != nil {
 			c.change(m)
 		}
+		if m.Kind == message.MMS {
+			v.ProviderType = "twilio"
+		}
 		w := Ways{Now: c.now}
 		if got := len(Candidates(s, m, w)) == 1; got != (c.lost == "") {
 			t.Errorf("%s: matches %v", c.name, got)
