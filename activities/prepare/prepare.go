@@ -27,6 +27,8 @@ import (
 	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/media"
 	"github.com/postrider/postrider/internal/message"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 // Journal is what this step needs of the record.
@@ -64,7 +66,7 @@ type Fetcher interface {
 
 // Converter makes a file fit. *transcode.Transcoder is one.
 type Converter interface {
-	FitOne(ctx context.Context, dir string, n int, part transcode.Part, share int64, p transcode.Profile, progress func(string)) (transcode.Result, error)
+	FitOne(ctx context.Context, dir string, n int, part transcode.Part, share int64, p mediaprofile.Profile, progress func(string)) (transcode.Result, error)
 }
 
 // Activities prepares files. All fields must be set, but Observe.
@@ -74,7 +76,7 @@ type Activities struct {
 	Fetcher   Fetcher
 	Converter Converter
 	// Profile is what a vendor takes.
-	Profile func(vendor message.ID) transcode.Profile
+	Profile func(vendor message.ID) mediaprofile.Profile
 	// Access says where a vendor's files may be fetched, and with what; no hosts: nowhere.
 	Access func(vendor message.ID) (hosts []string, c *fetch.Credentials)
 	// Own recognises the URL of a file that an account of ours has sent to another one.
@@ -165,7 +167,7 @@ func (a *Activities) prepare(ctx context.Context, in Input) (Result, error) {
 }
 
 // named is the name of a profile as it is now: one that is changed has another.
-func named(p transcode.Profile) string {
+func named(p mediaprofile.Profile) string {
 	b, _ := json.Marshal(p) // plain values only
 	sum := sha256.Sum256(b)
 	return p.Name + "#" + hex.EncodeToString(sum[:4])
@@ -229,7 +231,7 @@ func unfetched(ctx context.Context, position int, err error) error {
 }
 
 // check judges files that are to be sent as they are.
-func (a *Activities) check(ctx context.Context, m *message.Message, p transcode.Profile) error {
+func (a *Activities) check(ctx context.Context, m *message.Message, p mediaprofile.Profile) error {
 	files, err := a.Journal.MessageMedia(ctx, m.ID, "")
 	if err != nil {
 		return err
@@ -243,7 +245,7 @@ func (a *Activities) check(ctx context.Context, m *message.Message, p transcode.
 
 // fit makes the files fit, and gives them to the message, unless they are those that were
 // refused; refused is the name of their profile, empty if none were.
-func (a *Activities) fit(ctx context.Context, m *message.Message, v message.VendorRef, p transcode.Profile, name, refused string) error {
+func (a *Activities) fit(ctx context.Context, m *message.Message, v message.VendorRef, p mediaprofile.Profile, name, refused string) error {
 	files, err := a.Journal.MessageMedia(ctx, m.ID, "")
 	if err != nil {
 		return err
@@ -329,7 +331,7 @@ func (a *Activities) copy(ctx context.Context, f message.MediaFile, path string)
 
 // fitOne makes one file fit its share, unless that was done before. Nil: there is nothing
 // to be sent of it.
-func (a *Activities) fitOne(ctx context.Context, dir string, i int, part transcode.Part, share int64, p transcode.Profile, was message.MediaFile) (*message.MediaFile, map[string]any, error) {
+func (a *Activities) fitOne(ctx context.Context, dir string, i int, part transcode.Part, share int64, p mediaprofile.Profile, was message.MediaFile) (*message.MediaFile, map[string]any, error) {
 	key := transcode.Key(part.SHA256, p, share)
 	line := map[string]any{"file": i + 1, "from": part.ContentType, "from_bytes": part.Size}
 	f, known, err := a.Journal.MediaResult(ctx, key)

@@ -27,6 +27,8 @@ import (
 	"github.com/postrider/postrider/internal/media"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/webhook"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 // desk is the journal and the records of the library, for one message, in memory.
@@ -151,7 +153,7 @@ type shrink struct {
 	err  error
 }
 
-func (s *shrink) FitOne(_ context.Context, dir string, n int, part transcode.Part, share int64, _ transcode.Profile, progress func(string)) (transcode.Result, error) {
+func (s *shrink) FitOne(_ context.Context, dir string, n int, part transcode.Part, share int64, _ mediaprofile.Profile, progress func(string)) (transcode.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.runs++
@@ -177,7 +179,7 @@ type bundle struct {
 	served  map[string]func(w http.ResponseWriter)
 	asked   map[string]int
 	hosted  string
-	profile transcode.Profile
+	profile mediaprofile.Profile
 	hosts   []string           // of the vendor
 	own     message.MediaToken // zero: the files come from elsewhere
 	smaller bool               // the vendor has refused what was made for it
@@ -185,7 +187,7 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	b := &bundle{t: t, convert: &shrink{}, served: map[string]func(http.ResponseWriter){}, asked: map[string]int{}, profile: transcode.Defaults()[0]}
+	b := &bundle{t: t, convert: &shrink{}, served: map[string]func(http.ResponseWriter){}, asked: map[string]int{}, profile: mediaprofile.Defaults()[0]}
 	b.desk = &desk{m: &message.Message{ID: message.NewID(), AccountID: message.NewID(), Kind: message.MMS, Status: message.StatusQueued, Body: "look"},
 		files: map[string][]message.Media{}, added: map[message.ID]message.MediaFile{}, results: map[string]message.MediaFile{}, fails: map[string]error{}}
 	store, err := media.Open(t.Context(), t.TempDir(), media.Options{})
@@ -208,7 +210,7 @@ func setup(t *testing.T) *bundle {
 	b.hosted = s.URL
 	f := fetch.New(webhook.Policy{AllowHTTP: true, AllowLoopback: true}, fetch.Options{})
 	t.Cleanup(f.Close)
-	b.Activities = &Activities{Journal: b.desk, Library: b.library, Fetcher: f, Converter: b.convert, Profile: func(message.ID) transcode.Profile { return b.profile }, Dir: t.TempDir(),
+	b.Activities = &Activities{Journal: b.desk, Library: b.library, Fetcher: f, Converter: b.convert, Profile: func(message.ID) mediaprofile.Profile { return b.profile }, Dir: t.TempDir(),
 		Access: func(message.ID) ([]string, *fetch.Credentials) { return b.hosts, nil }, Own: func(message.ID, string) (message.MediaToken, bool) { return b.own, b.own != message.MediaToken{} }}
 	b.hosts = []string{"127.0.0.1"}
 	return b

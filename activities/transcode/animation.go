@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 // Bounds on animations. A GIF of a few KB can unpack to terabytes: the canvas is
@@ -54,7 +56,7 @@ func (j *job) animation(ctx context.Context) (outcome, error) {
 		}
 		return j.written(stripped, formatGIF, "metadata removed")
 	}
-	if m.frames > 1 && j.profile.AnimatedGIF != GIFFirstFrame {
+	if m.frames > 1 && j.profile.AnimatedGIF != mediaprofile.GIFFirstFrame {
 		if out, ok, err := j.moving(ctx, m, cfg.Width, cfg.Height); ok || err != nil {
 			return out, err
 		}
@@ -82,7 +84,7 @@ func (j *job) moving(ctx context.Context, m meta, w, h int) (out outcome, ok boo
 	if least := float64(m.frames) / 50; seconds < least {
 		seconds = float64(m.frames) / 10
 	}
-	if j.profile.AnimatedGIF == GIFVideo {
+	if j.profile.AnimatedGIF == mediaprofile.GIFVideo {
 		p, err := j.probe(ctx, sourceName, formatGIF.demuxer)
 		if err != nil {
 			return outcome{}, false, err

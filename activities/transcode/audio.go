@@ -5,6 +5,8 @@ import (
 	"os"
 	"slices"
 	"strconv"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 // audioRung is one way to write sound.
@@ -17,9 +19,9 @@ type audioRung struct {
 // audioRungs, from the best down, by the profile's choice; AMR ends each where it is
 // taken, for speech.
 var audioRungs = map[string][]audioRung{
-	AudioAAC: {{formatM4A, 48_000, 0}, {formatM4A, 32_000, 0}, {formatM4A, 24_000, 0}},
-	AudioMP3: {{formatMP3, 64_000, 0}, {formatMP3, 48_000, 0}, {formatMP3, 32_000, 0}, {formatMP3, 24_000, 0}},
-	AudioAMR: nil,
+	mediaprofile.AudioAAC: {{formatM4A, 48_000, 0}, {formatM4A, 32_000, 0}, {formatM4A, 24_000, 0}},
+	mediaprofile.AudioMP3: {{formatMP3, 64_000, 0}, {formatMP3, 48_000, 0}, {formatMP3, 32_000, 0}, {formatMP3, 24_000, 0}},
+	mediaprofile.AudioAMR: nil,
 }
 
 var amrRungs = []audioRung{{formatAMR, 12_200, 7}, {formatAMR, 7_950, 5}, {formatAMR, 4_750, 0}}
@@ -32,7 +34,7 @@ func (r audioRung) octets(seconds float64) int64 {
 // audio converts sound alone.
 func (j *job) audio(ctx context.Context, s source) (outcome, error) {
 	rungs := audioRungs[j.profile.Audio]
-	if j.profile.Audio == AudioAMR || j.profile.Takes(formatAMR.contentType) {
+	if j.profile.Audio == mediaprofile.AudioAMR || j.profile.Takes(formatAMR.contentType) {
 		rungs = slices.Concat(rungs, amrRungs)
 	}
 	var last audioRung

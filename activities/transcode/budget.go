@@ -1,6 +1,10 @@
 package transcode
 
-import "math/big"
+import (
+	"math/big"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
+)
 
 // What of a message's limit is not media. The figures are the fact sheet's:
 // roomy, since a carrier that counts otherwise refuses the whole message.
@@ -15,31 +19,11 @@ const (
 	shareStep = 4_000
 )
 
-// binary turns a limit into one of binary octets.
-func (p Profile) binary(limit int64) int64 {
-	if p.Encoded {
-		return limit * 100 / 137
-	}
-	return limit
-}
-
-// partLimit is the most for one part of a type; 0: none but the message's.
-func (p Profile) partLimit(contentType string) int64 {
-	switch contentType {
-	case "image/jpeg", "image/png", "image/gif":
-	default:
-		if p.OtherBytes > 0 {
-			return p.binary(p.OtherBytes)
-		}
-	}
-	return p.binary(p.PartBytes)
-}
-
 // Budget is what is left for the media of a message of so many parts and so
 // much text, in binary octets: 95 % of what the limit allows without text, layout
 // and headers. 0: nothing is left.
-func Budget(p Profile, parts, textBytes int) int64 {
-	left := p.binary(p.MessageBytes) - int64(textBytes) - layoutBytes - headerBytes*int64(parts)
+func Budget(p mediaprofile.Profile, parts, textBytes int) int64 {
+	left := p.Binary(p.MessageBytes) - int64(textBytes) - layoutBytes - headerBytes*int64(parts)
 	return max(left*95/100, 0)
 }
 
@@ -48,7 +32,7 @@ func Budget(p Profile, parts, textBytes int) int64 {
 // size; the others share what is left in proportion to theirs, at least 32 KB
 // each, so that what fits together as it is also fits its shares. The error is
 // an *Error: too many parts, or no room.
-func Plan(p Profile, parts []Part, textBytes int) ([]int64, error) {
+func Plan(p mediaprofile.Profile, parts []Part, textBytes int) ([]int64, error) {
 	if len(parts) > p.MaxParts {
 		return nil, rejected("%d parts are more than the %d that %s takes", len(parts), p.MaxParts, p.Name)
 	}
@@ -87,15 +71,15 @@ func Plan(p Profile, parts []Part, textBytes int) ([]int64, error) {
 		shares[i] = portion(left, parts[i].Size, total)
 	}
 	for i := range shares {
-		shares[i] = p.capped(shares[i], parts[i])
+		shares[i] = within(p, shares[i], parts[i])
 	}
 	return shares, nil
 }
 
-// capped keeps a share below the limit of one part and rounds it down, but not
+// within keeps a share below the limit of one part and rounds it down, but not
 // below what the part has if it fits.
-func (p Profile) capped(share int64, part Part) int64 {
-	if most := p.partLimit(part.ContentType); most > 0 {
+func within(p mediaprofile.Profile, share int64, part Part) int64 {
+	if most := p.PartLimit(part.ContentType); most > 0 {
 		share = min(share, most)
 	}
 	rounded := share / shareStep * shareStep
@@ -121,7 +105,7 @@ func portion(left, size, total int64) int64 {
 
 // Check judges media that is to be sent as it is (bypass): number, types and
 // sizes against the limits, without the safety margin. The error is an *Error.
-func Check(p Profile, parts []Part, textBytes int) error {
+func Check(p mediaprofile.Profile, parts []Part, textBytes int) error {
 	if len(parts) > p.MaxParts {
 		return rejected("%d parts are more than the %d that %s takes", len(parts), p.MaxParts, p.Name)
 	}
@@ -130,12 +114,12 @@ func Check(p Profile, parts []Part, textBytes int) error {
 		if !p.Takes(part.ContentType) {
 			return asError(label(i+1, part), rejected("%s does not take this type", p.Name))
 		}
-		if most := p.partLimit(part.ContentType); most > 0 && part.Size > most {
+		if most := p.PartLimit(part.ContentType); most > 0 && part.Size > most {
 			return asError(label(i+1, part), rejected("%d octets are over the %d that %s takes in one part", part.Size, most, p.Name))
 		}
 		sum += part.Size
 	}
-	if most := p.binary(p.MessageBytes); sum > most {
+	if most := p.Binary(p.MessageBytes); sum > most {
 		return rejected("%d octets of media and text are over the %d that %s takes in one message", sum, most, p.Name)
 	}
 	return nil

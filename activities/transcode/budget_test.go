@@ -9,19 +9,21 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/postrider/postrider/internal/message"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 func TestBudget(t *testing.T) {
 	for _, c := range []struct {
 		name        string
-		p           Profile
+		p           mediaprofile.Profile
 		parts, text int
 		want        int64
 	}{
-		{"the rule", Profile{MessageBytes: 600_000}, 1, 0, (600_000 - 1024 - 300) * 95 / 100},
-		{"text and parts", Profile{MessageBytes: 600_000}, 3, 1000, (600_000 - 1000 - 1024 - 900) * 95 / 100},
-		{"base64", Profile{MessageBytes: 1_370_000, Encoded: true}, 1, 0, (1_000_000 - 1024 - 300) * 95 / 100},
-		{"nothing left", Profile{MessageBytes: 1000}, 1, 5000, 0},
+		{"the rule", mediaprofile.Profile{MessageBytes: 600_000}, 1, 0, (600_000 - 1024 - 300) * 95 / 100},
+		{"text and parts", mediaprofile.Profile{MessageBytes: 600_000}, 3, 1000, (600_000 - 1000 - 1024 - 900) * 95 / 100},
+		{"base64", mediaprofile.Profile{MessageBytes: 1_370_000, Encoded: true}, 1, 0, (1_000_000 - 1024 - 300) * 95 / 100},
+		{"nothing left", mediaprofile.Profile{MessageBytes: 1000}, 1, 5000, 0},
 	} {
 		if got := Budget(c.p, c.parts, c.text); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
@@ -34,7 +36,7 @@ func TestPlan(t *testing.T) {
 	jpeg := func(size int64) Part { return Part{ContentType: "image/jpeg", Size: size} }
 	for _, c := range []struct {
 		name   string
-		p      Profile
+		p      mediaprofile.Profile
 		parts  []Part
 		text   int
 		shares []int64
@@ -87,7 +89,7 @@ func TestPlanHoldsItsPromises(t *testing.T) {
 		for i, s := range shares {
 			sum += s
 			sizes += min(parts[i].Size, 1<<40)
-			limited = limited || p.partLimit(parts[i].ContentType) > 0 && parts[i].Size > p.partLimit(parts[i].ContentType)
+			limited = limited || p.PartLimit(parts[i].ContentType) > 0 && parts[i].Size > p.PartLimit(parts[i].ContentType)
 			if s < min(minShare, parts[i].Size) {
 				t.Fatalf("part %d has %d", i, s)
 			}
@@ -124,16 +126,16 @@ func TestKey(t *testing.T) {
 	for i, k := range []string{
 		Key(strings.Repeat("ac", 32), base, 568_000),
 		Key(content, base, 564_000),
-		Key(content, profile("default", func(p *Profile) { p.Types = p.Types[1:] }), 568_000),
-		Key(content, profile("default", func(p *Profile) { p.MaxSide++ }), 568_000),
-		Key(content, profile("default", func(p *Profile) { p.MaxSeconds++ }), 568_000),
-		Key(content, profile("default", func(p *Profile) { p.Cut = true }), 568_000),
-		Key(content, profile("default", func(p *Profile) { p.Video = VideoH263 }), 568_000),
-		Key(content, profile("default", func(p *Profile) { p.Audio = AudioMP3 }), 568_000),
-		Key(content, profile("default", func(p *Profile) { p.AnimatedGIF = GIFVideo }), 568_000),
-		Key(content, profile("default", func(p *Profile) { p.Transparency = TransparencyWhite }), 568_000),
-		Key(content, profile("default", func(p *Profile) { p.OtherBytes = 1 }), 568_000),
-		Key(content, profile("default", func(p *Profile) { p.Documents.PDF = Pass }), 568_000),
+		Key(content, profile("default", func(p *mediaprofile.Profile) { p.Types = p.Types[1:] }), 568_000),
+		Key(content, profile("default", func(p *mediaprofile.Profile) { p.MaxSide++ }), 568_000),
+		Key(content, profile("default", func(p *mediaprofile.Profile) { p.MaxSeconds++ }), 568_000),
+		Key(content, profile("default", func(p *mediaprofile.Profile) { p.Cut = true }), 568_000),
+		Key(content, profile("default", func(p *mediaprofile.Profile) { p.Video = mediaprofile.VideoH263 }), 568_000),
+		Key(content, profile("default", func(p *mediaprofile.Profile) { p.Audio = mediaprofile.AudioMP3 }), 568_000),
+		Key(content, profile("default", func(p *mediaprofile.Profile) { p.AnimatedGIF = mediaprofile.GIFVideo }), 568_000),
+		Key(content, profile("default", func(p *mediaprofile.Profile) { p.Transparency = mediaprofile.TransparencyWhite }), 568_000),
+		Key(content, profile("default", func(p *mediaprofile.Profile) { p.OtherBytes = 1 }), 568_000),
+		Key(content, profile("default", func(p *mediaprofile.Profile) { p.Documents.PDF = mediaprofile.Pass }), 568_000),
 	} {
 		if other, ok := seen[k]; ok {
 			t.Errorf("case %d has the key of case %d", i+1, other)
@@ -142,15 +144,59 @@ func TestKey(t *testing.T) {
 	}
 }
 
+// Each field either decides what becomes of a file, and then the key is another one, or
+// is named here with why it decides nothing.
+func TestKeyDependsOnTheDefinition(t *testing.T) {
+	nothing := map[string]string{
+		"Name": "it is in errors alone", "MessageBytes": "the share has it", "MaxParts": "it is Plan's",
+		"PartBytes": "the share has it, unless other types have a limit of their own", "Encoded": "the share has it, unless other types have a limit of their own",
+	}
+	for _, limits := range []int64{0, 400_000} {
+		base := profile("default", func(p *mediaprofile.Profile) { p.PartBytes, p.OtherBytes = limits, limits })
+		key := Key("ab", base, 100_000)
+		for i := range reflect.TypeFor[mediaprofile.Profile]().NumField() {
+			changed, name := base, reflect.TypeFor[mediaprofile.Profile]().Field(i).Name
+			switch v := reflect.ValueOf(&changed).Elem().Field(i); v.Kind() {
+			case reflect.String:
+				v.SetString("x")
+			case reflect.Bool:
+				v.SetBool(!v.Bool())
+			case reflect.Int, reflect.Int64:
+				v.SetInt(v.Int() + 1000)
+			case reflect.Slice:
+				v.Set(v.Slice(1, v.Len()))
+			case reflect.Struct:
+				v.Field(0).SetString("x")
+			default:
+				t.Fatalf("a field of the kind %s", v.Kind())
+			}
+			_, same := nothing[name]
+			if same = same && (limits == 0 || name != "PartBytes" && name != "Encoded"); (Key("ab", changed, 100_000) == key) != same {
+				t.Errorf("with a limit of %d: %s changes the key: %v", limits, name, same)
+			}
+		}
+	}
+}
+
+// A picture that no vendor takes as it came has the limit of its own type in its share,
+// and that of what it becomes beside.
+func TestLimitOfAnotherType(t *testing.T) {
+	p := profile("default", func(p *mediaprofile.Profile) { p.PartBytes, p.OtherBytes = 40_000, 500_000 })
+	r := mustFit(t, partOf("photo.bmp"), p)
+	if r.Part.ContentType != "image/jpeg" || r.Part.Size > 40_000 {
+		t.Errorf("%s of %d octets", r.Part.ContentType, r.Part.Size)
+	}
+}
+
 func TestDefaultsAreValid(t *testing.T) {
 	names := map[string]bool{}
-	for _, p := range Defaults() {
+	for _, p := range mediaprofile.Defaults() {
 		if err := p.Validate(); err != nil || names[p.Name] {
 			t.Errorf("%s: %v", p.Name, err)
 		}
 		names[p.Name] = true
 	}
-	for _, p := range []Profile{old, lean} {
+	for _, p := range []mediaprofile.Profile{old, lean} {
 		if err := p.Validate(); err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 		}
@@ -158,24 +204,24 @@ func TestDefaultsAreValid(t *testing.T) {
 }
 
 func TestValidateNamesTheField(t *testing.T) {
-	for field, change := range map[string]func(*Profile){
-		"name":               func(p *Profile) { p.Name = "" },
-		"types":              func(p *Profile) { p.Types = append(p.Types, "image/svg+xml") },
-		"types must contain": func(p *Profile) { p.Types = p.Types[1:] },
-		"message_bytes":      func(p *Profile) { p.MessageBytes = 1000 },
-		"part_bytes":         func(p *Profile) { p.PartBytes = -1 },
-		"other_bytes":        func(p *Profile) { p.OtherBytes = p.MessageBytes + 1 },
-		"max_parts":          func(p *Profile) { p.MaxParts = 0 },
-		"max_side":           func(p *Profile) { p.MaxSide = 10 },
-		"max_seconds":        func(p *Profile) { p.MaxSeconds = -1 },
-		"video":              func(p *Profile) { p.Video = "av1" },
-		"audio":              func(p *Profile) { p.Audio = "" },
-		"animated_gif":       func(p *Profile) { p.AnimatedGIF = "" },
-		"animated_gif ":      func(p *Profile) { p.AnimatedGIF, p.Types = GIFVideo, []string{"image/jpeg"} },
-		"transparency":       func(p *Profile) { p.Transparency = "black" },
-		"documents.vcard":    func(p *Profile) { p.Documents.VCard = "maybe" },
-		"documents.calendar": func(p *Profile) { p.Documents.Calendar = "maybe" },
-		"documents.pdf":      func(p *Profile) { p.Documents.PDF = "maybe" },
+	for field, change := range map[string]func(*mediaprofile.Profile){
+		"name":               func(p *mediaprofile.Profile) { p.Name = "" },
+		"types":              func(p *mediaprofile.Profile) { p.Types = append(p.Types, "image/svg+xml") },
+		"types must contain": func(p *mediaprofile.Profile) { p.Types = p.Types[1:] },
+		"message_bytes":      func(p *mediaprofile.Profile) { p.MessageBytes = 1000 },
+		"part_bytes":         func(p *mediaprofile.Profile) { p.PartBytes = -1 },
+		"other_bytes":        func(p *mediaprofile.Profile) { p.OtherBytes = p.MessageBytes + 1 },
+		"max_parts":          func(p *mediaprofile.Profile) { p.MaxParts = 0 },
+		"max_side":           func(p *mediaprofile.Profile) { p.MaxSide = 10 },
+		"max_seconds":        func(p *mediaprofile.Profile) { p.MaxSeconds = -1 },
+		"video":              func(p *mediaprofile.Profile) { p.Video = "av1" },
+		"audio":              func(p *mediaprofile.Profile) { p.Audio = "" },
+		"animated_gif":       func(p *mediaprofile.Profile) { p.AnimatedGIF = "" },
+		"animated_gif ":      func(p *mediaprofile.Profile) { p.AnimatedGIF, p.Types = mediaprofile.GIFVideo, []string{"image/jpeg"} },
+		"transparency":       func(p *mediaprofile.Profile) { p.Transparency = "black" },
+		"documents.vcard":    func(p *mediaprofile.Profile) { p.Documents.VCard = "maybe" },
+		"documents.calendar": func(p *mediaprofile.Profile) { p.Documents.Calendar = "maybe" },
+		"documents.pdf":      func(p *mediaprofile.Profile) { p.Documents.PDF = "maybe" },
 	} {
 		if err := profile("default", change).Validate(); err == nil || !strings.HasPrefix(err.Error(), field) {
 			t.Errorf("%s: %v", field, err)

@@ -1,7 +1,7 @@
 // Package transcode makes the media of a message fit what a vendor or a carrier
 // takes: its types, its sizes, and how much of it may travel in one message.
 //
-// A Profile says what is taken. Plan shares the message's budget over its
+// A mediaprofile.Profile says what is taken. Plan shares the message's budget over its
 // parts, before anything is converted, so that a result can be found again
 // under Key. FitOne then makes one part fit its share, and Fit does both for a
 // whole message. What fits already is not touched, except that metadata (where

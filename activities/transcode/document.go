@@ -15,7 +15,7 @@ func (j *job) document() (outcome, error) {
 	if !j.profile.Takes(f.contentType) {
 		return outcome{}, rejected("%s does not take this type", j.profile.Name)
 	}
-	if most := j.profile.partLimit(f.contentType); most > 0 && j.part.Size > most {
+	if most := j.profile.PartLimit(f.contentType); most > 0 && j.part.Size > most {
 		return outcome{}, rejected("%d octets are over the limit of %d", j.part.Size, most)
 	}
 	if f == formatPDF {

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 // The samples that are too large to keep, made once by TestMain.
@@ -172,8 +174,8 @@ func load(t testing.TB, name string) []byte {
 }
 
 // profile gives a default by name, changed.
-func profile(name string, change func(*Profile)) Profile {
-	for _, p := range Defaults() {
+func profile(name string, change func(*mediaprofile.Profile)) mediaprofile.Profile {
+	for _, p := range mediaprofile.Defaults() {
 		if p.Name == name {
 			if change != nil {
 				change(&p)
@@ -192,7 +194,7 @@ type fitted struct {
 }
 
 // fit makes one part fit and checks what holds of every result.
-func fit(t *testing.T, part Part, p Profile) (fitted, error) {
+func fit(t *testing.T, part Part, p mediaprofile.Profile) (fitted, error) {
 	t.Helper()
 	dir := t.TempDir()
 	results, err := shared.Fit(t.Context(), dir, []Part{part}, p, 0, nil)
@@ -228,7 +230,7 @@ func fit(t *testing.T, part Part, p Profile) (fitted, error) {
 	return r, nil
 }
 
-func mustFit(t *testing.T, part Part, p Profile) fitted {
+func mustFit(t *testing.T, part Part, p mediaprofile.Profile) fitted {
 	t.Helper()
 	r, err := fit(t, part, p)
 	if err != nil {

@@ -13,12 +13,13 @@ import (
 	"golang.org/x/image/draw"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 // The largest picture that is unpacked. 40 megapixels are more than any phone
 // sends by message, and at 4 octets each 160 MB.
 const (
-	maxSide        = 12_000
 	maxPixels      = 40_000_000
 	maxPictureSize = 160_000_000 // octets when unpacked: half the pixels at 16 bits a channel
 )
@@ -50,8 +51,8 @@ func checkSize(w, h int) error {
 	switch {
 	case w < 1 || h < 1:
 		return rejected("it has no size")
-	case w > maxSide || h > maxSide:
-		return rejected("%d x %d pixels are over the limit of %d a side", w, h, maxSide)
+	case w > mediaprofile.MaxSide || h > mediaprofile.MaxSide:
+		return rejected("%d x %d pixels are over the limit of %d a side", w, h, mediaprofile.MaxSide)
 	case w*h > maxPixels:
 		return rejected("%d x %d pixels are over the limit of %d megapixels", w, h, maxPixels/1_000_000)
 	}

@@ -10,13 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
-// Bounds on video and sound.
-const (
-	maxSeconds = 600 // of a source; a message holds some seconds
-	maxStreams = 16
-)
+// maxStreams bounds the streams of a file that is looked at.
+const maxStreams = 16
 
 // decoders are the only ones that ffmpeg may use: what phones, browsers and
 // recorders make. The many others have had less of the world's attention.
@@ -177,8 +176,8 @@ func (p *probe) sound() error {
 			return err
 		}
 	}
-	if s := p.seconds(); s > maxSeconds {
-		return rejected("%s are over the limit of %d s", duration(s), maxSeconds)
+	if s := p.seconds(); s > mediaprofile.MaxSeconds {
+		return rejected("%s are over the limit of %d s", duration(s), mediaprofile.MaxSeconds)
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 // A rung is a size of stills with its qualities (of image/jpeg, 1 to 100), the
@@ -172,7 +174,7 @@ func (j *job) encodeStill(ctx context.Context, img image.Image, m meta) (outcome
 	w, h := img.Bounds().Dx(), img.Bounds().Dy()
 	note := ""
 	if transparent(img) {
-		if j.profile.Transparency == TransparencyKeep && j.profile.Takes(formatPNG.contentType) {
+		if j.profile.Transparency == mediaprofile.TransparencyKeep && j.profile.Takes(formatPNG.contentType) {
 			out, err := j.encodePNG(ctx, img, m)
 			if err != nil || out.path != "" {
 				return out, err

@@ -6,15 +6,9 @@ import (
 	"os"
 	"slices"
 	"strconv"
-)
 
-// videoType is the content type of a family.
-func videoType(family string) string {
-	if family == VideoH263 {
-		return format3GP.contentType
-	}
-	return formatMP4.contentType
-}
+	"github.com/postrider/postrider/internal/mediaprofile"
+)
 
 // stream fits video and sound.
 func (j *job) stream(ctx context.Context) (outcome, error) {
@@ -76,7 +70,7 @@ func (j *job) look(ctx context.Context) (p probe, name, demuxer string, err erro
 		return p, name, demuxer, nil
 	}
 	if _, err := j.run(ctx, ffmpeg, slices.Concat(global, input(demuxer), []string{"-i", name, "-map", "0:v:0?", "-map", "0:a:0?", "-c", "copy",
-		"-t", strconv.Itoa(maxSeconds + 1), "-f", "matroska", "copy.mkv"})...); err != nil {
+		"-t", strconv.Itoa(mediaprofile.MaxSeconds + 1), "-f", "matroska", "copy.mkv"})...); err != nil {
 		return p, "", "", err
 	}
 	name, demuxer = "copy.mkv", formatMatroska.demuxer
@@ -157,7 +151,7 @@ func (j *job) playable(v *stream) bool {
 	}
 	switch v.Codec {
 	case "h264":
-		return j.profile.Video == VideoH264 && (v.PixFmt == "yuv420p" || v.PixFmt == "yuvj420p")
+		return j.profile.Video == mediaprofile.VideoH264 && (v.PixFmt == "yuv420p" || v.PixFmt == "yuvj420p")
 	case "h263":
 		return true
 	}

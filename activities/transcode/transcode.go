@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 // maxSource is the most octets of a part that is looked at; what is fetched or
@@ -83,7 +85,7 @@ func label(n int, p Part) string {
 // be nil, is called at each step and at least every few seconds in between, for
 // heartbeats; it must return at once. The error is an *Error; then nothing is
 // left in dir.
-func (t *Transcoder) Fit(ctx context.Context, dir string, parts []Part, p Profile, textBytes int, progress func(detail string)) ([]Result, error) {
+func (t *Transcoder) Fit(ctx context.Context, dir string, parts []Part, p mediaprofile.Profile, textBytes int, progress func(detail string)) ([]Result, error) {
 	parts, err := Inspect(parts)
 	if err != nil {
 		return nil, err
@@ -110,7 +112,7 @@ func (t *Transcoder) Fit(ctx context.Context, dir string, parts []Part, p Profil
 
 // FitOne makes the part of that number (from 1) fit a share of Plan's; the part
 // must be one of Inspect's. The rest is as for Fit.
-func (t *Transcoder) FitOne(ctx context.Context, dir string, n int, part Part, share int64, p Profile, progress func(detail string)) (Result, error) {
+func (t *Transcoder) FitOne(ctx context.Context, dir string, n int, part Part, share int64, p mediaprofile.Profile, progress func(detail string)) (Result, error) {
 	began := time.Now()
 	if progress == nil {
 		progress = func(string) {}
@@ -137,7 +139,7 @@ type job struct {
 	n        int
 	part     Part
 	share    int64
-	profile  Profile
+	profile  mediaprofile.Profile
 	progress func(string)
 
 	format format
@@ -277,7 +279,7 @@ func (j *job) keep(out outcome, dir string) (outcome, error) {
 // limit is what a result of a format may have: the share, and the limit of one part
 // if that is lower for the new type than it was for the old.
 func (j *job) limit(f format) int64 {
-	if most := j.profile.partLimit(f.contentType); most > 0 {
+	if most := j.profile.PartLimit(f.contentType); most > 0 {
 		return min(j.share, most)
 	}
 	return j.share

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/postrider/postrider/internal/message"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 func sha(b []byte) string {
@@ -26,8 +28,8 @@ func sha(b []byte) string {
 // old is a handset of 2005; lean takes little, and all choices go the other way than
 // the defaults'.
 var (
-	old  = Profile{Name: "old", Types: []string{"image/jpeg", "video/3gpp", "audio/amr"}, MessageBytes: 60_000, MaxParts: 3, MaxSide: 640, Video: VideoH263, Audio: AudioAMR, AnimatedGIF: GIFFirstFrame, Transparency: TransparencyWhite}
-	lean = Profile{Name: "lean", Types: []string{"image/jpeg", "video/mp4", "audio/mpeg", "text/plain"}, MessageBytes: 70_000, Encoded: true, MaxParts: 3, MaxSide: 800, Video: VideoH264, Audio: AudioMP3, AnimatedGIF: GIFVideo, Transparency: TransparencyWhite, Documents: Documents{PDF: Pass}}
+	old  = mediaprofile.Profile{Name: "old", Types: []string{"image/jpeg", "video/3gpp", "audio/amr"}, MessageBytes: 60_000, MaxParts: 3, MaxSide: 640, Video: mediaprofile.VideoH263, Audio: mediaprofile.AudioAMR, AnimatedGIF: mediaprofile.GIFFirstFrame, Transparency: mediaprofile.TransparencyWhite}
+	lean = mediaprofile.Profile{Name: "lean", Types: []string{"image/jpeg", "video/mp4", "audio/mpeg", "text/plain"}, MessageBytes: 70_000, Encoded: true, MaxParts: 3, MaxSide: 800, Video: mediaprofile.VideoH264, Audio: mediaprofile.AudioMP3, AnimatedGIF: mediaprofile.GIFVideo, Transparency: mediaprofile.TransparencyWhite, Documents: mediaprofile.Documents{PDF: mediaprofile.Pass}}
 )
 
 // The types that each sample becomes; empty: it is refused.
@@ -82,7 +84,7 @@ var becomes = []struct{ name, standard, old, lean string }{
 func TestEverySampleFitsEveryProfile(t *testing.T) {
 	for _, row := range becomes {
 		for _, c := range []struct {
-			Profile
+			mediaprofile.Profile
 			want string
 		}{{profile("default", nil), row.standard}, {old, row.old}, {lean, row.lean}} {
 			t.Run(row.name+"/"+c.Name, func(t *testing.T) {
@@ -113,7 +115,7 @@ func rejectedOnly(t *testing.T, err error) {
 // personal is what some sample says about its maker.
 var personal = []string{"Exif", "Camera Works", "Holidays", "48.1371", "http://ns.adobe.com/xap", "GPS"}
 
-func check(t *testing.T, r fitted, p Profile, contentType string) {
+func check(t *testing.T, r fitted, p mediaprofile.Profile, contentType string) {
 	t.Helper()
 	if r.Part.ContentType != contentType {
 		t.Fatalf("it became %s (%s), want %s", r.Part.ContentType, r.Rung, contentType)
@@ -150,7 +152,7 @@ func check(t *testing.T, r fitted, p Profile, contentType string) {
 	}
 }
 
-func checkVideo(t *testing.T, r fitted, p Profile) {
+func checkVideo(t *testing.T, r fitted, p mediaprofile.Profile) {
 	t.Helper()
 	probed := look(t, r.Part.Path)
 	v := probed.first("video")
@@ -251,12 +253,12 @@ func TestAnimations(t *testing.T) {
 		contentType string
 		moving      bool
 	}{
-		{GIFKeep, "big.gif", 600_000, "image/gif", true},
-		{GIFKeep, "animation.gif", 40_000, "image/jpeg", false},
-		{GIFFirstFrame, "big.gif", 600_000, "image/jpeg", false},
-		{GIFVideo, "big.gif", 600_000, "video/mp4", false},
+		{mediaprofile.GIFKeep, "big.gif", 600_000, "image/gif", true},
+		{mediaprofile.GIFKeep, "animation.gif", 40_000, "image/jpeg", false},
+		{mediaprofile.GIFFirstFrame, "big.gif", 600_000, "image/jpeg", false},
+		{mediaprofile.GIFVideo, "big.gif", 600_000, "video/mp4", false},
 	} {
-		p := profile("default", func(p *Profile) { p.AnimatedGIF, p.MessageBytes = c.mode, c.message })
+		p := profile("default", func(p *mediaprofile.Profile) { p.AnimatedGIF, p.MessageBytes = c.mode, c.message })
 		r := mustFit(t, partOf(c.name), p)
 		check(t, r, p, c.contentType)
 		if !c.moving {
@@ -272,8 +274,8 @@ func TestAnimations(t *testing.T) {
 // Transparency stays, or goes where it is meant to go: on white, not on black.
 func TestTransparency(t *testing.T) {
 	t.Parallel()
-	for mode, contentType := range map[string]string{TransparencyKeep: "image/png", TransparencyWhite: "image/jpeg"} {
-		p := profile("default", func(p *Profile) { p.Transparency = mode })
+	for mode, contentType := range map[string]string{mediaprofile.TransparencyKeep: "image/png", mediaprofile.TransparencyWhite: "image/jpeg"} {
+		p := profile("default", func(p *mediaprofile.Profile) { p.Transparency = mode })
 		r := mustFit(t, partOf("logo.webp"), p)
 		check(t, r, p, contentType)
 		img, err := decode(contentType, r.bytes)
@@ -282,7 +284,7 @@ func TestTransparency(t *testing.T) {
 		}
 		_, _, _, alpha := img.At(0, 0).RGBA()
 		corner := color.RGBAModel.Convert(img.At(0, 0)).(color.RGBA)
-		if mode == TransparencyKeep && alpha != 0 || mode == TransparencyWhite && (corner.R < 250 || corner.G < 250 || corner.B < 250) {
+		if mode == mediaprofile.TransparencyKeep && alpha != 0 || mode == mediaprofile.TransparencyWhite && (corner.R < 250 || corner.G < 250 || corner.B < 250) {
 			t.Errorf("%s: the corner is %v", mode, corner)
 		}
 	}
@@ -315,7 +317,7 @@ func TestTooLong(t *testing.T) {
 		{"long.wav", 20, true, ""},
 		{"long.wav", 20, false, "limit of 20 s"},
 	} {
-		p := profile("rural", func(p *Profile) { p.MaxSeconds, p.Cut = c.seconds, c.cut })
+		p := profile("rural", func(p *mediaprofile.Profile) { p.MaxSeconds, p.Cut = c.seconds, c.cut })
 		r, err := fit(t, partOf(c.name), p)
 		if c.says != "" {
 			rejectedOnly(t, err)
@@ -335,7 +337,7 @@ func TestTooLong(t *testing.T) {
 
 func TestSeveralParts(t *testing.T) {
 	t.Parallel()
-	p := profile("default", func(p *Profile) { p.Documents.VCard = Pass })
+	p := profile("default", func(p *mediaprofile.Profile) { p.Documents.VCard = mediaprofile.Pass })
 	dir := t.TempDir()
 	var said []string
 	results, err := shared.Fit(t.Context(), dir, []Part{partOf("phone12.jpg"), partOf("card.vcf"), partOf("layout.smil"), partOf("clip.mov")}, p, 500,

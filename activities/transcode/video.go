@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 // The arithmetic of video (bit/s).
@@ -54,13 +56,13 @@ func (t target) String() string {
 // error names the limit: too long, and not to be cut.
 func (j *job) aim(s source, limit int64) (target, error) {
 	least, audioRate := minVideoRate, aacRate
-	if j.profile.Video == VideoH263 {
+	if j.profile.Video == mediaprofile.VideoH263 {
 		least, audioRate = minH263Rate, amrRate
 	}
 	bits := float64(limit) * 8 * usable
 	t := target{seconds: max(s.seconds, 0.1)}
 	total := bits / t.seconds
-	if s.first("audio") != nil && (total >= minWithSound || j.profile.Video == VideoH263 && total >= float64(least+audioRate)) {
+	if s.first("audio") != nil && (total >= minWithSound || j.profile.Video == mediaprofile.VideoH263 && total >= float64(least+audioRate)) {
 		t.audioRate = audioRate
 	}
 	if total-float64(t.audioRate) < float64(least) {
@@ -103,7 +105,7 @@ func (j *job) shape(t target, v *stream) target {
 // the one before has taught.
 func (j *job) video(ctx context.Context, s source) (outcome, error) {
 	f := format3GP
-	if j.profile.Video == VideoH264 {
+	if j.profile.Video == mediaprofile.VideoH264 {
 		f = formatMP4
 	}
 	if !j.profile.Takes(f.contentType) {

@@ -36,6 +36,7 @@ func adminCommand() *cobra.Command {
 	cmd.AddCommand(receiptCommand())
 	cmd.AddCommand(brandCommand())
 	cmd.AddCommand(contentRuleCommand())
+	cmd.AddCommand(mediaProfileCommand())
 	cmd.AddCommand(retentionCommand())
 	return cmd
 }

@@ -23,9 +23,10 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		LoggedIn: func(by message.Actor, staff message.ID, in bool) {
 			g.note("login", func(ctx context.Context) error { return g.db.StaffTried(ctx, by, staff, in) })
 		},
-		Reclaim:   g.ingress,
-		Messages:  g.db,
-		Passwords: secret.Passwords{},
+		MediaProfiles: g.db,
+		Reclaim:       g.ingress,
+		Messages:      g.db,
+		Passwords:     secret.Passwords{},
 		QueueSize: func(ctx context.Context, vendor string) (int, error) {
 			return workers.QueueSize(ctx, g.temporal, g.Config.TemporalNamespace, vendor)
 		},

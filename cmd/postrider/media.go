@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/media"
 	"github.com/postrider/postrider/internal/message"
+
+	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 // Of the upkeep of the media store: how many files' bytes a round takes away at most, and
@@ -110,19 +111,17 @@ func (g *Gateway) ownMedia(vendor message.ID, url string) (message.MediaToken, b
 	return message.ParseMediaToken(name)
 }
 
-// mediaProfile is what a vendor takes: what its row says, else what its kind does.
-func (g *Gateway) mediaProfile(vendor message.ID) transcode.Profile {
-	name := "default"
-	if v := g.config.Current().Vendors[vendor]; v != nil {
-		name = cmp.Or(v.MediaProfile, v.ProviderType)
+// mediaProfile is what a vendor takes. That nothing takes its place silently: a profile
+// that the vendor names and that is gone is logged and counted.
+func (g *Gateway) mediaProfile(vendor message.ID) mediaprofile.Profile {
+	config := g.config.Current()
+	v := config.Vendors[vendor]
+	p, known := config.MediaProfile(v)
+	if !known {
+		g.metrics.MediaProfileless.WithLabelValues(vendor.String()).Inc()
+		g.Log.Warn("the media profile that a vendor names is not there: the files are made as for the profile default", "part", "media", "vendor", v.Name, "media_profile", v.MediaProfile)
 	}
-	profiles := transcode.Defaults()
-	for _, p := range profiles {
-		if p.Name == name {
-			return p
-		}
-	}
-	return profiles[0] // what is taken nearly everywhere
+	return p
 }
 
 // mediaEdge is the library for the REST edge, which takes nil for none.

@@ -42,6 +42,8 @@ type Admin struct {
 	// LoggedIn is told that a member of staff has logged in, or that somebody gave
 	// a wrong password for one. It must not block. Nil: nobody wants to know.
 	LoggedIn func(by message.Actor, staff message.ID, in bool)
+	// MediaProfiles keeps what vendors take of files.
+	MediaProfiles MediaProfiles
 	// Messages are those of all accounts.
 	Messages AllMessages
 	// Passwords makes and checks the hashes of staff's passwords.
@@ -194,6 +196,7 @@ func (s *Server) registerAdmin(api huma.API) {
 	s.registerStrays(api)
 	s.registerContent(api)
 	s.registerVendors(api)
+	s.registerMediaProfiles(api)
 	s.registerRoutes(api)
 	s.registerAudit(api)
 	s.registerKept(api)

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
 
+	"github.com/postrider/postrider/internal/mediaprofile"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -110,6 +111,17 @@ var adminSamples = map[string]sample{
 	"reload":              {who: "admin operator", status: 200, action: "config.reload"},
 	"createVendor": {who: "admin operator", status: 201, action: "vendor.create", ask: func(*office) (string, string) {
 		return vendorPath, `{"instance_name":"v-` + message.NewID().String() + `","provider_type":"smpp","host":"smsc.example","port":2775,"username":"us"}`
+	}},
+
+	"listMediaProfiles": {who: everybody, status: 200},
+	"setMediaProfile":   {who: "admin operator", status: 200, action: "media_profile.update", ask: func(*office) (string, string) { return mediaProfilePath + "/lean", leanProfile }},
+	"removeMediaProfile": {who: "admin operator", status: 204, action: "media_profile.delete", ask: func(o *office) (string, string) {
+		p, _ := mediaprofile.Builtin("default")
+		p.Name = message.NewID().String()
+		if _, err := o.db.SetMediaProfile(o.ctx, shellActor, p); err != nil {
+			o.t.Fatal(err)
+		}
+		return mediaProfilePath + "/" + p.Name, ""
 	}},
 
 	"listRoutes":  {who: everybody, status: 200},

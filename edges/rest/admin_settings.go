@@ -2,6 +2,7 @@ package rest
 
 import (
 	"reflect"
+	"strings"
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/vendorconf"
@@ -75,7 +76,7 @@ func (d *decoder) setting(s vendorconf.Setting, location string) error {
 // unknown is for bodies that have settings and nothing else.
 func unknown(*decoder, string, string) (bool, error) { return false, nil }
 
-// inBody puts the settings that a refusal names where the caller has them.
+// inBody puts the settings that a refusal names where the caller has them, once.
 func inBody(err error) error {
 	e := message.AsError(err)
 	if e == nil || len(e.Fields) == 0 {
@@ -83,7 +84,7 @@ func inBody(err error) error {
 	}
 	out := &message.Error{Reason: e.Reason, Err: e.Err}
 	for _, f := range e.Fields[:min(len(e.Fields), maxFaults)] {
-		out.Fields = append(out.Fields, message.FieldError{Location: "body." + f.Location, Message: f.Message})
+		out.Fields = append(out.Fields, message.FieldError{Location: "body." + strings.TrimPrefix(f.Location, "body."), Message: f.Message})
 	}
 	out.Detail = describe(out.Fields)
 	return out

@@ -299,7 +299,7 @@ func (s *Server) createVendor(ctx context.Context, in *rawInput) (*createdTagged
 	}
 	made, err := s.Admin.Vendors.AddVendor(ctx, x.actor(), v)
 	if err != nil {
-		return nil, s.problem(x, err, 0)
+		return nil, s.problem(x, inBody(err), 0)
 	}
 	return &createdTagged[vendorResource]{Location: vendorPath + "/" + made.ID.String(), ETag: vendorTag(made), Body: vendorOf(made)}, nil
 }
@@ -342,7 +342,7 @@ func (s *Server) withVendor(ctx context.Context, given string, want IfMatch, act
 		})
 	}
 	if err != nil {
-		return nil, s.problem(x, err, changeStatus(err))
+		return nil, s.problem(x, inBody(err), changeStatus(err))
 	}
 	return showVendor(v), nil
 }

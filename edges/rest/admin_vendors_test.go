@@ -287,7 +287,7 @@ func TestEverySettingTravels(t *testing.T) {
 	other := vendorconf.Vendor{DisplayName: "d", IsActive: false, Host: "other.example", Port: 7, Username: "other", UseTLS: true, TLSCA: cert, TLSServerName: "s.example",
 		TLSClientCert: cert, BindType: "receiver", SystemType: "st", Throughput: 7, MaxBinds: 7, Window: 7, Priority: 7, CostPerSMS: "0.07", CostPerMMS: "0.0707",
 		SupportsAlphanumeric: true, SupportsUnicode: false, SupportsMMS: true, IDFormat: "hex_to_dec", LongMessage: "payload", DefaultAlphabet: "latin1", DefaultCoding: 3,
-		ReceiptGraceSeconds: 7, ReceiptPercent: 7, ReceiptExpectedSeconds: 7, VendorReplies: "gateway", MediaProfile: "m", CodeMap: map[string]string{"7": "filtered"},
+		ReceiptGraceSeconds: 7, ReceiptPercent: 7, ReceiptExpectedSeconds: 7, VendorReplies: "gateway", MediaProfile: "att", CodeMap: map[string]string{"7": "filtered"},
 		AccountSID: "AC7", MessagingProfileID: "MG7", BaseURL: "https://api.example/7", PassTLVs: []string{"1403"}, SourceTON: new(0), SourceNPI: new(7), DestTON: new(7), DestNPI: new(7),
 		AddrTON: 7, AddrNPI: 7, AddressRange: "^7", ReceiptID: "tlv", ReceiptsUnmarked: true, EnquireLinkSeconds: 7, ResponseTimeoutSeconds: 7, OutbindSystemID: "o7",
 		OutbindAllowedIPs: []string{"198.51.100.7/32"}}

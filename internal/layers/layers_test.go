@@ -29,6 +29,7 @@ var levels = map[string]int{
 	"internal/email":        0,
 	"internal/fuzztest":     0,
 	"internal/telemetry":    0,
+	"internal/mediaprofile": 0,
 	"internal/text":         1,
 	"internal/registry":     1,
 	"internal/content":      1,

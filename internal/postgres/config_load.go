@@ -41,6 +41,7 @@ func (db *DB) sections() []section {
 		{"inbound_routes", db.loadDestinations, func(to, from s) { to.Destinations = from.Destinations; to.KeepProblems("inbound_routes", from) }},
 		// Compiling the rules takes a while, if there are many.
 		{"content_rules", loadContentRules, func(to, from s) { to.Content = from.Content; to.KeepProblems("content_rules", from) }},
+		{"media_profiles", loadMediaProfiles, func(to, from s) { to.MediaProfiles = from.MediaProfiles; to.KeepProblems("media_profiles", from) }},
 		{"staff", loadStaff, func(to, from s) { to.Staff = from.Staff }},
 		{"service_credentials", loadServiceCredentials, func(to, from s) { to.ServiceCredentials = from.ServiceCredentials }},
 		{"signing_keys", db.loadSigningKeys, func(to, from s) { to.SigningKeys = from.SigningKeys }},

@@ -36,7 +36,7 @@ func TestVendorAsWritten(t *testing.T) {
 		ClientCert: "cert", ClientKey: "key", BaseURL: "https://api.example", AccountSID: "AC1", MessagingProfileID: "MG1", SigningKeys: []string{"new", "old"},
 		Throughput: 5, Priority: 6, CostPerSMS: 7, CostPerMMS: 8, Window: 9, MaxBinds: 10, SupportsAlphanumeric: true, SupportsUnicode: true, SupportsMMS: true,
 		IDFormat: "dec_to_hex", LongMessage: "payload", DefaultAlphabet: "ascii", CodeMap: map[string]message.Reason{"1": message.ReasonUnreachable},
-		PassTLVs: []uint16{5}, MediaProfile: "m", SourceTON: &one, SourceNPI: &two, DestTON: &two, DestNPI: &one, AddressTON: 5, AddressNPI: 6, AddressRange: "^1",
+		PassTLVs: []uint16{5}, MediaProfile: "att", SourceTON: &one, SourceNPI: &two, DestTON: &two, DestNPI: &one, AddressTON: 5, AddressNPI: 6, AddressRange: "^1",
 		DefaultCoding: 3, ReceiptID: "text", ReceiptsUnmarked: true, OutbindSystemID: "smsc", OutbindPassword: "o", OutbindAllowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 		ReceiptPercent: 40, ReceiptExpected: time.Minute, EnquireLink: 2 * time.Second, ResponseTimeout: 3 * time.Second, ReceiptGrace: 4 * time.Second}
 	filled(t, want, "Replies")

@@ -244,6 +244,7 @@ var unbound = map[string]string{
 	"webhook_endpoints":   heldTogether,
 	"usage_limits":        heldTogether,
 	"content_rules":       heldTogether,
+	"media_profiles":      heldTogether,
 	"inbound_routes":      heldTogether,
 	"brand_details":       heldTogether,
 	"campaign_details":    heldTogether,

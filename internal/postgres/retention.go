@@ -203,7 +203,7 @@ var tableRules = concat(
 		emptied("vendor_links", "the process ends, or was not heard of"),
 	},
 	configured("config_version", "config_tables", "accounts", "api_credentials", "smpp_credentials", "signing_keys", "campaigns", "campaign_details", "campaign_carriers",
-		"brands", "brand_details", "tax_ids", "vendors", "numbers", "routing_rules", "webhook_endpoints", "inbound_routes", "content_rules",
+		"brands", "brand_details", "tax_ids", "vendors", "numbers", "routing_rules", "webhook_endpoints", "inbound_routes", "content_rules", "media_profiles",
 		"usage_limits", "balances", "registry_syncs", "staff", "service_credentials", "opt_outs_version", "upkeep_rounds", "schema_migrations"),
 	[]tableRule{
 		forever("pacers", "one row a campaign, number or brand; its lock is the counter's"),

@@ -32,6 +32,9 @@ func (db *DB) CreateVendor(ctx context.Context, by Actor, v snapshot.Vendor) err
 	}
 	shown := map[string]any{"instance_name": v.Name, "provider_type": v.ProviderType, "host": v.Host, "port": v.Port}
 	return db.audited(ctx, by, "vendor.create", v.ID.String(), shown, func(tx pgx.Tx) error {
+		if err := knownProfile(ctx, tx, v.MediaProfile); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, insertVendor, row...)
 		return err
 	})

@@ -105,7 +105,8 @@ func (db *DB) VendorNamed(ctx context.Context, name string) (message.ID, error) 
 }
 
 // AddVendor is CreateVendor that says what is wrong in the words of staff:
-// ReasonConflict when there is a vendor of that name.
+// ReasonConflict when there is a vendor of that name, ReasonInvalidRequest for a media
+// profile that nobody knows.
 func (db *DB) AddVendor(ctx context.Context, by Actor, v snapshot.Vendor) (snapshot.VendorState, error) {
 	row, err := db.vendorRow(v)
 	if err != nil {
@@ -113,6 +114,9 @@ func (db *DB) AddVendor(ctx context.Context, by Actor, v snapshot.Vendor) (snaps
 	}
 	var made snapshot.VendorState
 	err = db.audited(ctx, by, "vendor.create", v.ID.String(), shownVendor(snapshot.VendorState{Vendor: v}), func(tx pgx.Tx) error {
+		if err := knownProfile(ctx, tx, v.MediaProfile); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, insertVendor, row...); err != nil {
 			return vendorFault(err, v.Name)
 		}
@@ -159,7 +163,8 @@ where id = $1`
 
 // ChangeVendor has change make a vendor into what it is to be, and stores that. The
 // name, the kind and the id stay. It returns the vendor as it is then. ReasonConflict
-// for the vendor that stands for the gateway itself.
+// for the vendor that stands for the gateway itself, ReasonInvalidRequest for a media
+// profile that nobody knows.
 func (db *DB) ChangeVendor(ctx context.Context, by Actor, id message.ID, action string, change func(*snapshot.VendorState) error) (snapshot.VendorState, error) {
 	var v snapshot.VendorState
 	before, after := map[string]any{}, map[string]any{}
@@ -173,6 +178,12 @@ func (db *DB) ChangeVendor(ctx context.Context, by Actor, id message.ID, action 
 			return err
 		}
 		v.ID, v.Name, v.ProviderType = was.ID, was.Name, was.ProviderType
+		// One from before this was looked at stays, so that the rest can be changed.
+		if v.MediaProfile != was.MediaProfile {
+			if err := knownProfile(ctx, tx, v.MediaProfile); err != nil {
+				return err
+			}
+		}
 		if err := db.writeVendor(ctx, tx, was, v); err != nil {
 			return vendorFault(err, was.Name)
 		}

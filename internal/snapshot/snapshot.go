@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/content"
+	"github.com/postrider/postrider/internal/mediaprofile"
 	"github.com/postrider/postrider/internal/message"
 )
 
@@ -45,6 +46,9 @@ type Snapshot struct {
 	ServiceCredentials map[string]*ServiceCredential
 	// Content are the active content rules, compiled; nil: none.
 	Content *content.Rules
+	// MediaProfiles are those that have a row, by name. What the release brings is not
+	// among them: MediaProfile knows both.
+	MediaProfiles map[string]mediaprofile.Profile
 	// Problems are single things that could not be used and were left out, so that
 	// they break nothing else, by their tables. They name rows, and hold no secrets.
 	Problems map[string][]string

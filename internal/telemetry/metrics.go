@@ -19,30 +19,31 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 
-	MessageStatus   *prometheus.CounterVec   // status, code
-	AcceptDuration  *prometheus.HistogramVec // edge
-	TimeToSent      *prometheus.HistogramVec // message_class
-	SubmitDuration  *prometheus.HistogramVec // vendor_id
-	MediaTranscode  *prometheus.HistogramVec // kind: image, video, audio, text, application
-	ClientSubmit    *prometheus.CounterVec   // vendor_id, status
-	Receipts        *prometheus.CounterVec   // vendor_id, dlr_status
-	WebhookAttempts *prometheus.HistogramVec // outcome
-	APIRequests     *prometheus.HistogramVec // operation, status
-	SentPerCustomer *prometheus.CounterVec   // customer_id
-	CostPerCustomer *prometheus.CounterVec   // customer_id
-	RateExceeded    *prometheus.CounterVec   // type
-	ConfigRefresh   *prometheus.HistogramVec // outcome: ok, failed
-	TenDLC          *prometheus.CounterVec   // customer_id, reason
-	Registry        *prometheus.CounterVec   // operation, result
-	PaceWaiting     prometheus.Histogram
-	Illegal         prometheus.Counter
-	QueueDepth      *prometheus.GaugeVec   // priority
-	Admission       *prometheus.GaugeVec   // message_class
-	OldestUnstarted *prometheus.GaugeVec   // message_class
-	NotAdmitted     *prometheus.CounterVec // message_class, reason
-	StartsCalled    *prometheus.CounterVec // result: told, left
-	StartsHeard     prometheus.Counter
-	HealthChanges   *prometheus.CounterVec // vendor_id, health
+	MessageStatus    *prometheus.CounterVec   // status, code
+	AcceptDuration   *prometheus.HistogramVec // edge
+	TimeToSent       *prometheus.HistogramVec // message_class
+	SubmitDuration   *prometheus.HistogramVec // vendor_id
+	MediaTranscode   *prometheus.HistogramVec // kind: image, video, audio, text, application
+	MediaProfileless *prometheus.CounterVec   // vendor_id
+	ClientSubmit     *prometheus.CounterVec   // vendor_id, status
+	Receipts         *prometheus.CounterVec   // vendor_id, dlr_status
+	WebhookAttempts  *prometheus.HistogramVec // outcome
+	APIRequests      *prometheus.HistogramVec // operation, status
+	SentPerCustomer  *prometheus.CounterVec   // customer_id
+	CostPerCustomer  *prometheus.CounterVec   // customer_id
+	RateExceeded     *prometheus.CounterVec   // type
+	ConfigRefresh    *prometheus.HistogramVec // outcome: ok, failed
+	TenDLC           *prometheus.CounterVec   // customer_id, reason
+	Registry         *prometheus.CounterVec   // operation, result
+	PaceWaiting      prometheus.Histogram
+	Illegal          prometheus.Counter
+	QueueDepth       *prometheus.GaugeVec   // priority
+	Admission        *prometheus.GaugeVec   // message_class
+	OldestUnstarted  *prometheus.GaugeVec   // message_class
+	NotAdmitted      *prometheus.CounterVec // message_class, reason
+	StartsCalled     *prometheus.CounterVec // result: told, left
+	StartsHeard      prometheus.Counter
+	HealthChanges    *prometheus.CounterVec // vendor_id, health
 
 	ServerSessions    prometheus.Gauge // bound ESMEs
 	ServerConnections prometheus.Gauge // bound or not
@@ -88,6 +89,7 @@ func New() *Metrics {
 	m.MessageStatus = counter("message_status_total", "Statuses that messages have reached, with the reason code of failures.", "status", "code")
 	m.AcceptDuration = histogram("message_accept_duration_seconds", "From the decoded request to its commit in the journal.", "edge")
 	m.MediaTranscode = histogram("media_transcode_duration_seconds", "Making a file fit what a vendor takes; files that fit already count as well.", "kind")
+	m.MediaProfileless = counter("media_profile_missing_total", "MMS made ready with the profile default, because the one that the vendor names is not there.", "vendor_id")
 	m.TimeToSent = histogram("message_time_to_sent_seconds", "From acceptance to the vendor's answer for every part.", "message_class")
 	m.SubmitDuration = histogram("vendor_submit_duration_seconds", "From a part's submit to the vendor's answer.", "vendor_id")
 	m.ClientSubmit = counter("smpp_client_submit_sm_total", "Parts submitted to a vendor, by its answer.", "vendor_id", "status")

@@ -1,11 +1,13 @@
-package transcode
+// Package mediaprofile holds what vendors and carriers take of files: types, sizes,
+// lengths. A profile is a row of the configuration. Those that this release brings are
+// there without one, until a row of the same name takes their place.
+package mediaprofile
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 )
 
 // The choices of a profile.
@@ -26,6 +28,12 @@ const (
 
 	Pass   = "pass"   // as it is
 	Refuse = "refuse" // ReasonMediaRejected
+)
+
+// What is looked at at all, whatever a profile says.
+const (
+	MaxSide    = 12_000 // pixels of a picture's or a video's longer side
+	MaxSeconds = 600    // of video and sound; a message holds some seconds
 )
 
 // Profile is what a vendor or a carrier takes: a row of the configuration. Use
@@ -98,38 +106,43 @@ func (p Profile) Takes(contentType string) bool {
 	return slices.Contains(p.Types, contentType)
 }
 
-// Validate judges a profile before it is stored. The error names the field and
-// what it may be.
+var nameRule = regexp.MustCompile(`^[a-z0-9_-]{1,50}$`)
+
+// Validate judges a profile before it is stored. The error is a *Fault with the first
+// field that breaks a rule.
 func (p Profile) Validate() error {
-	between := func(field string, v, low, high int64) error {
+	between := func(field string, v, low, high int64) *Fault {
 		if v < low || v > high {
-			return fmt.Errorf("%s must be from %d to %d", field, low, high)
+			return &Fault{field, fmt.Sprintf("must be from %d to %d", low, high)}
 		}
 		return nil
 	}
-	for _, err := range []error{
+	for _, fault := range []*Fault{
 		between("message_bytes", p.MessageBytes, 40_000, 25_000_000),
 		between("part_bytes", p.PartBytes, 0, p.MessageBytes),
 		between("other_bytes", p.OtherBytes, 0, p.MessageBytes),
 		between("max_parts", int64(p.MaxParts), 1, 100),
-		between("max_side", int64(p.MaxSide), 160, maxSide),
-		between("max_seconds", int64(p.MaxSeconds), 0, maxSeconds),
+		between("max_side", int64(p.MaxSide), 160, MaxSide),
+		between("max_seconds", int64(p.MaxSeconds), 0, MaxSeconds),
 	} {
-		if err != nil {
-			return err
+		if fault != nil {
+			return fault
 		}
 	}
-	if p.Name == "" {
-		return fmt.Errorf("name must not be empty")
+	if !nameRule.MatchString(p.Name) {
+		return &Fault{"name", "must be 1 to 50 of lower-case letters, digits, _ and -"}
+	}
+	if len(p.Types) > len(knownTypes) {
+		return &Fault{"types", fmt.Sprintf("must be at most %d", len(knownTypes))}
 	}
 	for _, t := range p.Types {
 		if !slices.Contains(knownTypes, t) {
-			return fmt.Errorf("types: %q is none that can be sent; known are %v", t, knownTypes)
+			return &Fault{"types", fmt.Sprintf("has %.50q, which cannot be sent; known are %s", t, strings.Join(knownTypes, ", "))}
 		}
 	}
 	// Everything else falls back on it.
 	if !slices.Contains(p.Types, "image/jpeg") {
-		return fmt.Errorf("types must contain image/jpeg, to which pictures are converted")
+		return &Fault{"types", "must contain image/jpeg, to which pictures are converted"}
 	}
 	return p.validateChoices()
 }
@@ -148,40 +161,21 @@ func (p Profile) validateChoices() error {
 		{"documents.pdf", p.Documents.PDF, []string{Pass, Refuse, ""}},
 	} {
 		if !slices.Contains(c.may, c.value) {
-			return fmt.Errorf("%s must be one of %q", c.field, c.may)
+			return &Fault{c.field, fmt.Sprintf("must be one of %q", c.may)}
 		}
 	}
-	if p.AnimatedGIF == GIFVideo && !p.Takes(videoType(p.Video)) {
-		return fmt.Errorf("animated_gif cannot be %s when types do not contain %s", GIFVideo, videoType(p.Video))
+	if p.AnimatedGIF == GIFVideo && !p.Takes(VideoType(p.Video)) {
+		return &Fault{"animated_gif", fmt.Sprintf("cannot be %s when types do not contain %s", GIFVideo, VideoType(p.Video))}
 	}
 	return nil
 }
 
-// revision is part of every Key: raise it when the same input would now give
-// another output, so that no stored result of the old way is used again.
-const revision = 1
-
-// Key is under which the result for a content (its SHA-256), a profile and a
-// share is kept. It depends on what decides the result and on nothing else, so
-// that carriers with the same needs share results; it is the same in every
-// process and release until revision is raised.
-func Key(sha256Hex string, p Profile, share int64) string {
-	types := slices.Clone(p.Types)
-	slices.Sort(types)
-	// Plain values only: Marshal cannot fail.
-	b, _ := json.Marshal(struct {
-		Revision     int
-		Content      string
-		Types        []string
-		Share, Other int64
-		Side, Secs   int
-		Video, Audio string
-		Cut          bool
-		GIF, Alpha   string
-		Documents    Documents
-	}{revision, sha256Hex, slices.Compact(types), share, p.binary(p.OtherBytes), p.MaxSide, p.MaxSeconds, p.Video, p.Audio, p.Cut, p.AnimatedGIF, p.Transparency, p.Documents})
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
+// VideoType is the content type of what a family of Video gives.
+func VideoType(family string) string {
+	if family == VideoH263 {
+		return "video/3gpp"
+	}
+	return "video/mp4"
 }
 
 // usual are the types that every handset of the last fifteen years shows.
@@ -215,4 +209,24 @@ func Defaults() []Profile {
 		twilio,
 		mm4,
 	}
+}
+
+// Binary turns a limit into one of binary octets.
+func (p Profile) Binary(limit int64) int64 {
+	if p.Encoded {
+		return limit * 100 / 137
+	}
+	return limit
+}
+
+// PartLimit is the most for one part of a type; 0: none but the message's.
+func (p Profile) PartLimit(contentType string) int64 {
+	switch contentType {
+	case "image/jpeg", "image/png", "image/gif":
+	default:
+		if p.OtherBytes > 0 {
+			return p.Binary(p.OtherBytes)
+		}
+	}
+	return p.Binary(p.PartBytes)
 }
