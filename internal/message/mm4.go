@@ -1,0 +1,73 @@
+package message
+
+import "time"
+
+// MM4Origin is what must be repeated in what a peer of MM4 is told of a message
+// that came from it. It prints nothing of itself in logs: none of its fields is logged.
+type MM4Origin struct {
+	PeerID         ID
+	Reference      string // X-Mms-Message-ID, without quotes and brackets
+	Sender         string // the originator's address as the peer wrote it
+	Recipient      string // the recipient's
+	System         string // where reports go: X-Mms-Originator-System, else the envelope's sender
+	DeliveryReport bool   // one was asked for
+	ReadReport     bool
+}
+
+// MM4MailKind says what a mail is that a peer of MM4 is owed beside messages.
+type MM4MailKind string
+
+// The kinds: three responses, and two reports.
+const (
+	MM4ForwardRES        MM4MailKind = "forward_res"
+	MM4DeliveryReport    MM4MailKind = "delivery_report"
+	MM4DeliveryReportRES MM4MailKind = "delivery_report_res"
+	MM4ReadReport        MM4MailKind = "read_report"
+	MM4ReadReportRES     MM4MailKind = "read_report_res"
+)
+
+// MM4MailKinds lists every kind once.
+func MM4MailKinds() []MM4MailKind {
+	return []MM4MailKind{MM4ForwardRES, MM4DeliveryReport, MM4DeliveryReportRES, MM4ReadReport, MM4ReadReportRES}
+}
+
+// IsResponse reports whether a mail of the kind answers a request of the peer's.
+func (k MM4MailKind) IsResponse() bool {
+	return k == MM4ForwardRES || k == MM4DeliveryReportRES || k == MM4ReadReportRES
+}
+
+// MM4Response is what a response says.
+type MM4Response struct {
+	System     string   `json:"system"`               // where it goes
+	Reference  string   `json:"reference"`            // X-Mms-Message-ID of the request
+	Status     string   `json:"status"`               // X-Mms-Request-Status-Code
+	Text       string   `json:"text,omitempty"`       // X-Mms-Status-Text
+	Recipients []string `json:"recipients,omitempty"` // X-Mms-Request-Recipients; none: all
+}
+
+// MM4Mail is a mail that a peer is owed: a response, or a report of a message.
+type MM4Mail struct {
+	ID            ID
+	PeerID        ID
+	Kind          MM4MailKind
+	MessageID     ID          // that it is about; zero: of a response to what is no message of ours
+	Status        Status      // of a delivery report
+	Reason        Reason      // of a delivery report of a message that failed
+	At            time.Time   // when what it tells of happened
+	TransactionID string      // of a response: of the request
+	Ordinal       int         // of several responses to one request, from 0
+	Response      MM4Response // of a response
+	Origin        MM4Origin   // of a report: of the message
+	ExpiresAt     time.Time   // it is not tried any more then
+	Attempts      int         // that were made
+}
+
+// MM4Answer is what a vendor has answered to a MM4_forward.REQ of ours.
+type MM4Answer struct {
+	VendorID  ID
+	MessageID ID
+	Attempt   int
+	Status    string // X-Mms-Request-Status-Code
+	Detail    string // X-Mms-Status-Text, for staff
+	CameAt    time.Time
+}
