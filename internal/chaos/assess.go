@@ -40,6 +40,7 @@ type finding struct {
 	final, open, inDoubt            bool
 	lost, doubled, idsChanged       bool
 	receiptMissing                  bool
+	mms, fileMissing                bool
 	webhookMissing, webhookIsToCome bool          // the latter: it failed, and has its time at which it is tried again
 	next                            time.Duration // until then, of the latter
 	settled                         bool
@@ -218,6 +219,7 @@ func (v *Verdict) count(i int, f finding) {
 		{f.accepted, &v.Accepted}, {f.refused, &v.Refused}, {f.unknown, &v.Unknown}, {f.final, &v.Final}, {f.open, &v.Open},
 		{f.lost, &v.Lost}, {f.doubled, &v.Doubled}, {f.inDoubt, &v.InDoubt}, {f.receiptMissing, &v.ReceiptsMissing},
 		{f.webhookMissing, &v.WebhooksMissing}, {f.webhookIsToCome, &v.WebhooksToCome}, {f.idsChanged, &v.WebhookIDsChanged},
+		{f.mms && f.accepted, &v.MMS}, {f.fileMissing, &v.FilesMissing},
 	} {
 		if of.holds {
 			*of.n++

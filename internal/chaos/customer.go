@@ -181,6 +181,9 @@ func note(l *Ledger, account, webhookID string, body []byte) error {
 		Data struct {
 			MessageID string `json:"message_id"`
 			To        string
+			Reference string `json:"client_reference"`
+			Subject   string
+			Media     []mediaLink
 		}
 	}
 	if err := json.Unmarshal(body, &e); err != nil {
@@ -198,7 +201,15 @@ func note(l *Ledger, account, webhookID string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	l.Event(account, e.Data.To, word, id, event, body)
+	if word == "received" { // its id and its event's are those of what came in
+		l.Arrived(account, e.Data.Subject, arrival{message: id, event: event, files: e.Data.Media}, body)
+		return nil
+	}
+	key := e.Data.To
+	if _, ok := indexOf(e.Data.Reference); ok {
+		key = e.Data.Reference
+	}
+	l.Event(account, key, word, id, event, body)
 	return nil
 }
 

@@ -15,6 +15,8 @@ import (
 const (
 	// diskSize is room for what a run stores. The image is sparse: it takes what is used.
 	diskSize = 8 << 30
+	// mediaDiskSize is likewise of what the MMS of a run are: some ten kilobytes each.
+	mediaDiskSize = 2 << 30
 	// trialSize is of the disk that says whether there can be one.
 	trialSize = 16 << 20
 )

@@ -101,7 +101,8 @@ func (e *esme) stay(ctx context.Context, s *session) {
 			}
 			if own, err := e.bind(ctx, e.doors[0]); err == nil {
 				e.set(own)
-				e.works.Go(func() { leave(s) })
+				left := s
+				e.works.Go(func() { leave(left) })
 				s = own
 			}
 		}

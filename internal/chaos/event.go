@@ -18,6 +18,10 @@ type Event struct {
 	Missing func() string
 	// Run breaks, lasts and heals. It heals also when it fails or ctx ends.
 	Run func(ctx context.Context, w *World, r *rand.Rand) error
+	// Shows says what was seen of it between two moments, and has an error when it had no
+	// effect: the promise was not tried then. It is asked when the event came alone. Nil:
+	// what it does shows by itself.
+	Shows func(w *World, began, healed time.Time) (string, error)
 	// alone names what the event must have to itself: the parts that it breaks or starts.
 	// Events that share none may happen at the same time. Empty: it shares the world with
 	// no other event.
@@ -25,6 +29,9 @@ type Event struct {
 	// stepped: it starts a program whose clock can be stepped, which takes minutes to
 	// build the first time.
 	stepped bool
+	// mediaDisk: it needs the media on a disk of their own. A test that is killed would
+	// leave one mounted, so a run without such an event has none.
+	mediaDisk bool
 }
 
 // Step is an event in its turn.

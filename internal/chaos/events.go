@@ -11,7 +11,7 @@ import (
 )
 
 // Events are all that happens to a world, in the order of one at a time: processes,
-// Postgres, Temporal, wires, vendors, customers, clocks, the disk.
+// Postgres, Temporal, wires, vendors, customers, clocks, the disks.
 var Events = slices.Concat(
 	processEvents(), postgresEvents(), temporalEvents(), wireEvents(), vendorEvents(), customerEvents(), clockEvents(), diskEvents(),
 )
@@ -27,6 +27,7 @@ const (
 	promiseWebhook  = "webhooks are retried for 72 h, with one id"
 	promiseESME     = "receipts wait while nobody is bound; one that was not answered goes again"
 	promiseRolling  = "customers over SMPP hear nothing but try later, nothing is lost or doubled"
+	promiseMedia    = "uploads are answered 503 and nothing is half-stored; MMS that need room wait, text messages go on"
 	promiseClock    = "nothing expires, is lost or goes twice by a clock that is wrong"
 )
 

@@ -10,7 +10,7 @@ import (
 // splitNodes are the processes of the replica that has one for each role; allNodes has
 // the other replica too.
 var (
-	splitNodes = []string{nodeREST, nodeSMPP, nodeMessages, nodeNotify, nodeVendors}
+	splitNodes = []string{nodeREST, nodeSMPP, nodeMessages, nodeNotify, nodeVendors, nodeMedia}
 	allNodes   = append(splitNodes[:len(splitNodes):len(splitNodes)], nodeAll)
 )
 

@@ -36,7 +36,7 @@ func renewFolder(dir string) error {
 
 // removeFolder deletes a world's folder, and its Postgres cluster wherever that is.
 func removeFolder(dir string) error {
-	if err := unmountDisk(dir); err != nil { // a killed run's
+	if err := errors.Join(unmountDisk(dir), unmountDisk(filepath.Join(dir, peerMedia))); err != nil { // a killed run's
 		return err
 	}
 	return errors.Join(stack.RemovePostgres(filepath.Join(dir, "postgres")), os.RemoveAll(dir))

@@ -45,6 +45,7 @@ type Judge struct {
 	since map[string]time.Time      // when a vendor was asked last
 	open  client.Client             // of Temporal; nil: not needed yet
 	said  time.Time                 // see say
+	read  map[int]bool              // MMS whose file was read as its receiver reads it
 }
 
 const (
@@ -72,7 +73,7 @@ const (
 
 // NewJudge makes one for what is in the ledger. Close it.
 func NewJudge(w *World, l *Ledger) *Judge {
-	return &Judge{w: w, ledger: l, patience: patience, terms: terms, taken: map[string]map[int]copies{}, since: map[string]time.Time{}}
+	return &Judge{w: w, ledger: l, patience: patience, terms: terms, taken: map[string]map[int]copies{}, since: map[string]time.Time{}, read: map[int]bool{}}
 }
 
 // Close ends its connection to Temporal.
@@ -91,12 +92,12 @@ func (j *Judge) Window(ctx context.Context, from, healed time.Time) (Verdict, er
 	recovered, shut := j.recover(ctx, healed)
 	over := healed.Add(recovered)
 	v, err := j.settle(ctx, j.ledger.Between(from, over), false)
-	v.Recover, v.DoorsShut = recovered, len(shut)
+	v.Recover, v.DoorsShut, v.UploadsRefused = recovered, len(shut), j.ledger.Refusals(from, over)
 	for _, s := range shut {
 		v.detail("%s", s)
 	}
 	if err == nil {
-		err = j.left(ctx, &v)
+		err = j.left(ctx, &v, aged)
 	}
 	return v, err
 }
@@ -109,11 +110,13 @@ func (j *Judge) Whole(ctx context.Context) (Verdict, error) {
 		return v, err
 	}
 	strange, forged := j.ledger.Strange()
-	v.Strange = len(strange) + forged
+	v.Strange, v.UploadsRefused = len(strange)+forged, j.ledger.Refusals(time.Time{}, time.Time{})
 	for _, s := range strange {
 		v.detail("%s", s)
 	}
-	return v, j.left(ctx, &v)
+	// Nothing comes any more, so what is due in some seconds is waited for too: a workflow
+	// that was told of its receipt while it waited for its submit is told once more.
+	return v, j.left(ctx, &v, 0)
 }
 
 // AfterStop is called when the load and all gateways have been stopped in order: no
@@ -132,7 +135,7 @@ func (j *Judge) AfterStop(ctx context.Context) (Verdict, error) {
 	for _, h := range held {
 		v.detail("still held: %s", h)
 	}
-	return v, j.orphans(ctx, &v, 0)
+	return v, errors.Join(j.orphans(ctx, &v, 0), j.mediaAtRest(ctx, &v))
 }
 
 // say tells who watches what is waited for, now and then.
@@ -209,9 +212,18 @@ func (j *Judge) look(ctx context.Context, pending []int, findings map[int]findin
 		if err != nil {
 			return pending, err
 		}
+		came, err := j.cameIn(ctx, chunk, fates)
+		if err != nil {
+			return pending, err
+		}
 		for _, i := range chunk {
 			e := j.ledger.get(i)
-			f := assess(&e, j.deliveryOf(e.Account), fates[i], j.copiesOf(i))
+			var f finding
+			if e.MMS {
+				f = assessMMS(&e, j.deliveryOf(e.Account), fates[i], came[i], j.unread(ctx, i, &e))
+			} else {
+				f = assess(&e, j.deliveryOf(e.Account), fates[i], j.copiesOf(i))
+			}
 			findings[i] = f
 			if !f.settled || scheduled && f.webhookIsToCome && f.next < schedule {
 				still = append(still, i)
@@ -226,25 +238,6 @@ func (j *Judge) deliveryOf(account string) message.Delivery {
 		return a.Delivery
 	}
 	return message.AtMostOnce
-}
-
-// fatesOf reads what the record says of messages, by their numbers.
-func (j *Judge) fatesOf(ctx context.Context, of []int) (map[int][]postgres.Fate, error) {
-	to := make([]string, len(of))
-	for k, i := range of {
-		to[k] = destination(i)
-	}
-	list, err := j.w.DB.FatesTo(ctx, to)
-	if err != nil {
-		return nil, err
-	}
-	fates := make(map[int][]postgres.Fate, len(list))
-	for _, f := range list {
-		if i, ok := indexOf(f.To); ok {
-			fates[i] = append(fates[i], f)
-		}
-	}
-	return fates, nil
 }
 
 // copiesOf is what all vendors together have of a message.
@@ -397,8 +390,9 @@ func (j *Judge) answeredAll(of []int) bool {
 	return true
 }
 
-// left judges what is left of messages that are over.
-func (j *Judge) left(ctx context.Context, v *Verdict) error {
+// left judges what is left of messages that are over. Rows count that have been as they are
+// for the time settled.
+func (j *Judge) left(ctx context.Context, v *Verdict, settled time.Duration) error {
 	var stuck []string
 	since := map[string]time.Time{} // when each was first found
 	err := wait(ctx, j.patience, func() (bool, string, error) {
@@ -420,7 +414,7 @@ func (j *Judge) left(ctx context.Context, v *Verdict) error {
 	for _, s := range stuck {
 		v.detail("%s", s)
 	}
-	return j.orphans(ctx, v, aged)
+	return errors.Join(j.orphans(ctx, v, settled), j.halfStored(ctx, v, false))
 }
 
 // notedFor keeps since when each of the list is in it, and gives how long the first of

@@ -47,6 +47,7 @@ type Offer struct {
 	Probe   bool   // it is there to see whether all goes as before
 	Receipt bool   // it asks for one
 	Hook    bool   // its account has an endpoint
+	MMS     bool   // it has a file and goes to one of mmsNumbers: its key is its reference and its subject
 }
 
 // seen is an event of a message, or a receipt, as its customer saw it.
@@ -71,7 +72,8 @@ type entry struct {
 	more     int                  // events beyond those
 	foreign  int                  // events that name another message
 	receipts [maxParts]receiptSeen
-	over     bool // its customer was told of its end, or it was accepted long ago
+	over     bool      // its customer was told of its end, or it was accepted long ago
+	file     *fileSeen // of an MMS; nil: of another message
 }
 
 // receiptSeen is what an ESME was told of a part.
@@ -95,6 +97,7 @@ type Ledger struct {
 	early   map[message.ID]receiptSeen // receipts that came before their answer was read
 	strange []string                   // what belongs to no message, at most maxStrange
 	forged  int                        // webhooks with a wrong signature
+	noRoom  []time.Time                // when uploads were answered 503, at most maxRefusals
 }
 
 const maxStrange = 20
@@ -152,7 +155,11 @@ func (l *Ledger) Offer(o Offer) (int, bool) {
 		return 0, false
 	}
 	o.Parts = min(max(o.Parts, 1), maxParts)
-	l.list = append(l.list, &entry{Offer: o, offered: time.Now()})
+	e := &entry{Offer: o, offered: time.Now()}
+	if o.MMS {
+		e.file = &fileSeen{}
+	}
+	l.list = append(l.list, e)
 	return len(l.list) - 1, true
 }
 
@@ -223,7 +230,7 @@ func (l *Ledger) Ended(i int, a answer, why string) {
 }
 
 // Event enters a webhook that the endpoint of an account has taken: about the message
-// to the number, which it calls id, with the word behind "message." of its type.
+// with the key, which it calls id, with the word behind "message." of its type.
 func (l *Ledger) Event(account, number, word string, id, event message.ID, body []byte) {
 	hash := maphash.Bytes(l.seed, body)
 	l.mu.Lock()
@@ -343,6 +350,11 @@ func (l *Ledger) get(i int) entry {
 	defer l.mu.Unlock()
 	e := *l.list[i]
 	e.events = append([]seen(nil), e.events...)
+	if e.file != nil {
+		f := *e.file
+		f.arrivals = append([]arrival(nil), f.arrivals...)
+		e.file = &f
+	}
 	return e
 }
 

@@ -21,12 +21,13 @@ import (
 
 // LoadOptions say how much is sent. A machine that is too slow for it gets less.
 type LoadOptions struct {
-	RESTPerSecond, SMPPPerSecond int // 0: a default
+	RESTPerSecond, SMPPPerSecond, MMSPerSecond int // 0: a default
 }
 
 const (
 	defaultREST = 20
 	defaultSMPP = 20
+	defaultMMS  = 1 // each is an upload, a message, a conversion now and then, and one that comes in
 	// mostAhead is how many messages may be accepted lately and not over: a machine
 	// that is too slow gets less.
 	mostAhead = 300
@@ -64,7 +65,7 @@ type Load struct {
 
 // StartLoad keeps a rate of messages up: over REST, by turns from both accounts, through
 // both doors and of all classes, over connections that stay open; and over SMPP from
-// each ESME that is bound. Some are long. A request without an answer is repeated under
+// each ESME that is bound. Some are long, and some are MMS. A request without an answer is repeated under
 // its key at the other door until it has one; a submit_sm without one is not, unless it
 // is a part of a message. Stop ends it.
 func StartLoad(ctx context.Context, w *World, ledger *Ledger, o LoadOptions) (*Load, error) {
@@ -79,6 +80,7 @@ func StartLoad(ctx context.Context, w *World, ledger *Ledger, o LoadOptions) (*L
 	w.Customer.load.Store(l)
 	l.pace(orElse(o.RESTPerSecond, defaultREST), l.oneREST)
 	l.pace(orElse(o.SMPPPerSecond, defaultSMPP), l.oneSMPP)
+	l.pace(orElse(o.MMSPerSecond, defaultMMS), l.oneMMS)
 	return l, nil
 }
 
@@ -154,64 +156,96 @@ func (l *Load) oneREST(n uint64) {
 // request asks for message i until there is an answer, at one door after the other.
 func (l *Load) request(ctx context.Context, i int, account string, class message.Class, long bool, doors []string, first int) {
 	a := l.w.Accounts[account]
-	payload, err := json.Marshal(map[string]any{"from": a.From, "to": destination(i), "body": body(i, long), "webhook_url": l.w.HookURL(account),
-		"message_class": class, "client_reference": "chaos-" + strconv.Itoa(i), "validity_seconds": int(validity / time.Second)})
+	l.send(ctx, i, a, map[string]any{"from": a.From, "to": destination(i), "body": body(i, long), "webhook_url": l.w.HookURL(account),
+		"message_class": class, "client_reference": "chaos-" + strconv.Itoa(i), "validity_seconds": int(validity / time.Second)}, doors, first)
+}
+
+// send asks for message i with these fields until there is an answer.
+func (l *Load) send(ctx context.Context, i int, a *Account, fields map[string]any, doors []string, first int) {
+	payload, err := json.Marshal(fields)
 	if err != nil {
 		l.ledger.Ended(i, answerRefused, err.Error())
 		return
 	}
+	l.untilAnswered(ctx, i, doors, first, func(address string) (bool, error) {
+		id, refused, err := l.post(ctx, a, address, l.key(i), payload)
+		if err == nil {
+			l.ledger.PartAccepted(i, 0, id)
+		}
+		return refused, err
+	})
+}
+
+// key is under which message i is asked for, however often.
+func (l *Load) key(i int) string { return "chaos-" + l.run + "-" + strconv.Itoa(i) }
+
+// untilAnswered does what is needed for message i at one door after the other until there
+// is no error. False: there never will be, and the ledger knows. refused: the error is a no
+// that stays.
+func (l *Load) untilAnswered(ctx context.Context, i int, doors []string, first int, do func(address string) (refused bool, err error)) bool {
 	again := time.NewTicker(sendAgain)
 	defer again.Stop()
 	for try := first; ; try++ {
-		address := l.w.Wires[wireName(sideClient, doors[try%len(doors)])].Addr()
-		id, refused, err := l.post(ctx, a, address, "chaos-"+l.run+"-"+strconv.Itoa(i), payload)
+		refused, err := do(l.w.Wires[wireName(sideClient, doors[try%len(doors)])].Addr())
 		switch {
 		case refused:
 			l.ledger.Ended(i, answerRefused, err.Error())
-			return
+			return false
 		case err == nil:
-			l.ledger.PartAccepted(i, 0, id)
-			return
+			return true
 		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():
 			l.ledger.Ended(i, answerUnknown, err.Error())
-			return
+			return false
 		}
 	}
 }
 
-// post makes one request. refused: the answer is a no that stays.
+// post asks for a message once. refused: the answer is a no that stays.
 func (l *Load) post(ctx context.Context, a *Account, address, key string, payload []byte) (id message.ID, refused bool, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/v1/messages", bytes.NewReader(payload))
+	status, said, err := l.call(ctx, a, "http://"+address+"/v1/messages", "application/json", key, payload)
+	switch {
+	case err != nil:
+		return id, false, err
+	case status == http.StatusAccepted:
+		if id, err = message.ParseID(said.ID); err != nil {
+			return id, true, fmt.Errorf("202 with the id %q", said.ID)
+		}
+		return id, false, nil
+	}
+	return id, said.stays(status), fmt.Errorf("%d %s", status, said.Code)
+}
+
+// said is what is read of an answer.
+type said struct{ ID, Code, SHA256 string }
+
+// stays reports whether an answer that is no success is a no for good.
+func (s said) stays(status int) bool {
+	return status < 500 && status != http.StatusTooManyRequests && s.Code != string(message.ReasonIdempotencyInProgress)
+}
+
+// call makes one request.
+func (l *Load) call(ctx context.Context, a *Account, url, contentType, key string, payload []byte) (status int, answer said, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(payload))
 	if err != nil {
-		return id, true, err
+		return 0, answer, err
 	}
 	req.SetBasicAuth(a.Key, a.Secret)
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("Idempotency-Key", key)
 	resp, err := l.client.Do(req)
 	if err != nil {
-		return id, false, err
+		return 0, answer, err
 	}
 	defer resp.Body.Close()
 	got, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
-		return id, false, err
+		return 0, answer, err
 	}
-	var said struct{ ID, Code string }
-	jsonErr := json.Unmarshal(got, &said)
-	switch {
-	case resp.StatusCode == http.StatusAccepted:
-		if id, err = message.ParseID(said.ID); err != nil || jsonErr != nil {
-			return id, true, fmt.Errorf("202 with the id %q", said.ID)
-		}
-		return id, false, nil
-	case resp.StatusCode >= 500, resp.StatusCode == http.StatusTooManyRequests, said.Code == string(message.ReasonIdempotencyInProgress):
-		return id, false, fmt.Errorf("%d %s", resp.StatusCode, said.Code)
-	}
-	return id, true, fmt.Errorf("%d %s", resp.StatusCode, said.Code)
+	_ = json.Unmarshal(got, &answer) // what is no JSON has no id
+	return resp.StatusCode, answer, nil
 }
 
 // oneSMPP sends the n-th message over SMPP, from an ESME that is bound.

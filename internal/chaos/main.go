@@ -48,6 +48,7 @@ func readOptions(args []string, help io.Writer) (options, error) {
 	fs.BoolVar(&o.List, "list", false, "name the events and end")
 	fs.IntVar(&o.Load.RESTPerSecond, "rest", defaultREST, "messages a second over REST, 1 to 1000")
 	fs.IntVar(&o.Load.SMPPPerSecond, "smpp", defaultSMPP, "messages a second over SMPP, 1 to 1000")
+	fs.IntVar(&o.Load.MMSPerSecond, "mms", defaultMMS, "MMS a second over REST, between numbers of ours, 1 to 20")
 	fs.StringVar(&o.Dir, "dir", filepath.Join(".run", "chaos"), "folder of the world's state and logs")
 	fs.BoolVar(&o.Keep, "keep", false, "do not remove that folder at the end; after a fault it stays in any case")
 	fs.StringVar(&o.Markdown, "markdown", "", "write the table to this `file`: between its marks when it has them")
@@ -63,6 +64,9 @@ func readOptions(args []string, help io.Writer) (options, error) {
 	}
 	if o.Load.RESTPerSecond < 1 || o.Load.RESTPerSecond > 1000 || o.Load.SMPPPerSecond < 1 || o.Load.SMPPPerSecond > 1000 {
 		return o, errors.New("--rest and --smpp are 1 to 1000")
+	}
+	if o.Load.MMSPerSecond < 1 || o.Load.MMSPerSecond > 20 {
+		return o, errors.New("--mms is 1 to 20")
 	}
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })

@@ -30,6 +30,7 @@ type Node struct {
 	process *stack.Process // nil: never started
 	wanted  bool           // it is to run: who finds it dead starts it again
 	deaths  []string       // that nobody asked for
+	died    time.Time      // when it last ended otherwise than in order; zero: never
 	watches sync.WaitGroup
 }
 
@@ -61,6 +62,7 @@ func (n *Node) Kill() error {
 	var err error
 	if n.process != nil {
 		err = n.process.Kill()
+		n.died = time.Now()
 	}
 	n.mu.Unlock()
 	n.watches.Wait()
@@ -125,6 +127,7 @@ func (n *Node) watch(p *stack.Process) {
 	n.mu.Lock()
 	again := n.wanted && n.process == p
 	if again {
+		n.died = time.Now()
 		n.deaths = append(n.deaths, n.Name+" ended by itself: "+p.LogTail())
 	}
 	n.mu.Unlock()
@@ -151,6 +154,13 @@ func (n *Node) Deaths() []string {
 	deaths := n.deaths
 	n.deaths = nil
 	return deaths
+}
+
+// Died is when the process last ended otherwise than in order; zero: it never did.
+func (n *Node) Died() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.died
 }
 
 func (n *Node) ready(ctx context.Context, client *http.Client) bool {

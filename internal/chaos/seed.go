@@ -51,12 +51,19 @@ func (w *World) seed(ctx context.Context, _ WorldOptions) error {
 		{Name: accountPrudent, Delivery: message.AtMostOnce},
 		{Name: accountEager, Delivery: message.AtLeastOnce},
 		{Name: accountPBX, Delivery: message.AtMostOnce, SystemIDs: []string{"pbx-a", "pbx-b"}},
+		{Name: accountNeighbour, Delivery: message.AtMostOnce},
 	} {
 		a.From = message.Address("+1202555014" + strconv.Itoa(i))
 		if err := w.seedAccount(ctx, a); err != nil {
 			return fmt.Errorf("account %s: %w", a.Name, err)
 		}
 		w.Accounts[a.Name] = a
+	}
+	for i := range mmsNumbers {
+		if err := w.DB.CreateNumber(ctx, actor, snapshot.Number{Number: message.Address(mmsNumber(i)), AccountID: w.Accounts[accountNeighbour].ID, Type: snapshot.LongCode,
+			SMSEnabled: true, MMSEnabled: true}); err != nil {
+			return fmt.Errorf("a number of %s: %w", accountNeighbour, err)
+		}
 	}
 	return nil
 }
@@ -91,24 +98,24 @@ func (w *World) seedAccount(ctx context.Context, a *Account) error {
 		return err
 	}
 	err = w.DB.CreateAccount(ctx, actor, snapshot.Account{ID: a.ID, CompanyName: a.Name, Delivery: a.Delivery, APIRateLimit: 100_000,
-		WebhookSecret: a.HookSecret, QuietHours: quiet.PolicyOff})
+		WebhookSecret: a.HookSecret, QuietHours: quiet.PolicyOff, InternalDelivery: true})
 	for _, write := range []func() error{
 		func() error {
 			return w.DB.CreateCampaign(ctx, actor, snapshot.Campaign{ID: campaign, AccountID: a.ID, CampaignID: "CCHAOS" + string(a.From[len(a.From)-1:]), Status: snapshot.CampaignActive}, "")
 		},
 		func() error {
-			return w.DB.CreateNumber(ctx, actor, snapshot.Number{Number: a.From, AccountID: a.ID, Type: snapshot.LongCode, SMSEnabled: true, Campaign: campaign})
+			return w.DB.CreateNumber(ctx, actor, snapshot.Number{Number: a.From, AccountID: a.ID, Type: snapshot.LongCode, SMSEnabled: true, MMSEnabled: true, Campaign: campaign})
 		},
 		func() error {
 			return w.DB.CreateCredential(ctx, actor, snapshot.Credential{ID: message.NewID(), AccountID: a.ID, Key: a.Key, SecretHash: w.keys.Hasher().HashSecret(a.Secret),
-				Scopes: []string{"messages:write", "messages:read"}})
+				Scopes: []string{"messages:write", "messages:read", "media:write"}})
 		},
 	} {
 		if err == nil {
 			err = write()
 		}
 	}
-	if err == nil && len(a.SystemIDs) > 0 { // messages over SMPP name no URL
+	if err == nil && (len(a.SystemIDs) > 0 || a.Name == accountNeighbour) { // messages over SMPP name no URL, nor do those that come in
 		err = w.DB.CreateEndpoint(ctx, actor, snapshot.Endpoint{ID: message.NewID(), AccountID: a.ID, URL: w.HookURL(a.Name), Secret: a.HookSecret})
 	}
 	for _, id := range a.SystemIDs {

@@ -36,7 +36,8 @@ func runSuite(ctx context.Context, dir string, o options, log func(string, ...an
 	log("seed %d", o.Seed)
 	chosen, _ := choose(Events, o)
 	stepped := o.For > 0 || slices.ContainsFunc(chosen, func(e Event) bool { return e.stepped })
-	if s.w, err = StartWorld(ctx, dir, WorldOptions{Log: log, Disk: !o.Short && missingDisk() == "", Stepped: stepped}); err != nil {
+	mediaDisk := o.For > 0 || slices.ContainsFunc(chosen, func(e Event) bool { return e.mediaDisk })
+	if s.w, err = StartWorld(ctx, dir, WorldOptions{Log: log, Disk: !o.Short && missingDisk() == "", MediaDisk: mediaDisk && missingDisk() == "", Stepped: stepped}); err != nil {
 		return s.report, err
 	}
 	defer func() { err = errors.Join(err, s.w.Close()) }()
@@ -111,6 +112,11 @@ func (s *suite) one(ctx context.Context, step Step) error {
 	var err error
 	if row.Verdict, err = s.judge.Window(ctx, row.Began.Add(-before), healed); err != nil {
 		return fmt.Errorf("judge %s: %w", row.Event, err)
+	}
+	if step.Event.Shows != nil {
+		what, err := step.Event.Shows(s.w, row.Began, healed)
+		row.fault(err)
+		row.Verdict.Details = append(row.Verdict.Details, what)
 	}
 	s.add(row)
 	return ctx.Err()

@@ -20,6 +20,11 @@ type Verdict struct {
 	WebhooksMissing   int           `json:"webhooks_missing"`
 	WebhookIDsChanged int           `json:"webhook_ids_changed"`
 	WebhooksToCome    int           `json:"webhooks_to_come"` // they failed, and have their time; no fault
+	MMS               int           `json:"mms"`              // of those accepted
+	FilesMissing      int           `json:"files_missing"`    // MMS that came in without their file, or with another one
+	UploadsRefused    int           `json:"uploads_refused"`  // answers 503, not messages; no fault
+	HalfStored        int           `json:"half_stored"`      // octets without a row, rows without octets
+	FilesLeft         int           `json:"files_left"`       // temporary ones that nobody will remove
 	Strange           int           `json:"strange"`          // webhooks and receipts that belong to no message, or are not signed
 	DoorsShut         int           `json:"doors_shut"`       // over which no message went through any more
 	StuckWorkflows    int           `json:"stuck_workflows"`
@@ -38,6 +43,7 @@ func (v Verdict) Wrong() []string {
 	}{
 		{v.Open, "not at their end"}, {v.Lost, "lost"}, {v.Doubled, "doubled"}, {v.ReceiptsMissing, "without a receipt"},
 		{v.WebhooksMissing, "without a webhook"}, {v.WebhookIDsChanged, "whose webhook-id changed"},
+		{v.FilesMissing, "without their file"}, {v.HalfStored, "files half-stored"}, {v.FilesLeft, "temporary files left"},
 		{v.Strange, "webhooks or receipts that belong to no message"}, {v.DoorsShut, "doors that stay shut"},
 		{v.StuckWorkflows, "workflows that stay"}, {v.LeakedLeases, "leaked leases"}, {v.OrphanRows, "orphan rows"},
 	} {

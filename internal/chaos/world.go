@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postrider/postrider/internal/media"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/secret"
@@ -35,7 +36,11 @@ type World struct {
 	Log      func(format string, args ...any)
 	// PostgresClock is the zero one where there is no libfaketime.
 	PostgresClock PostgresClock
-	Disk          *Disk // of Postgres; nil: it has none of its own
+	Disk          *Disk        // of Postgres; nil: it has none of its own
+	MediaDisk     *Disk        // of Media and of the folder in which its files are worked on; likewise
+	Media         *media.Store // past the gateways, for judging
+	mediaDir      string       // of Media
+	temp          string       // that folder
 
 	gateway, simulator, temporald string // programs
 	stepped                       string // the gateway with a clock that can be stepped; empty: none
@@ -46,8 +51,9 @@ type World struct {
 // WorldOptions are the choices of who starts a world.
 type WorldOptions struct {
 	Log func(format string, args ...any) // nil: nothing is said
-	// Disk gives Postgres a file system of its own, which can be full.
-	Disk bool
+	// Disk gives Postgres a file system of its own, which can be full, and MediaDisk the
+	// media.
+	Disk, MediaDisk bool
 	// Stepped also builds the gateway whose clock can be stepped.
 	Stepped bool
 }
@@ -59,6 +65,7 @@ const (
 	nodeMessages = "messages-1"
 	nodeNotify   = "notify-1"
 	nodeVendors  = "vendors-1"
+	nodeMedia    = "media-1"
 	nodeAll      = "all-2" // a replica with all roles
 
 	vendorAcme = "acme" // the first choice of every message
@@ -67,6 +74,7 @@ const (
 	peerPostgres = "postgres"
 	peerTemporal = "temporal" // also as the source of the wire to Postgres
 	peerCustomer = "customer" // the endpoint of webhooks
+	peerMedia    = "media"    // the store; behind no wire
 
 	// Sources of wires that are no node: a vendor's address and a customer's endpoint
 	// are the same for all gateways, so they have one wire for all.
@@ -90,6 +98,8 @@ const (
 	accountPrudent = "prudent" // over REST, at_most_once
 	accountEager   = "eager"   // over REST, at_least_once
 	accountPBX     = "pbx"     // over SMPP, at_most_once
+	// accountNeighbour sends nothing: its numbers get the MMS of the others.
+	accountNeighbour = "neighbour"
 )
 
 // Account is a customer that the world was seeded with.
@@ -107,6 +117,10 @@ type Account struct {
 
 const loopback = "127.0.0.1"
 
+// publicURL begins the links of files. No proxy of that name is there: who follows one asks
+// a gateway for its path.
+const publicURL = "https://gw.example"
+
 // patience ends a wait for something that does not come; it measures nothing.
 const patience = 10 * time.Minute
 
@@ -121,7 +135,7 @@ func StartWorld(ctx context.Context, dir string, o WorldOptions) (*World, error)
 	if w.Log == nil {
 		w.Log = func(string, ...any) {}
 	}
-	for _, step := range []func(context.Context, WorldOptions) error{w.build, w.startServers, w.startVendors, w.seed, w.startNodes, w.startCustomer} {
+	for _, step := range []func(context.Context, WorldOptions) error{w.build, w.startServers, w.openMedia, w.startVendors, w.seed, w.startNodes, w.startCustomer} {
 		if err := step(ctx, o); err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
@@ -131,12 +145,10 @@ func StartWorld(ctx context.Context, dir string, o WorldOptions) (*World, error)
 
 // build makes the programs and the folders.
 func (w *World) build(ctx context.Context, o WorldOptions) error {
-	for _, dir := range []string{w.path("bin"), w.path("tmp")} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
+	err := os.MkdirAll(w.path("bin"), 0o755)
+	if err != nil {
+		return err
 	}
-	var err error
 	if w.Root, err = stack.RepoRoot(); err != nil {
 		return err
 	}
@@ -208,6 +220,26 @@ func (w *World) startServers(ctx context.Context, o WorldOptions) error {
 	return err
 }
 
+// openMedia gives the gateways' files a place.
+func (w *World) openMedia(ctx context.Context, o WorldOptions) error {
+	dir := w.path(peerMedia)
+	if o.MediaDisk {
+		var err error
+		if w.MediaDisk, err = mountDisk(ctx, dir, mediaDiskSize); err != nil {
+			return fmt.Errorf("the disk of media: %w", err)
+		}
+		dir = w.MediaDisk.Dir
+	}
+	w.temp = filepath.Join(dir, "tmp")
+	if err := os.MkdirAll(w.temp, 0o755); err != nil {
+		return err
+	}
+	w.mediaDir = filepath.Join(dir, "store")
+	var err error
+	w.Media, err = media.Open(ctx, w.mediaDir, media.Options{Keyring: w.keys})
+	return err
+}
+
 func (w *World) startVendors(ctx context.Context, _ WorldOptions) error {
 	for _, name := range []string{vendorAcme, vendorZeta} {
 		v, err := startVendor(ctx, name, w.simulator, w.Dir)
@@ -227,7 +259,8 @@ func (w *World) startVendors(ctx context.Context, _ WorldOptions) error {
 func (w *World) startNodes(ctx context.Context, _ WorldOptions) error {
 	for _, n := range []*Node{
 		{Name: nodeREST, Roles: []string{"rest"}}, {Name: nodeSMPP, Roles: []string{"smpp"}}, {Name: nodeMessages, Roles: []string{"messages"}},
-		{Name: nodeNotify, Roles: []string{"notify"}}, {Name: nodeVendors, Roles: []string{"vendors"}}, {Name: nodeAll},
+		{Name: nodeNotify, Roles: []string{"notify"}}, {Name: nodeVendors, Roles: []string{"vendors"}},
+		{Name: nodeMedia, Roles: []string{"media"}}, {Name: nodeAll},
 	} {
 		if err := w.addNode(n); err != nil {
 			return err
@@ -265,7 +298,8 @@ func (w *World) addNode(n *Node) error {
 		"API_HOST=" + loopback, "SMPP_HOST=" + loopback, "METRICS_HOST=" + loopback, "METRICS_PORT=" + strconv.Itoa(ports[0]),
 		"API_PORT=" + strconv.Itoa(ports[1]), "SMPP_PORT=" + strconv.Itoa(ports[2]), "SMPP_TLS_PORT=0",
 		"POSTGRES_USER=" + w.Postgres.Server().User, "POSTGRES_DB=" + database, "TEMPORAL_NAMESPACE=" + w.Temporal.Namespace(),
-		"POSTRIDER_KEY_FILE=" + w.path("keys"), "WEBHOOK_ALLOW_LOOPBACK=true", "LOG_FORMAT=text", "TMPDIR=" + w.path("tmp"),
+		"POSTRIDER_KEY_FILE=" + w.path("keys"), "WEBHOOK_ALLOW_LOOPBACK=true", "LOG_FORMAT=text", "TMPDIR=" + w.temp,
+		"MEDIA_STORE=" + w.mediaDir, "PUBLIC_URL=" + publicURL,
 	}
 	if n.has("rest") {
 		n.API = net.JoinHostPort(loopback, strconv.Itoa(ports[1]))
@@ -359,8 +393,13 @@ func (w *World) Close() error {
 		defer cancel()
 		errs = append(errs, w.Postgres.StopImmediate(ctx))
 	}
-	if w.Disk != nil {
-		errs = append(errs, w.Disk.Close())
+	if w.Media != nil {
+		errs = append(errs, w.Media.Close())
+	}
+	for _, d := range []*Disk{w.Disk, w.MediaDisk} {
+		if d != nil {
+			errs = append(errs, d.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

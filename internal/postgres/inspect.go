@@ -16,6 +16,7 @@ type Fate struct {
 	ID           message.ID
 	AccountID    message.ID
 	To           string
+	Reference    string // the account's own; empty: it gave none
 	Status       message.Status
 	Reason       message.Reason
 	MaybeDoubled bool
@@ -33,7 +34,7 @@ type Fate struct {
 }
 
 const selectFates = `
-select m.id, m.account_id, m.to_addr, m.status, m.reason, m.possible_duplicate, m.segments, extract(epoch from clock_timestamp() - m.updated_at)::float8,
+select m.id, m.account_id, m.to_addr, coalesce(m.client_reference, ''), m.status, m.reason, m.possible_duplicate, m.segments, extract(epoch from clock_timestamp() - m.updated_at)::float8,
   (select count(*) from segments s where s.message_id = m.id),
   exists (select from starts s where s.message_id = m.id),
   w.pending, w.failed, w.next, d.pending, d.given_up, d.finished
@@ -50,20 +51,86 @@ cross join lateral (
   from smpp_deliveries
   where message_id = m.id
 ) d
-where m.direction = 'outbound' and `
+where `
 
 // FatesTo gives the fates of all messages to the numbers, whoever sent them.
 func (db *DB) FatesTo(ctx context.Context, numbers []string) ([]Fate, error) {
-	return db.fates(ctx, selectFates+"m.to_addr = any($1::text[])", numbers)
+	return db.fates(ctx, selectFates+"m.direction = 'outbound' and m.to_addr = any($1::text[])", numbers)
+}
+
+// FatesReferred gives the fates of all messages that an account has given the references.
+func (db *DB) FatesReferred(ctx context.Context, account message.ID, references []string) ([]Fate, error) {
+	return db.fates(ctx, selectFates+"m.direction = 'outbound' and m.account_id = $1 and m.client_reference = any($2::text[])", account, references)
 }
 
 // FatesOf gives the fates of the messages; what is not there is left out.
 func (db *DB) FatesOf(ctx context.Context, ids []message.ID) ([]Fate, error) {
-	return db.fates(ctx, selectFates+"m.id = any($1::uuid[])", ids)
+	return db.fates(ctx, selectFates+"m.direction = 'outbound' and m.id = any($1::uuid[])", ids)
 }
 
-func (db *DB) fates(ctx context.Context, sql string, of any) ([]Fate, error) {
-	rows, err := db.pool.Query(ctx, sql, of)
+const selectArrived = `
+select i.vendor_message_id, i.id
+from inbound_messages i
+where i.vendor_id = $1 and i.vendor_message_id = any($2::text[])`
+
+// Arrived gives the fates of what came in of messages between our own numbers, by the
+// messages that went out. Of one that has not come in there is none.
+func (db *DB) Arrived(ctx context.Context, sent []message.ID) (map[message.ID][]Fate, error) {
+	refs, of := make([]string, len(sent)), make(map[string]message.ID, len(sent))
+	for i, id := range sent {
+		refs[i] = message.Hex32(id)
+		of[refs[i]] = id
+	}
+	rows, err := db.pool.Query(ctx, selectArrived, message.InternalVendor, refs)
+	if err != nil {
+		return nil, fmt.Errorf("read what came in: %w", err)
+	}
+	var ids []message.ID
+	from := map[message.ID]message.ID{}
+	var ref string
+	var id message.ID
+	if _, err := pgx.ForEachRow(rows, []any{&ref, &id}, func() error {
+		ids, from[id] = append(ids, id), of[ref]
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("read what came in: %w", err)
+	}
+	list, err := db.fates(ctx, selectFates+"m.id = any($1::uuid[])", ids)
+	arrived := make(map[message.ID][]Fate, len(list))
+	for _, f := range list {
+		arrived[from[f.ID]] = append(arrived[from[f.ID]], f)
+	}
+	return arrived, err
+}
+
+// KeptMedia is what the record says of the octets of a file.
+type KeptMedia struct {
+	SHA256 [32]byte
+	Size   int64
+	Ready  bool // a file has them; else one that waited for them has not ended yet, or they are about to go
+}
+
+const selectKeptMedia = `
+select o.sha256, o.size_bytes, exists (select from media_files f where f.sha256 = o.sha256 and f.ready and (f.expires_at is null or f.expires_at > now()))
+from media_objects o`
+
+// KeptMedia lists the octets that the record knows. It reads all of them.
+func (db *DB) KeptMedia(ctx context.Context) ([]KeptMedia, error) {
+	rows, err := db.pool.Query(ctx, selectKeptMedia)
+	if err != nil {
+		return nil, fmt.Errorf("list octets of media: %w", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (KeptMedia, error) {
+		var k KeptMedia
+		var sum []byte
+		err := row.Scan(&sum, &k.Size, &k.Ready)
+		copy(k.SHA256[:], sum)
+		return k, err
+	})
+}
+
+func (db *DB) fates(ctx context.Context, sql string, of ...any) ([]Fate, error) {
+	rows, err := db.pool.Query(ctx, sql, of...)
 	if err != nil {
 		return nil, fmt.Errorf("read fates: %w", err)
 	}
@@ -71,7 +138,7 @@ func (db *DB) fates(ctx context.Context, sql string, of any) ([]Fate, error) {
 		var f Fate
 		var status, reason string
 		var since, next float64
-		err := row.Scan(&f.ID, &f.AccountID, &f.To, &status, &reason, &f.MaybeDoubled, &f.Segments, &since, &f.Attempts, &f.Waits,
+		err := row.Scan(&f.ID, &f.AccountID, &f.To, &f.Reference, &status, &reason, &f.MaybeDoubled, &f.Segments, &since, &f.Attempts, &f.Waits,
 			&f.WebhooksPending, &f.WebhooksFailed, &next, &f.ReceiptsPending, &f.ReceiptsGivenUp, &f.ReceiptsFinished)
 		f.Status, f.Reason, f.Since, f.NextWebhook = message.Status(status), message.Reason(reason), secondsOf(since), secondsOf(next)
 		return f, err
