@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +21,7 @@ func TestPlanWaitsForFiles(t *testing.T) {
 	b := setup(t)
 	b.goes("", message.Place{Method: message.InboundWebhook, URL: "https://shop.example/in"})
 	b.mms()
+	b.message.Group = []message.Address{"+12025550143", "+13105550118"}
 	p, err := b.Activities.PlanInbound(t.Context(), Input{MessageID: b.message.ID})
 	if err != nil || !p.Fetch || len(p.Destinations) > 0 || b.plan != nil {
 		t.Fatalf("%+v, %v; written %+v", p, err, b.plan)
@@ -30,6 +32,7 @@ func TestPlanWaitsForFiles(t *testing.T) {
 	}
 	var event struct {
 		Data struct {
+			Group []string `json:"group_recipients"`
 			Media []struct {
 				URL         *string
 				ContentType string `json:"content_type"`
@@ -41,6 +44,9 @@ func TestPlanWaitsForFiles(t *testing.T) {
 	payload := b.plan[0].Notifications[0].Payload
 	if err := json.Unmarshal([]byte(payload), &event); err != nil {
 		t.Fatal(err)
+	}
+	if got := event.Data.Group; !slices.Equal(got, []string{"+12025550143", "+13105550118"}) {
+		t.Errorf("sent to %v", got)
 	}
 	m := event.Data.Media
 	if len(m) != 2 || m[0].URL == nil || *m[0].URL != "https://gw.example/media/image/png" || m[0].ContentType != "image/png" || m[0].SizeBytes != 70 || m[0].SHA256 == nil ||

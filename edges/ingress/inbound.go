@@ -227,6 +227,7 @@ func addressed(s *snapshot.Snapshot, id message.ID, m message.InboundMessage) (m
 			break
 		}
 	}
+	a.Recipients = recipients(m, a.Number.Country(), country)
 	return a, n, words
 }
 

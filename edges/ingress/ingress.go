@@ -428,6 +428,7 @@ func (in *Ingress) read(s *snapshot.Snapshot, r Request, now time.Time) (*messag
 		Edge: r.Edge, Automatic: r.Automatic, ClientReference: r.ClientReference, Metadata: r.Metadata, WebhookURL: r.WebhookURL, WebhookFailover: r.WebhookFailover,
 		TraceParent: r.TraceParent, SendAt: r.SendAt, CreatedAt: now.UTC().Truncate(time.Millisecond)}
 	m.UpdatedAt = m.CreatedAt
+	setGroup(r, m)
 	var err error
 	if m.To, err = message.ParseRecipient(r.To); err != nil {
 		return nil, field(err, "body.to")

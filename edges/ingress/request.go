@@ -20,6 +20,8 @@ type Request struct {
 	Subject         string           // of an MMS
 	Media           []message.Media  // its files: a Source, or the File that was uploaded; none: an SMS
 	MediaAsIs       bool             // as in message.Message
+	GroupID         message.ID       // the same for all messages that one request has made; zero: it is alone
+	GroupRecipients []string         // of a group: all recipients of the request, To among them
 	Encoding        message.Encoding // empty: auto
 	DataCoding      byte             // as in message.Message
 	Header          []byte           // as in message.Message

@@ -99,6 +99,7 @@ type receivedResource struct {
 	Keyword    *string                `json:"keyword" doc:"The stop, start or help word that it is"`
 	Tag        *string                `json:"tag" doc:"Of the number"`
 	Group      *string                `json:"group" doc:"Of the number"`
+	GroupTo    []string               `json:"group_recipients" nullable:"false" doc:"Of a group MMS: all its recipients, this number among them; else empty"`
 	Media      []mediaResource        `json:"media" nullable:"false"`
 	Delivery   deliveryResource       `json:"delivery" doc:"The best that its destinations have come to"`
 	Deliveries []inboundTriedResource `json:"deliveries" nullable:"false" doc:"Each destination; the fall-back of one comes after all others"`
@@ -124,7 +125,7 @@ type inboundTriedResource struct {
 
 func (s *Server) receivedOf(m message.ReceivedState) receivedResource {
 	r := receivedResource{MessageID: m.ID.String(), From: string(m.From), To: string(m.To), ReceivedAt: stamp(m.ReceivedAt), Type: string(m.Kind), Segments: m.Segments,
-		Complete: m.Complete, Keyword: optional(m.Keyword), Media: s.filesOf(m.Files), Deliveries: make([]inboundTriedResource, 0, len(m.Deliveries)),
+		Complete: m.Complete, Keyword: optional(m.Keyword), GroupTo: wordsOf(m.Group), Media: s.filesOf(m.Files), Deliveries: make([]inboundTriedResource, 0, len(m.Deliveries)),
 		Delivery: deliveryResource{State: string(message.InboundPending)}}
 	if text, shown := m.Text(); shown {
 		r.Body = &text

@@ -26,6 +26,7 @@ func TestReadMessage(t *testing.T) {
 	m.Price.Estimated = false
 	m.SubmittedAt, m.UpdatedAt = at, at
 	m.BatchID, m.RetryOf = message.NewID(), message.NewID()
+	m.GroupID, m.GroupRecipients = message.NewID(), []message.Address{"+13105550117", "+13105550118"}
 	m.Vendor = "acme-1"
 	m.Parts = []message.Part{
 		{Number: 1, Attempt: 1, State: message.PartDelivered, Vendor: "acme-1", VendorMessageID: "v1", Receipt: &message.ReceiptSummary{Stat: "DELIVRD", Err: "000", At: at}},
@@ -45,6 +46,7 @@ func TestReadMessage(t *testing.T) {
 			"error":        "map[class:retry code:unreachable detail:" + message.ReasonUnreachable.Entry().Help + "]",
 			"receipt":      "map[at:2026-11-21T20:15:09.310Z err:045 stat:UNDELIV]",
 			"submitted_at": "2026-11-21T20:15:09.310Z", "delivered_at": "<nil>", "batch_id": m.BatchID.String(), "retry_of": m.RetryOf.String(),
+			"group_id": m.GroupID.String(), "group_recipients": "[+13105550117 +13105550118]",
 			"price": "map[amount:0.0045 currency:USD estimated:false]",
 			"parts": "[map[error:<nil> part:1 receipt:map[at:2026-11-21T20:15:09.310Z err:000 stat:DELIVRD] status:delivered] " +
 				"map[error:map[class:retry code:unreachable detail:" + message.ReasonUnreachable.Entry().Help + "] part:2 receipt:map[at:2026-11-21T20:15:09.310Z err:045 stat:UNDELIV] status:undelivered] " +

@@ -38,6 +38,7 @@ type messageResource struct {
 	CampaignID        *string           `json:"campaign_id" example:"C8X2KQ1"`
 	BatchID           *string           `json:"batch_id" format:"uuid"`
 	GroupID           *string           `json:"group_id" format:"uuid"`
+	GroupRecipients   []string          `json:"group_recipients" nullable:"false" doc:"All recipients of the group that group_id names, in its sender's order; else empty"`
 	RetryOf           *string           `json:"retry_of" format:"uuid"`
 	ClientReference   *string           `json:"client_reference" example:"order-8812"`
 	Metadata          map[string]string `json:"metadata"`
@@ -133,7 +134,7 @@ func (s *Server) resourceOf(m *message.Message) messageResource {
 		From: optional(string(m.From)), RequestedFrom: optional(string(m.RequestedFrom)), To: optional(string(m.To)),
 		Subject: optional(m.Subject), Media: s.mediaOf(m), Encoding: optional(string(m.Encoding)), Segments: m.Segments, Price: priceOf(m.Price),
 		MessageClass: string(cmp.Or(m.Class, message.ClassConversation)), Delivery: string(cmp.Or(m.Delivery, message.AtMostOnce)), CampaignID: optional(m.CampaignID),
-		BatchID: optionalID(m.BatchID), GroupID: optionalID(m.GroupID), RetryOf: optionalID(m.RetryOf),
+		BatchID: optionalID(m.BatchID), GroupID: optionalID(m.GroupID), GroupRecipients: wordsOf(m.GroupRecipients), RetryOf: optionalID(m.RetryOf),
 		ClientReference: optional(m.ClientReference), Metadata: m.Metadata,
 		Error: errorOf(m.Error), Hold: holdOf(m.Hold), Receipt: receiptOf(m.Receipt), PossibleDuplicate: m.DuplicatePoss,
 		SendAt: optionalTime(m.SendAt), ExpiresAt: optionalTime(m.ExpiresAt), CreatedAt: stamp(m.CreatedAt),
@@ -230,6 +231,15 @@ func optionalID(id message.ID) *string {
 		return nil
 	}
 	return optional(id.String())
+}
+
+// wordsOf writes addresses; none is an empty list.
+func wordsOf(list []message.Address) []string {
+	out := make([]string, len(list))
+	for i, a := range list {
+		out[i] = string(a)
+	}
+	return out
 }
 
 func optionalTime(t time.Time) *string {

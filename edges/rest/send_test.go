@@ -31,7 +31,7 @@ func TestSendMessage(t *testing.T) {
 	}
 	want := `{"id":"` + got["id"].(string) + `","direction":"outbound","type":"sms","status":"accepted","from":"+12025550143","requested_from":null,` +
 		`"to":"+13105550117","body":"Your parcel is on its way","subject":null,"media":[],"encoding":"gsm7","segments":1,"price":{"amount":"0.0045","currency":"USD","estimated":true},` +
-		`"message_class":"otp","delivery":"at_least_once","campaign_id":"C8X2KQ1","batch_id":null,"group_id":null,"retry_of":null,"client_reference":"order-8812",` +
+		`"message_class":"otp","delivery":"at_least_once","campaign_id":"C8X2KQ1","batch_id":null,"group_id":null,"group_recipients":[],"retry_of":null,"client_reference":"order-8812",` +
 		`"metadata":{"shop":"7"},"error":null,"hold":null,"receipt":null,"possible_duplicate":false,"parts":[{"part":1,"status":"accepted","receipt":null,"error":null}],` +
 		`"send_at":"2026-11-21T21:00:00.000Z","expires_at":"2026-11-21T21:15:04.310Z","created_at":"2026-11-21T20:15:04.310Z","submitted_at":null,"delivered_at":null,"updated_at":"2026-11-21T20:15:04.310Z"}`
 	if string(r.body) != want {

@@ -127,7 +127,8 @@ type Received struct {
 	Complete   bool   // false: parts of it never came
 	Subject    string
 	Media      []InboundMedia
-	Files      []Media // of Media, those that were fetched
+	Files      []Media   // of Media, those that were fetched
+	Group      []Address // of a group MMS: all its recipients, To among them; nil: it has one
 	ReceivedAt time.Time
 }
 

@@ -13,6 +13,7 @@ type InboundMessage struct {
 	Kind       Kind           // empty: SMS
 	Subject    string         // of an MMS
 	Media      []InboundMedia // of an MMS
+	Group      []string       // of a group MMS: all its recipients as written, To among them; nil: it has one
 	Text       string         // empty if it could not be decoded
 	Raw        []byte         // octets as received: of a part, and when the text could not be decoded; else nil
 	Header     []byte         // elements of the user data header beside concatenation; nil: none
@@ -35,6 +36,10 @@ type InboundMedia struct {
 	// or could not. It is not stored.
 	Link string `json:"-"`
 }
+
+// MaxGroup is how many recipients of a group are kept. Handsets and vendors allow fewer:
+// Telnyx 8, most carriers 20.
+const MaxGroup = 100
 
 // Whole reports whether it is all of a message.
 func (m InboundMessage) Whole() bool { return m.Parts <= 1 }
@@ -68,8 +73,10 @@ type Arrival struct {
 	// Message is what it becomes in the record; nil: it is a part, or the number is
 	// nobody's, or it is too old to be delivered.
 	Message *Message
-	Joined  int // parts that it came in; 0: it came whole
-	Missing int // of those, the ones that never came
+	// Recipients are those of Group: canonical if they are numbers, else as written.
+	Recipients []Address
+	Joined     int // parts that it came in; 0: it came whole
+	Missing    int // of those, the ones that never came
 
 	// Join makes the message of the set that a part ends; nil: it is no part. It is
 	// called within a transaction, maybe more than once, and does no I/O.

@@ -32,7 +32,8 @@ type Message struct {
 	WebhookFailover string
 	Price           Price
 	BatchID         ID
-	GroupID         ID
+	GroupID         ID        // messages of one request with several recipients have the same; zero: it was alone
+	GroupRecipients []Address // all of a group, To among them, in the sender's order; nil: there is none
 	RetryOf         ID
 	Vendor          string // name of the vendor that has it; empty before routing
 	VendorID        ID

@@ -49,6 +49,8 @@ type received struct {
 	Group      *string         `json:"group"`
 	Subject    *string         `json:"subject,omitempty"`
 	Media      []receivedMedia `json:"media"`
+	// Of a group MMS, with the number that it came to.
+	GroupRecipients []message.Address `json:"group_recipients,omitempty"`
 }
 
 // receivedMedia has the gateway's URL, null for a file that could not be fetched, and no
@@ -66,7 +68,7 @@ type receivedMedia struct {
 func OfReceived(n message.Notification, m message.Received, number *snapshot.Number, format string, at time.Time) (message.Notification, error) {
 	n.Type = MessageReceived
 	d := received{From: m.From, To: m.To, MessageID: m.ID.String(), ReceivedAt: m.ReceivedAt.UTC().Format(timeLayout), Type: m.Kind,
-		Segments: m.Segments, Complete: m.Complete, Keyword: orNull(m.Keyword), Subject: orNull(m.Subject), Media: []receivedMedia{}}
+		Segments: m.Segments, Complete: m.Complete, Keyword: orNull(m.Keyword), Subject: orNull(m.Subject), Media: []receivedMedia{}, GroupRecipients: m.Group}
 	if number != nil {
 		d.Tag, d.Group = orNull(number.Tag), orNull(number.Group)
 	}

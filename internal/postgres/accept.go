@@ -67,13 +67,13 @@ with given as (
     $11::text[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::text[], $17::text[], $18::bigint[], $19::text[],
     $20::text[], $21::text[], $22::text[], $23::text[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[],
     $27::smallint[], $28::jsonb[], $29::text[], $30::text[], $31::bytea[], $32::int[], $33::bytea[], $34::uuid[], $35::int[],
-    $36::smallint[], $37::bytea[], $38::bytea[], $39::boolean[], $40::bytea[], $41::boolean[])
+    $36::smallint[], $37::bytea[], $38::bytea[], $39::boolean[], $40::bytea[], $41::boolean[], $42::uuid[], $43::text[])
   with ordinality as g(
     id, account_id, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at,
     priority, detail, operation, key, body_hash, http_status, response, retry_of, hold_seconds,
-    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, place)
+    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, group_recipients, place)
 ), keyed as (
   insert into idempotency_keys (account_id, operation, key, body_hash, message_id, http_status, response, created_at)
   select account_id, operation, key, body_hash, id, http_status, response, created_at
@@ -91,12 +91,12 @@ with given as (
     id, account_id, direction, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, updated_at, retry_of,
-    data_coding, user_data_header, tlvs, automatic, subject, media_as_is)
+    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, group_recipients)
   select
     id, account_id, 'outbound', kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, created_at, retry_of,
-    data_coding, user_data_header, tlvs, automatic, subject, media_as_is
+    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, string_to_array(group_recipients, ' ')
   from fresh
   on conflict (id) do nothing
   returning id
@@ -471,6 +471,8 @@ func acceptColumns(group []*acceptance) []any {
 		column(group, func(i a) bool { return i.Message.Automatic }),
 		column(group, func(i a) []byte { return i.subject }),
 		column(group, func(i a) bool { return i.Message.MediaAsIs }),
+		column(group, func(i a) *message.ID { return idOrNull(i.Message.GroupID) }),
+		column(group, func(i a) *string { return groupOrNull(i.Message.GroupRecipients) }),
 	}
 }
 
@@ -556,6 +558,19 @@ func timeOrNull(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
+}
+
+// groupOrNull is the recipients of a group as unnest takes them, since it would take apart
+// an array of arrays: with blanks between, which no recipient has.
+func groupOrNull(list []message.Address) *string {
+	if len(list) == 0 {
+		return nil
+	}
+	s := make([]string, len(list))
+	for i, a := range list {
+		s[i] = string(a)
+	}
+	return new(strings.Join(s, " "))
 }
 
 func idOrNull(id message.ID) *message.ID {

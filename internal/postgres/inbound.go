@@ -31,6 +31,7 @@ const repeatWithin = 5 * time.Minute
 //	$23 parts it was joined from  $24 of those missing  $25 kind  $26 subject  $27 media
 //	$28 it goes into the record  $29 its body there  $30 segments  $31 name of the vendor
 //	$32 kind of the vendor  $33 valid until  $34 class  $35 delivery  $36 data_coding there
+//	$37 recipients of its group
 const insertInbound = `
 with earlier as (
   select id
@@ -57,8 +58,8 @@ with earlier as (
 const keepInbound = `, stored as (
   insert into inbound_messages (
     id, account_id, vendor_id, vendor_message_id, fingerprint, from_addr, to_addr, body, raw, user_data_header, encoding, data_coding,
-    alphabet, reference, part, parts, keyword, keyword_action, for_human, received_at, repeat_of, joined, missing, kind, subject, media)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, (select id from earlier), $23, $24, $25, $26, $27)
+    alphabet, reference, part, parts, keyword, keyword_action, for_human, received_at, repeat_of, joined, missing, kind, subject, media, group_recipients)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, (select id from earlier), $23, $24, $25, $26, $27, $37)
   on conflict do nothing
   returning id, repeat_of
 ), event as (
@@ -228,7 +229,7 @@ func (db *DB) inboundArgs(a message.Arrival) ([]any, error) {
 		body, raw, header, string(a.Encoding), int16(a.DataCoding), a.Alphabet, a.Reference, int16(a.Part), int16(a.Parts),
 		storable(a.Keyword), string(a.Action), a.ForHuman, a.ReceivedAt, detailJSON(detail), max(repeatWithin, a.Wait),
 		int16(a.Joined), int16(a.Missing), string(kind), subject, media}
-	return append(args, db.recordArgs(a)...), nil
+	return append(append(args, db.recordArgs(a)...), storableAll(a.Recipients)), nil
 }
 
 // recordArgs are what the record says of the message beside that.

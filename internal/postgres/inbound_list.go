@@ -33,7 +33,7 @@ func receivedQuery(account message.ID, f message.ReceivedFilter, behind message.
 }
 
 const selectReceivedDetails = `
-select m.id, m.complete, coalesce(i.keyword, ''), coalesce(i.received_at, m.created_at), i.subject, i.media
+select m.id, m.complete, coalesce(i.keyword, ''), coalesce(i.received_at, m.created_at), i.subject, i.media, i.group_recipients
 from messages m
 left join inbound_messages i on i.id = m.id
 where m.id = any($1) and m.id between $2 and $3`
@@ -96,9 +96,9 @@ func (db *DB) receivedStates(ctx context.Context, sql string, args ...any) ([]me
 	var id message.ID
 	var r message.Received
 	var subject, media []byte
-	if _, err = pgx.ForEachRow(rows, []any{&id, &r.Complete, &r.Keyword, &r.ReceivedAt, &subject, &media}, func() (err error) {
+	if _, err = pgx.ForEachRow(rows, []any{&id, &r.Complete, &r.Keyword, &r.ReceivedAt, &subject, &media, &r.Group}, func() (err error) {
 		to := at[id]
-		to.Complete, to.Keyword, to.ReceivedAt = r.Complete, r.Keyword, r.ReceivedAt
+		to.Complete, to.Keyword, to.ReceivedAt, to.Group = r.Complete, r.Keyword, r.ReceivedAt, r.Group
 		to.Subject, to.Media, err = db.openMMS(id, subject, media)
 		return err
 	}); err != nil {

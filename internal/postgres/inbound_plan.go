@@ -12,7 +12,7 @@ import (
 )
 
 const selectReceived = `
-select m.complete, coalesce(i.keyword, ''), coalesce(i.received_at, m.created_at), i.subject, i.media
+select m.complete, coalesce(i.keyword, ''), coalesce(i.received_at, m.created_at), i.subject, i.media, i.group_recipients
 from messages m
 left join inbound_messages i on i.id = m.id
 where m.id = $1 and m.direction = 'inbound'`
@@ -22,7 +22,7 @@ where m.id = $1 and m.direction = 'inbound'`
 func (db *DB) Received(ctx context.Context, id message.ID) (message.Received, error) {
 	var r message.Received
 	var subject, media []byte
-	err := db.pool.QueryRow(ctx, selectReceived, id).Scan(&r.Complete, &r.Keyword, &r.ReceivedAt, &subject, &media)
+	err := db.pool.QueryRow(ctx, selectReceived, id).Scan(&r.Complete, &r.Keyword, &r.ReceivedAt, &subject, &media, &r.Group)
 	if err == nil {
 		r.Subject, r.Media, err = db.openMMS(id, subject, media)
 	}

@@ -15,6 +15,15 @@ func storable(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, string(utf8.RuneError)), "\x00", string(utf8.RuneError))
 }
 
+// storableAll is storable of each; nil for none.
+func storableAll[T ~string](list []T) []string {
+	var out []string
+	for _, s := range list {
+		out = append(out, storable(string(s)))
+	}
+	return out
+}
+
 // withoutNUL does the same for JSON as encoding/json writes it, in which the
 // only thing that jsonb refuses is the escape of NUL.
 func withoutNUL(doc string) string {

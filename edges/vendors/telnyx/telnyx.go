@@ -206,6 +206,11 @@ func (p *payload) status() httpvendor.Receipt {
 
 func (p *payload) inbound() message.InboundMessage {
 	m := message.InboundMessage{VendorRef: p.ID, From: p.From.Number, To: p.own(), Text: p.Text, Subject: p.Subject}
+	if all := p.everybody(); len(all) > 1 {
+		for _, to := range all {
+			m.Group = append(m.Group, to.Number)
+		}
+	}
 	for i, f := range p.Media {
 		if i == maxMedia {
 			break
@@ -215,9 +220,12 @@ func (p *payload) inbound() message.InboundMessage {
 	return m
 }
 
+// everybody is who a message goes to.
+func (p *payload) everybody() []party { return append(append([]party(nil), p.To...), p.CC...) }
+
 // own is our number: of a group's, the one that this webhook is for.
 func (p *payload) own() string {
-	all := append(append([]party(nil), p.To...), p.CC...)
+	all := p.everybody()
 	for _, to := range all {
 		if to.Status == "webhook_delivered" {
 			return to.Number

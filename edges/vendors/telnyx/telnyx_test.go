@@ -117,6 +117,7 @@ func TestInbound(t *testing.T) {
 		"media":[{"url":"https://media.telnyx.com/1","content_type":"image/png","size":12,"hash_sha256":"ab"}]}}}`)
 	want := []message.InboundMessage{{
 		VendorID: v.ID, VendorRef: "m1", From: "+13105550117", To: "+12025550143", Kind: message.MMS, Subject: "about", Text: "hi", Encoding: message.EncodingGSM7, ReceivedAt: at,
+		Group: []string{"+12025550199", "+12025550143"},
 		Media: []message.InboundMedia{{URL: "https://media.telnyx.com/1", ContentType: "image/png", Size: 12, SHA256: "ab"}},
 	}}
 	if err != nil || len(got.Receipts) != 0 || !reflect.DeepEqual(got.Inbound, want) {
