@@ -26,9 +26,8 @@ import (
 	"github.com/postrider/postrider/activities/transcode"
 	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/media"
-	"github.com/postrider/postrider/internal/message"
-
 	"github.com/postrider/postrider/internal/mediaprofile"
+	"github.com/postrider/postrider/internal/message"
 )
 
 // Journal is what this step needs of the record.

@@ -25,10 +25,9 @@ import (
 	"github.com/postrider/postrider/activities/transcode"
 	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/media"
+	"github.com/postrider/postrider/internal/mediaprofile"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/webhook"
-
-	"github.com/postrider/postrider/internal/mediaprofile"
 )
 
 // desk is the journal and the records of the library, for one message, in memory.

@@ -8,9 +8,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/postrider/postrider/internal/message"
-
 	"github.com/postrider/postrider/internal/mediaprofile"
+	"github.com/postrider/postrider/internal/message"
 )
 
 func TestBudget(t *testing.T) {

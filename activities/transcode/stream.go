@@ -91,7 +91,8 @@ var global = []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-y", "-
 // other streams, and nothing of the encoder's either.
 var tidy = []string{"-map_metadata", "-1", "-map_chapters", "-1", "-sn", "-dn", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", "-threads", "1"}
 
-// asItIs is the outcome of what fits: untouched, or copied without its metadata.
+// asItIs is the outcome of what fits: untouched, or copied without its metadata and
+// without the boxes that nobody vouches for.
 func (j *job) asItIs(ctx context.Context, p probe) (out outcome, ok bool, err error) {
 	v, a := p.first("video"), p.first("audio")
 	switch {
@@ -100,13 +101,16 @@ func (j *job) asItIs(ctx context.Context, p probe) (out outcome, ok bool, err er
 	case v != nil && !j.playable(v), a != nil && !slices.Contains(playableAudio, a.Codec):
 		return outcome{}, false, nil
 	}
-	indexFirst := true
+	indexFirst, hides := true, false
 	if j.format.demuxer == "mov" {
 		if _, indexFirst, err = j.layoutOf(sourceName); err != nil {
 			return outcome{}, false, err
 		}
+		if hides, err = j.hides(sourceName); err != nil {
+			return outcome{}, false, err
+		}
 	}
-	if indexFirst && !p.private() {
+	if indexFirst && !hides && !p.private() {
 		return j.untouched(), true, nil
 	}
 	muxer := map[format]string{formatMP4: "mp4", format3GP: "3gp", formatM4A: "ipod", formatMP3: "mp3"}[j.format]
@@ -125,6 +129,11 @@ func (j *job) asItIs(ctx context.Context, p probe) (out outcome, ok bool, err er
 	}
 	if size, err := j.verify(ctx, name, j.format, v != nil, p.seconds()); err != nil || size > j.limit(j.format) {
 		return outcome{}, false, nil //nolint:nilerr // likewise
+	}
+	if j.format.demuxer == "mov" {
+		if hides, err = j.hides(name); hides || err != nil {
+			return outcome{}, false, err
+		}
 	}
 	return outcome{format: j.format, path: j.in(name), rung: "metadata removed"}, true, nil
 }

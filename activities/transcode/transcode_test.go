@@ -15,9 +15,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/postrider/postrider/internal/message"
-
 	"github.com/postrider/postrider/internal/mediaprofile"
+	"github.com/postrider/postrider/internal/message"
 )
 
 func sha(b []byte) string {
@@ -158,6 +157,10 @@ func checkVideo(t *testing.T, r fitted, p mediaprofile.Profile) {
 	v := probed.first("video")
 	if v == nil || probed.private() || len(probed.Streams) > 2 {
 		t.Fatalf("probed as %+v", probed)
+	}
+	hidden, err := hidesBoxes(bytes.NewReader(r.bytes), r.Part.Size)
+	if err != nil || hidden {
+		t.Errorf("it has boxes that nobody vouches for: %v, %v", hidden, err)
 	}
 	if !r.Changed {
 		return

@@ -12,9 +12,8 @@ import (
 	"github.com/postrider/postrider/edges/rest"
 	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/media"
-	"github.com/postrider/postrider/internal/message"
-
 	"github.com/postrider/postrider/internal/mediaprofile"
+	"github.com/postrider/postrider/internal/message"
 )
 
 // Of the upkeep of the media store: how many files' bytes a round takes away at most, and
