@@ -79,6 +79,7 @@ type Told struct {
 func Tell(ctx context.Context, j Recorder, s *snapshot.Snapshot, m message.Message, c message.Change, detail map[string]any, now time.Time, late bool) (Told, error) {
 	c.MessageID = m.ID
 	c.Owed = m.Edge == message.EdgeSMPP && (c.To.Final() || c.To == message.StatusSent)
+	c.OwedMM4 = m.Edge == message.EdgeMM4 && c.To.Final()
 	m.Status = c.To
 	m.DuplicatePoss = m.DuplicatePoss || c.MaybeDoubled
 	line := map[string]any{}

@@ -63,7 +63,7 @@ create table mm4_mails (
   peer_id        uuid not null,
   kind           text not null check (kind in ('forward_res', 'delivery_report', 'delivery_report_res', 'read_report', 'read_report_res')),
   message_id     uuid,  -- that it is about; null: of a response to what is no message of ours
-  status         text not null default '', -- of a delivery report: of the message
+  status         text not null default '', -- of a delivery report: the message's; of a read report: X-Mms-Read-Status
   reason         text not null default '', -- why it failed
   at             timestamptz not null default now(), -- when what it tells of happened
   transaction_id bytea not null default '', -- of a response: of the request
@@ -73,29 +73,43 @@ create table mm4_mails (
   attempts       integer not null default 0,
   last_code      text not null default '', -- SMTP code of the last answer
   last_error     text not null default '',
-  due_at         timestamptz not null default now(),
+  due_at         timestamptz not null default now(), -- of one that is claimed: when the claim lapses
   expires_at     timestamptz not null,
   claimed_by     text,
-  claimed_until  timestamptz,
   created_at     timestamptz not null default clock_timestamp(),
-  done_at        timestamptz
+  done_at        timestamptz,
+  check (kind like '%\_res' or message_id is not null)
 ) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
--- A request that comes again gets the same response again, no second one.
+-- A request that comes again gets its response again, no second one.
 create unique index mm4_mails_response on mm4_mails (peer_id, kind, transaction_id, ordinal) where kind like '%\_res';
 create unique index mm4_mails_report on mm4_mails (message_id, kind, status) where kind not like '%\_res';
-create index mm4_mails_due on mm4_mails (due_at) where state = 'pending';
-create index mm4_mails_message on mm4_mails (message_id) where message_id is not null;
-create index mm4_mails_done on mm4_mails (done_at) where state <> 'pending';
+create index mm4_mails_due on mm4_mails (peer_id, due_at) where state = 'pending';
+create index mm4_mails_claimed on mm4_mails (claimed_by) where claimed_by is not null;
+create index mm4_mails_expires on mm4_mails (expires_at);
+
+-- Whoever removes a peer, and in whatever way: nobody waits to send to it any more.
+create function mm4_peers_removed() returns trigger
+  language plpgsql
+  as $$
+begin
+  update mm4_mails
+  set state = 'failed', last_error = 'the peer was removed', done_at = now(), claimed_by = null
+  where state = 'pending' and peer_id in (select id from gone);
+  return null;
+end
+$$;
+create trigger mm4_peers_removed after delete on mm4_peers referencing old table as gone for each statement execute function mm4_peers_removed();
 
 -- What vendors have answered to our MM4_forward.REQ, for the process that waits for it.
+-- A row goes once the record of the attempt shows what it says.
 create table mm4_answers (
-  vendor_id  uuid not null,
-  message_id uuid not null,
-  attempt    integer not null,
-  status     text not null, -- X-Mms-Request-Status-Code
-  detail     bytea,         -- sealed; X-Mms-Status-Text
-  came_at    timestamptz not null default now(),
-  taken_at   timestamptz,   -- when the submit, or a sweep, had it; null: nobody has
-  primary key (vendor_id, message_id, attempt)
+  message_id    uuid not null,
+  attempt       integer not null,
+  vendor_id     uuid not null,
+  status        text not null, -- X-Mms-Request-Status-Code
+  detail        bytea,         -- sealed; X-Mms-Status-Text
+  came_at       timestamptz not null default now(),
+  claimed_until timestamptz,   -- by a sweep that tells the record; null: by none
+  primary key (message_id, attempt)
 );
-create index mm4_answers_open on mm4_answers (came_at) where taken_at is null;
+create index mm4_answers_came on mm4_answers (came_at);

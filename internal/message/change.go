@@ -29,6 +29,7 @@ type Change struct {
 	Answers       []Answer       // what became of earlier attempts
 	Notifications []Notification // to be delivered to the customer
 	Owed          bool           // a sender over SMPP may be owed a receipt for it
+	OwedMM4       bool           // a sender over MM4 may be owed a report of it; To is final
 	Settled       bool           // the record shows what its receipts decided
 	Started       bool           // the workflow runs: the outbox row may go
 	// OptOut is what the vendor's answer or the receipt tells of the recipient; nil:
@@ -164,6 +165,7 @@ type Acceptance struct {
 	Message *Message
 	Trail   []TrailEntry // of a refusal
 	Origin  *SMPPOrigin  // of a message that came over SMPP
+	MM4     *MM4Origin   // of a message that came over MM4
 	// More are the origins of the other parts of a message that came over SMPP in
 	// parts: each was answered with an id of its own and is owed its own receipts.
 	More []SMPPOrigin

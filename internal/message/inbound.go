@@ -14,6 +14,7 @@ type InboundMessage struct {
 	Subject    string         // of an MMS
 	Media      []InboundMedia // of an MMS
 	Group      []string       // of a group MMS: all its recipients as written, To among them; nil: it has one
+	Files      []MediaFile    // of an MMS that came with its files, in their order: they are in the store; Media is nil then
 	Text       string         // empty if it could not be decoded
 	Raw        []byte         // octets as received: of a part, and when the text could not be decoded; else nil
 	Header     []byte         // elements of the user data header beside concatenation; nil: none

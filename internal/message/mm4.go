@@ -2,6 +2,15 @@ package message
 
 import "time"
 
+// EdgeMM4 is the Edge of a message that came over MM4.
+const EdgeMM4 = "mm4"
+
+// How long a mail is tried that is owed beside messages.
+const (
+	MM4ResponseLife = 24 * time.Hour
+	MM4ReportLife   = 72 * time.Hour
+)
+
 // MM4Origin is what must be repeated in what a peer of MM4 is told of a message
 // that came from it. It prints nothing of itself in logs: none of its fields is logged.
 type MM4Origin struct {
@@ -52,6 +61,7 @@ type MM4Mail struct {
 	Kind          MM4MailKind
 	MessageID     ID          // that it is about; zero: of a response to what is no message of ours
 	Status        Status      // of a delivery report
+	ReadStatus    string      // of a read report: X-Mms-Read-Status
 	Reason        Reason      // of a delivery report of a message that failed
 	At            time.Time   // when what it tells of happened
 	TransactionID string      // of a response: of the request
@@ -62,12 +72,36 @@ type MM4Mail struct {
 	Attempts      int         // that were made
 }
 
+// MM4MailState is where a mail is.
+type MM4MailState string
+
+// The states of a mail.
+const (
+	MM4MailPending MM4MailState = "pending"
+	MM4MailSent    MM4MailState = "sent"
+	MM4MailFailed  MM4MailState = "failed"  // refused for good
+	MM4MailExpired MM4MailState = "expired" // nobody took it in its time
+)
+
+// MM4MailResult is what became of a try of a mail.
+type MM4MailResult struct {
+	State MM4MailState
+	Code  string        // of SMTP, with the enhanced one; empty: there was no answer
+	Error string        // for staff; it names no address of a user
+	Next  time.Duration // of a pending one: until the next try
+}
+
 // MM4Answer is what a vendor has answered to a MM4_forward.REQ of ours.
 type MM4Answer struct {
 	VendorID  ID
 	MessageID ID
 	Attempt   int
-	Status    string // X-Mms-Request-Status-Code
-	Detail    string // X-Mms-Status-Text, for staff
-	CameAt    time.Time
+	Status    string    // X-Mms-Request-Status-Code
+	Detail    string    // X-Mms-Status-Text, for staff
+	CameAt    time.Time // the zero value is now
+	// Doubtful: in the record the attempt is in doubt. Only StaleMM4Answers fills it in.
+	Doubtful bool
 }
+
+// Ref names the attempt that was answered: an MMS has one part.
+func (a MM4Answer) Ref() AttemptRef { return AttemptRef{a.MessageID, 1, a.Attempt} }

@@ -26,14 +26,15 @@ const maxAccepts = 256
 // repeat after a lost connection) counts as written. A group with messages that
 // came over SMPP has insertOrigins before its end, and insertOwed when one of them
 // was refused after its parts had been answered. One with messages that have files has
-// insertMedia.
+// insertMedia, and one with messages that came over MM4 insertMM4Origins beside it.
 var (
 	insertAccepted      = insertMessages + selectFresh
 	insertAcceptedSMPP  = joined(insertMessages, insertOrigins, selectFresh)
 	insertAcceptedParts = joined(insertMessages, insertOrigins, insertOwed, insertTold, selectFresh)
 	insertAcceptedMedia = joined(insertMessages, insertMedia, selectFresh)
+	insertAcceptedMM4   = joined(insertMessages, insertMedia, insertMM4Origins, selectFresh)
 	// insertAcceptedAll is of the rare group that has messages of every sort.
-	insertAcceptedAll = joined(insertMessages, insertMedia, insertOrigins, insertOwed, insertTold, selectFresh)
+	insertAcceptedAll = joined(insertMessages, insertMedia, insertMM4Origins, insertOrigins, insertOwed, insertTold, selectFresh)
 )
 
 // joined makes one statement of clauses whose parameters each count from $1.
@@ -370,22 +371,26 @@ func (a *acceptor) insert(group []*acceptance) (map[message.ID]kept, error) {
 // acceptStatement is what inserts a group; refused reports whether senders over SMPP
 // are owed receipts of refusals.
 func acceptStatement(group []*acceptance) (sql string, args []any, refused bool) {
-	sql, args = insertAccepted, acceptColumns(group)
+	args = acceptColumns(group)
 	owed, refused := answersOwed(group)
+	mm4 := mm4Origins(group)
 	media := slices.ContainsFunc(group, func(i *acceptance) bool { return len(i.Message.Media) > 0 })
-	if media {
-		sql, args = insertAcceptedMedia, append(args, mediaColumns(group)...)
+	told := func() []any {
+		return slices.Concat(originColumns(owed), []any{wishes(message.DeliverReceipt, message.StatusFailed), int16(registeredMask)}, toldColumns(group))
 	}
-	if len(owed) > 0 {
-		sql, args = insertAcceptedSMPP, append(args, originColumns(owed)...)
+	switch {
+	case len(owed) == 0 && len(mm4) > 0:
+		return insertAcceptedMM4, slices.Concat(args, mediaColumns(group), mm4OriginColumns(mm4)), false
+	case len(owed) == 0 && media:
+		return insertAcceptedMedia, append(args, mediaColumns(group)...), false
+	case len(owed) == 0:
+		return insertAccepted, args, false
+	case media || len(mm4) > 0:
+		return insertAcceptedAll, slices.Concat(args, mediaColumns(group), mm4OriginColumns(mm4), told()), refused
+	case refused:
+		return insertAcceptedParts, append(args, told()...), true
 	}
-	if refused || media && len(owed) > 0 {
-		args = append(append(args, wishes(message.DeliverReceipt, message.StatusFailed), int16(registeredMask)), toldColumns(group)...)
-		if sql = insertAcceptedParts; media {
-			sql = insertAcceptedAll
-		}
-	}
-	return sql, args, refused
+	return insertAcceptedSMPP, append(args, originColumns(owed)...), false
 }
 
 // scanKept reads what an acceptStatement says of the messages whose key is fresh.

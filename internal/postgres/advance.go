@@ -36,6 +36,9 @@ func advanceStatement(c message.Change) (string, []any) {
 	if c.Owed {
 		w.owed(c)
 	}
+	if c.OwedMM4 {
+		w.owedMM4(c)
+	}
 	if c.Settled {
 		w.clause("settled", "delete from settlements_due\n  where message_id = $1 and exists (select from moved)")
 	}
@@ -315,7 +318,10 @@ func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanc
 	if err != nil {
 		return message.Advanced{}, fmt.Errorf("advance %s to %q: %w", c.MessageID, c.To, err)
 	}
-	if owes {
+	switch {
+	case owes && c.OwedMM4:
+		db.owedMM4()
+	case owes:
 		db.owed()
 	}
 	if stopped != nil {

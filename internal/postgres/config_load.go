@@ -32,6 +32,7 @@ func (db *DB) sections() []section {
 		{"accounts usage_limits", both(db.loadAccounts, loadKeywords), func(to, from s) { to.Accounts = from.Accounts; to.KeepProblems("accounts", from) }},
 		{"api_credentials", loadCredentials, func(to, from s) { to.Credentials = from.Credentials }},
 		{"smpp_credentials", loadSMPPCredentials, func(to, from s) { to.SMPPCredentials = from.SMPPCredentials }},
+		{"mm4_peers", db.loadMM4Peers, func(to, from s) { to.MM4Peers = from.MM4Peers; to.KeepProblems("mm4_peers", from) }},
 		{"numbers", loadNumbers, func(to, from s) { to.Numbers = from.Numbers }},
 		{"brands", loadBrands, func(to, from s) { to.Brands = from.Brands }},
 		{"campaigns campaign_details", loadCampaigns, func(to, from s) { to.Campaigns = from.Campaigns }},

@@ -27,6 +27,7 @@ var dials = map[string]struct {
 	"accounts":            {"update accounts set max_parts = $1", func(b *bundle, s *snapshot.Snapshot) int { return s.Accounts[b.owner].MaxParts }},
 	"api_credentials":     {"update api_credentials set burst = $1", func(b *bundle, s *snapshot.Snapshot) int { return s.Credentials["key-"+b.owner.String()].Burst }},
 	"smpp_credentials":    {"update smpp_credentials set max_binds = $1", func(_ *bundle, s *snapshot.Snapshot) int { return s.SMPPCredentials["acme"].MaxBinds }},
+	"mm4_peers":           {"update mm4_peers set port = $1", func(_ *bundle, s *snapshot.Snapshot) int { return first(s.MM4Peers).Port }},
 	"numbers":             {"update numbers set rate_limit = $1", func(b *bundle, s *snapshot.Snapshot) int { return s.NumbersOf(b.owner)[0].RateLimit }},
 	"brands":              {"update brands set daily_cap = $1", func(_ *bundle, s *snapshot.Snapshot) int { return first(s.Brands).DailyCap }},
 	"campaigns":           {"update campaigns set throughput_limit = $1", func(_ *bundle, s *snapshot.Snapshot) int { return first(s.Campaigns).Throughput }},
@@ -57,6 +58,7 @@ func dialled(t *testing.T) *bundle {
 	t.Helper()
 	b := setup(t)
 	b.configured()
+	b.exec("insert into mm4_peers (account_id, name) values ($1, 'acme')", b.owner)
 	b.exec("insert into brands (id, account_id, name, cap_key) values (gen_random_uuid(), $1, 'Acme', 'EIN-1')", b.owner)
 	b.exec("insert into staff (id, email, password_hash, password_id, role) values (gen_random_uuid(), 'o@example.com', 'h', gen_random_uuid(), 'admin')")
 	b.exec("insert into service_credentials (id, name, key, secret_hash, scopes) values (gen_random_uuid(), 'crm', 'k', 'h', '{service:messages}')")
@@ -253,6 +255,7 @@ func read(old, s *snapshot.Snapshot) string {
 		"accounts":            func(s *snapshot.Snapshot) uintptr { return at(s.Accounts) },
 		"api_credentials":     func(s *snapshot.Snapshot) uintptr { return at(s.Credentials) },
 		"smpp_credentials":    func(s *snapshot.Snapshot) uintptr { return at(s.SMPPCredentials) },
+		"mm4_peers":           func(s *snapshot.Snapshot) uintptr { return at(s.MM4Peers) },
 		"numbers":             func(s *snapshot.Snapshot) uintptr { return at(s.Numbers) },
 		"brands":              func(s *snapshot.Snapshot) uintptr { return at(s.Brands) },
 		"campaigns":           func(s *snapshot.Snapshot) uintptr { return at(s.Campaigns) },

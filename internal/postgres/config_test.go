@@ -163,6 +163,7 @@ func TestConfigVersion(t *testing.T) {
 	for _, sql := range []string{
 		"update accounts set max_parts = 3", "update api_credentials set scopes = '{}'", "update api_credentials set revoked_at = now()",
 		"update smpp_credentials set enabled = false", "update signing_keys set retired_at = now()", "update campaigns set status = 'suspended'",
+		"insert into mm4_peers (account_id, name) select id, 'acme' from accounts", "update mm4_peers set enabled = false", "delete from mm4_peers",
 		"update vendors set is_active = false", "update vendors set pass_tlvs = '{5123}'", "update vendors set vendor_replies = true", "update numbers set sms_enabled = false", "update routing_rules set is_active = false",
 		"update webhook_endpoints set active = false",
 		"delete from webhook_endpoints", "delete from routing_rules", "delete from numbers", "delete from campaigns", "delete from vendors",

@@ -110,8 +110,9 @@ type DB struct {
 	parts     turns            // of AddPart
 	inParts   turns            // of inboundPart
 
-	onOwed   atomic.Pointer[func()]                 // see OnOwed
-	onOptOut atomic.Pointer[func([]message.OptOut)] // see OnOptOut
+	onOwed    atomic.Pointer[func()]                 // see OnOwed
+	onMM4Owed atomic.Pointer[func()]                 // see OnMM4Owed
+	onOptOut  atomic.Pointer[func([]message.OptOut)] // see OnOptOut
 }
 
 // OnOwed has fn called after each commit of this process that owes somebody a

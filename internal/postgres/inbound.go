@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -90,12 +91,15 @@ from stored`
 // Inbound commits a message from a vendor, or a part of one, with what its keyword
 // changes and the answer that is owed for that, and puts it into the record if it is
 // somebody's: a part that was the last of its message puts that there. What came before
-// under the same id of the vendor is not stored again, and does nothing again.
+// under the same id of the vendor is not stored again, and does nothing again. The files
+// that came with a message become its own in the same commit, and share their octets with
+// those that were uploaded, which end by themselves; ReasonUnavailable: they have ended
+// before. Those of a message that goes not into the record are not kept.
 func (db *DB) Inbound(ctx context.Context, a message.Arrival) (message.Arrived, error) {
 	switch {
 	case !a.Whole():
 		return db.inboundPart(ctx, a)
-	case a.Act == nil:
+	case a.Act == nil && len(a.Files) == 0:
 		return db.inboundAlone(ctx, a)
 	}
 	var out message.Arrived
@@ -104,7 +108,7 @@ func (db *DB) Inbound(ctx context.Context, a message.Arrival) (message.Arrived, 
 		return db.keep(ctx, tx, a, &out)
 	})
 	if err != nil {
-		return message.Arrived{}, fmt.Errorf("inbound %s: %w", a.ID, err)
+		return message.Arrived{}, fmt.Errorf("inbound %s: %w", a.ID, inboundError(err))
 	}
 	return out, nil
 }
@@ -181,10 +185,58 @@ func (db *DB) keep(ctx context.Context, tx pgx.Tx, a message.Arrival, out *messa
 		return nil, nil
 	}
 	out.Start = startOfInbound(a)
+	if err := giveFiles(ctx, tx, a); err != nil {
+		return nil, err
+	}
 	if a.Act == nil {
 		return nil, nil
 	}
 	return db.act(ctx, tx, a, fresh[0], out)
+}
+
+// insertReceived gives a message the files that it came with.
+const insertReceived = `
+with given as (
+  select *
+  from unnest($2::smallint[], $3::uuid[], $4::uuid[], $5::bytea[]) as g (position, file_id, token, sha256)
+), own_files as (
+  insert into media_files (id, account_id, token, sha256, ready, expires_at)
+  select file_id, $6, token, sha256, true, null
+  from given
+  order by sha256 -- their rows are locked
+)
+insert into message_media (message_id, position, file_id)
+select $1, position, file_id
+from given`
+
+func giveFiles(ctx context.Context, tx pgx.Tx, a message.Arrival) error {
+	if a.Message == nil || len(a.Files) == 0 {
+		return nil
+	}
+	positions, files, tokens := make([]int16, len(a.Files)), make([]message.ID, len(a.Files)), make([]message.ID, len(a.Files))
+	for i := range a.Files {
+		positions[i], files[i], tokens[i] = int16(i+1), message.NewID(), message.ID(message.NewMediaToken())
+	}
+	_, err := tx.Exec(ctx, insertReceived, a.ID, positions, files, tokens, pick(a.Files, func(f message.MediaFile) []byte { return f.SHA256[:] }), a.AccountID)
+	return err
+}
+
+func inboundError(err error) error {
+	if sqlState(err) == foreignKeyViolation && constraintOf(err) == mediaObjectKey {
+		return message.Because(message.ReasonUnavailable, err, "a file of the message has ended before it was taken; send it again")
+	}
+	return err
+}
+
+// mediaOffered is what is kept of a message's files beside the files: of those that came
+// with it, what they are.
+func mediaOffered(a message.Arrival) []message.InboundMedia {
+	if len(a.Files) == 0 || a.Message == nil {
+		return a.Media
+	}
+	return pick(a.Files, func(f message.MediaFile) message.InboundMedia {
+		return message.InboundMedia{ContentType: f.ContentType, Size: f.Size, SHA256: hex.EncodeToString(f.SHA256[:])}
+	})
 }
 
 func (db *DB) inboundArgs(a message.Arrival) ([]any, error) {
@@ -201,8 +253,8 @@ func (db *DB) inboundArgs(a message.Arrival) ([]any, error) {
 	if a.Subject != "" {
 		subject = db.sealer.Seal([]byte(a.Subject), subjectPlace(a.ID))
 	}
-	if len(a.Media) > 0 {
-		doc, err := json.Marshal(a.Media)
+	if offered := mediaOffered(a); len(offered) > 0 {
+		doc, err := json.Marshal(offered)
 		if err != nil {
 			return nil, fmt.Errorf("media of inbound message %s: %w", a.ID, err)
 		}
@@ -266,6 +318,9 @@ func saidBy(a message.Arrival) []byte {
 	}
 	for _, f := range a.Media {
 		field([]byte(f.URL))
+	}
+	for _, f := range a.Files {
+		field(f.SHA256[:])
 	}
 	return h.Sum(nil)
 }

@@ -156,6 +156,30 @@ select b.id::text as key
 from smpp_binds b
 where not exists (select from smpp_credentials c where c.id = b.credential_id) and b.seen_at < now() - $1::interval`},
 
+	anyMessages("mm4_origins"),
+	anyMessages("mm4_answers"),
+	{"a report over MM4 that is owed is of a message that exists", []string{"mm4_mails", "messages"}, `
+select d.id::text as key
+from mm4_mails d
+where d.state = 'pending' and d.kind not like '%\_res' and not exists (select from messages m where m.id = d.message_id) and d.created_at < now() - $1::interval`},
+	{"a message that has ended has the delivery report that was asked for over MM4", []string{"mm4_mails", "mm4_origins", "mm4_peers", "messages"}, `
+select o.message_id::text as key
+from mm4_origins o
+join messages m on m.id = o.message_id
+join mm4_peers p on p.id = o.peer_id
+where o.delivery_report and m.status in ` + endedStatuses + ` and m.updated_at < now() - $1::interval and m.updated_at > now() - interval '7 days'
+  and not exists (select from mm4_mails d where d.message_id = o.message_id and d.kind = 'delivery_report' and d.status = m.status)`},
+	{"a delivery report over MM4 tells of a status that its message has had", []string{"mm4_mails", "message_events"}, `
+select d.id::text as key
+from mm4_mails d
+where d.kind = 'delivery_report' and d.state = 'pending' and $1::interval is not null
+  and not exists (select from message_events e where e.message_id = d.message_id and e.type = d.status)`},
+	{"a mail of MM4 that is owed is a peer's that exists, and claimed for minutes at most", []string{"mm4_mails", "mm4_peers"}, `
+select d.id::text as key
+from mm4_mails d
+where d.state = 'pending' and $1::interval is not null
+  and (not exists (select from mm4_peers p where p.id = d.peer_id) or d.claimed_by is not null and d.due_at > clock_timestamp() + interval '5 minutes')`},
+
 	// Messages in parts from ESMEs.
 	{"parts that were settled are joined", []string{"smpp_parts"}, `
 select p.id::text as key

@@ -23,6 +23,9 @@ const (
 	pacesKept    = 24 * time.Hour
 	paceDaysKept = 8 * 24 * time.Hour
 	countersKept = 41 * 24 * time.Hour
+	// mailsKept is for people who look for a mail of MM4: a request that comes again
+	// within a day finds its response whatever it is.
+	mailsKept = 7 * 24 * time.Hour
 	// idSkew is how much earlier than its message something may seem to have been made:
 	// clocks of processes differ.
 	idSkew = 24 * time.Hour
@@ -159,6 +162,8 @@ var tableRules = concat(
 
 		ofMessage("smpp_origins", "message_id"),
 		ofMessage("smpp_deliveries", "message_id"),
+		ofMessage("mm4_origins", "message_id"),
+		ofMessage("mm4_answers", "message_id"),
 		ofMessage("inbound_deliveries", "message_id"),
 		ofMessage("reviews", "message_id"),
 		ofMessage("route_overrides", "message_id"),
@@ -179,6 +184,7 @@ var tableRules = concat(
 		{table: "pace_days", rule: inDays(paceDaysKept), take: takeOf("pace_days", "day", ""), before: ago(paceDaysKept), oldest: oldestOf("pace_days", "day", "")},
 		{table: "pace_spent", rule: "as long as it counts", take: takeOf("pace_spent", "until", ""), before: ago(0), oldest: oldestOf("pace_spent", "until", "")},
 		{table: "pace_slots", rule: inDays(pacesKept), take: takeSlots, before: ago(pacesKept)},
+		{table: "mm4_mails", rule: inDays(mailsKept) + " after the end of its time", take: takeOf("mm4_mails", "expires_at", ""), before: ago(mailsKept), oldest: oldestOf("mm4_mails", "expires_at", "")},
 		{table: "media_files", rule: inDays(message.MediaKept) + " after their upload; those of messages with the text", take: takeOf("media_files", "expires_at", ""), before: ago(0)},
 		{table: "usage_counters", rule: inDays(countersKept) + " after the end of its period", take: takeCounters, before: ago(countersKept)},
 	},
@@ -202,7 +208,7 @@ var tableRules = concat(
 		emptied("vendor_leases", "the holder ends, or was not heard of for 15 seconds"),
 		emptied("vendor_links", "the process ends, or was not heard of"),
 	},
-	configured("config_version", "config_tables", "accounts", "api_credentials", "smpp_credentials", "signing_keys", "campaigns", "campaign_details", "campaign_carriers",
+	configured("config_version", "config_tables", "accounts", "api_credentials", "smpp_credentials", "mm4_peers", "signing_keys", "campaigns", "campaign_details", "campaign_carriers",
 		"brands", "brand_details", "tax_ids", "vendors", "numbers", "routing_rules", "webhook_endpoints", "inbound_routes", "content_rules", "media_profiles",
 		"usage_limits", "balances", "registry_syncs", "staff", "service_credentials", "opt_outs_version", "upkeep_rounds", "schema_migrations"),
 	[]tableRule{

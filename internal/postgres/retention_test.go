@@ -147,6 +147,9 @@ type aged struct {
 var agedTables = []aged{
 	{"smpp_origins", "message_id", keeping.Messages, "insert into smpp_origins (message_id, account_id, credential_id, registered, source_ton, source_npi, source, dest_ton, dest_npi, dest) values ($1, $1, $1, 1, 1, 1, '', 1, 1, $2::text::bytea)", true, ""},
 	{"smpp_deliveries", "message_id", keeping.Messages, "insert into smpp_deliveries (id, credential_id, account_id, message_id, kind, status, state, ordinal, expires_at) values (gen_random_uuid(), $1, $1, $1, 'receipt', 'delivered', 'delivered', $2::text::integer, now())", true, ""},
+	{"mm4_origins", "message_id", keeping.Messages, "insert into mm4_origins (message_id, account_id, peer_id, reference, sender, recipient, system, delivery_report, read_report) values ($1, $1, $1, $2::text::bytea, '', '', '', true, true)", true, ""},
+	{"mm4_answers", "message_id", keeping.Messages, "insert into mm4_answers (message_id, attempt, vendor_id, status) values ($1, $2::text::integer + 1, $1, 'Ok')", true, ""},
+	{"mm4_mails", "expires_at", mailsKept, "insert into mm4_mails (id, peer_id, kind, transaction_id, expires_at) values (gen_random_uuid(), gen_random_uuid(), 'forward_res', $2::text::bytea, $1)", false, ""},
 	{"inbound_deliveries", "message_id", keeping.Messages, "insert into inbound_deliveries (message_id, position, method, last_error) values ($1, 1, 'email', $2::text)", true, ""},
 	{"reviews", "message_id", keeping.Messages, "insert into reviews (message_id, revision, verdict, actor) values ($1, 0, 'release', $2::text)", true, ""},
 	{"route_overrides", "message_id", keeping.Messages, "insert into route_overrides (message_id, vendor_id, actor) values ($1, $1, $2::text)", true, ""},

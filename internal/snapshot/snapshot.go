@@ -41,8 +41,8 @@ type Snapshot struct {
 	// SMPPCredentials by system_id.
 	SMPPCredentials map[string]*SMPPCredential
 	// MM4Peers by id, disabled ones as well.
-	MM4Peers map[message.ID]*MM4Peer
-	SigningKeys     []SigningKey // newest first
+	MM4Peers    map[message.ID]*MM4Peer
+	SigningKeys []SigningKey // newest first
 	// Staff by e-mail address, ServiceCredentials by key.
 	Staff              map[string]*Staff
 	ServiceCredentials map[string]*ServiceCredential

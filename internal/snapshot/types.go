@@ -273,42 +273,6 @@ type Vendor struct {
 	Replies VendorReplies // who answers STOP, START and HELP
 }
 
-// MM4Peer is an MMSC that we exchange MMS with: a customer's, or a vendor's. A vendor's
-// row says how we connect to it, so that Host to SendPassword are empty here.
-type MM4Peer struct {
-	ID        message.ID
-	Name      string // for logs and metrics
-	AccountID message.ID
-	VendorID  message.ID // one of the two is zero
-	Enabled   bool
-
-	// It to us.
-	Addresses     []netip.Prefix
-	MailDomains   []string // of its MAIL FROM, lower case; empty: any
-	RequireTLS    bool
-	Username      string // of its AUTH; empty: it has none
-	PasswordHash  string // by bcrypt
-	MaxSize       int64  // octets of a mail
-	MaxSessions   int
-	MaxRecipients int
-	Rate          int // mails a second; 0: without limit
-
-	// We to it.
-	Host         string // empty: nothing is sent to it
-	Port         int    // 0: 25, or 465 with implicit TLS
-	MX           bool   // Host is a domain whose mail exchangers are asked
-	TLS          string // never, opportunistic, required, implicit
-	TLSCA        string // PEM; empty: the system's roots
-	ServerName   string // for TLS when it differs from Host
-	SendUsername string
-	SendPassword string // in clear only in memory; never logged
-
-	Domain     string        // of its users' addresses; empty: its host
-	SystemUser string        // its system's local part
-	Version    string        // X-Mms-3GPP-MMS-Version that it is sent
-	MOLifetime time.Duration // how long a message to it is tried
-}
-
 // Route sends what matches it to a vendor.
 type Route struct {
 	ID            int64
