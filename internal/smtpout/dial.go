@@ -85,7 +85,7 @@ func (s *Sender) call(ctx context.Context, t *Target, host string) (*session, er
 	}
 	c := newSession(t, conn)
 	release := c.watch(ctx)
-	err = c.open(ctx, host, s.cfg.Roots)
+	err = c.open(ctx, host, t.roots(s.cfg.Roots))
 	release()
 	if err == nil && c.broken {
 		err = lost(StageConnect, whyEnded(ctx))

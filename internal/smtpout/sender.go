@@ -110,6 +110,33 @@ func (s *Sender) Send(ctx context.Context, t *Target, m Mail) ([]Outcome, error)
 	return s.settle(t, &m, f, err, begin)
 }
 
+// Probe makes a connection of its own to the target, as far as the greeting, EHLO, TLS and
+// AUTH, and says goodbye: whether host, certificate and password are right. It sends
+// nothing, and waits for no other connection; the peer may count it. The error is an
+// *Error.
+func (s *Sender) Probe(ctx context.Context, t *Target) error {
+	if err := t.Check(); err != nil {
+		return misconfigured(t.Name, err)
+	}
+	if !s.enter() {
+		return explain(t.Name, lost(StageConnect, ErrClosed), false)
+	}
+	defer s.work.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.ctx, func() { cancel(ErrClosed) })()
+	own := t.clone()
+	c, err := s.connect(ctx, &own)
+	if err != nil {
+		if ended := whyEnded(ctx); ended != nil {
+			err = lost(StageConnect, ended)
+		}
+		return explain(t.Name, err, false)
+	}
+	c.quit()
+	return nil
+}
+
 // whyEnded is ErrClosed or the error of ctx; nil: it goes on. What cause a caller had is
 // its own.
 func whyEnded(ctx context.Context) error {

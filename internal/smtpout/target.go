@@ -72,6 +72,9 @@ type Target struct {
 	Pins []Pin
 	// Insecure takes any certificate. Pins go before it.
 	Insecure bool
+	// CA are the authorities that the peer's certificate may come from, in PEM. Empty:
+	// those of Config.Roots.
+	CA string
 	// Username and Password log in. Empty: nobody logs in. They are never sent without
 	// TLS.
 	Username string
@@ -162,6 +165,8 @@ func (t *Target) Check() error {
 		return errors.New("password: empty, with a user name")
 	case t.Username != "" && t.TLS == TLSNever:
 		return errors.New("tls: a password is not sent without it; want required or implicit")
+	case t.CA != "" && t.roots(nil) == nil:
+		return errors.New("ca: holds no PEM certificate")
 	case strings.Contains(t.Username+t.Password.Reveal(), "\x00"):
 		return errors.New("username and password: no NUL can stand in them")
 	}
@@ -186,8 +191,21 @@ func validEHLO(s string) bool {
 // same reports whether connections of t serve u, too.
 func (t *Target) same(u *Target) bool {
 	return t.Name == u.Name && t.Host == u.Host && t.Port == u.Port && t.MX == u.MX && t.TLS == u.TLS &&
-		t.ServerName == u.ServerName && slices.Equal(t.Pins, u.Pins) && t.Insecure == u.Insecure &&
+		t.ServerName == u.ServerName && slices.Equal(t.Pins, u.Pins) && t.Insecure == u.Insecure && t.CA == u.CA &&
 		t.Username == u.Username && t.Password.Equal(u.Password) && t.EHLO == u.EHLO && t.Limits == u.Limits
+}
+
+// roots are the authorities of CA, nil when there is none in it; otherwise are those of a
+// target without CA.
+func (t *Target) roots(otherwise *x509.CertPool) *x509.CertPool {
+	if t.CA == "" {
+		return otherwise
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(t.CA)) {
+		return nil
+	}
+	return pool
 }
 
 func (t *Target) port() string {

@@ -183,15 +183,11 @@ type Config struct {
 	PublicURL string
 	// Log gets what somebody may want to read; nil: nothing is logged.
 	Log *slog.Logger
-	// Retry is how long after the circuit opened the vendor is looked at first; each
-	// further look comes twice as late, up to maxRetry. Zero: DefaultRetry.
+	// Retry is as in vendors.GateConfig.
 	Retry time.Duration
 	// Now is the clock by which messages expire; nil: time.Now.
 	Now func() time.Time
 }
-
-// DefaultRetry is the first gap of an open circuit.
-const DefaultRetry = 5 * time.Second
 
 // Kind is the kind of vendor that spec describes.
 func Kind(spec Spec, cfg Config) vendors.Kind {
