@@ -350,7 +350,8 @@ func (s *ship) report() message.VendorReport {
 // bound reports whether the vendor is used over binds. One with webhooks is used by
 // requests, and has none.
 func (f *Fleet) bound(v *snapshot.Vendor) bool {
-	return f.Kinds[v.ProviderType].Hook == nil && v.ProviderType != message.ProviderInternal
+	kind := f.Kinds[v.ProviderType]
+	return kind.Hook == nil && !kind.Requests && v.ProviderType != message.ProviderInternal
 }
 
 // requestSlots is into how many parts the rate of a vendor without binds is cut at

@@ -347,10 +347,10 @@ func (o *outbound) hearReroute(ctx workflow.Context) {
 // submitUnless submits over the vendor's queue, and takes the message from it when
 // recall says so: takenBack then. If a process has it already, its answer is waited
 // for and counts.
-func (o *outbound) submitUnless(ctx workflow.Context, in submit.Input, wait time.Duration, recall func() bool) (submit.Result, error) {
+func (o *outbound) submitUnless(ctx workflow.Context, in submit.Input, wait, long time.Duration, recall func() bool) (submit.Result, error) {
 	var r submit.Result
 	offer, takeBack := workflow.WithCancel(ctx)
-	f := workflow.ExecuteActivity(submitOptions(offer, in.Vendor.Name, o.in.Class, o.in.AccountID, wait), submitting.Submit, in)
+	f := workflow.ExecuteActivity(submitOptions(offer, in.Vendor.Name, o.in.Class, o.in.AccountID, wait, long), submitting.Submit, in)
 	if err := workflow.Await(ctx, func() bool { return f.IsReady() || recall() }); err != nil {
 		return r, err
 	}

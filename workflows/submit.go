@@ -198,7 +198,7 @@ func (o *outbound) submitHere(ctx workflow.Context, in submit.Input) (submit.Res
 // submitThere submits over the vendor's queue. A failure that is none of the
 // vendor's counts as trouble, so that it ends with the validity at the latest.
 func (o *outbound) submitThere(ctx workflow.Context, in submit.Input, v *asked, wait time.Duration) (submit.Result, error) {
-	r, err := o.submitUnless(ctx, in, wait, func() bool { return in.Resend && o.decided || !in.Resend && o.rerouted })
+	r, err := o.submitUnless(ctx, in, wait, v.SubmitTime, func() bool { return in.Resend && o.decided || !in.Resend && o.rerouted })
 	if timedOutWaiting(err) {
 		v.waits++
 	} else {

@@ -28,7 +28,8 @@ const (
 	// for the host, for the URL and then its failover, and the record.
 	tryTimeout = 45 * time.Second
 	// submitTimeout bounds one submit: the vendor's response timeout (30 s by
-	// default, 600 at most would outlive it and end in doubt) and the record.
+	// default, 600 at most would outlive it and end in doubt) and the record. A candidate
+	// may say that its vendor takes longer.
 	submitTimeout = 2 * time.Minute
 	// submitHeartbeat is how soon a submit whose process died is noticed.
 	submitHeartbeat = 15 * time.Second
@@ -93,12 +94,12 @@ func submitHereOptions(ctx workflow.Context, vendor string) workflow.Context {
 }
 
 // submitOptions are for a submit over the vendor's queue, which holds the part
-// while the link is down, for as long as wait says.
-func submitOptions(ctx workflow.Context, vendor string, class message.Class, account message.ID, wait time.Duration) workflow.Context {
+// while the link is down, for as long as wait says, and lets one submit take so long.
+func submitOptions(ctx workflow.Context, vendor string, class message.Class, account message.ID, wait, long time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              VendorQueue(vendor),
 		ScheduleToStartTimeout: wait,
-		StartToCloseTimeout:    submitTimeout,
+		StartToCloseTimeout:    max(submitTimeout, long),
 		HeartbeatTimeout:       submitHeartbeat,
 		// What is taken back may be under way already, and then its answer counts.
 		WaitForCancellation: true,

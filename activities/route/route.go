@@ -68,6 +68,8 @@ type Candidate struct {
 	// queue.
 	Here  bool          `json:"here,omitempty"`
 	Grace time.Duration `json:"grace"` // how long after the validity its receipts are waited for
+	// SubmitTime is how long one submit may take; 0: as long as most.
+	SubmitTime time.Duration `json:"submit_time,omitempty"`
 }
 
 // Result is the candidates in order, or the status the message ended with.
@@ -172,9 +174,11 @@ func (a *Activities) candidates(ctx context.Context, s *snapshot.Snapshot, m *me
 func (a *Activities) result(s *snapshot.Snapshot, m *message.Message, candidates []policy.Candidate) Result {
 	r := Result{Why: string(candidates[0].Why)}
 	for _, c := range candidates {
+		submitTime := policy.SubmitTime(c.Vendor)
 		r.Candidates = append(r.Candidates, Candidate{VendorID: c.Vendor.ID, Name: c.Vendor.Name,
-			// The files of an MMS are made ready first, which takes its time.
-			Here: m.Kind != message.MMS && a.Links.Room(c.Vendor.ID, m.Class) >= m.Segments, Grace: graceOf(c.Vendor)})
+			// The files of an MMS are made ready first, which takes its time, and a task does
+			// not wait for an answer that takes minutes.
+			Here: m.Kind != message.MMS && a.Links.Room(c.Vendor.ID, m.Class) >= m.Segments && submitTime == 0, Grace: graceOf(c.Vendor), SubmitTime: submitTime})
 	}
 	if account := s.Accounts[m.AccountID]; account != nil && m.Class == message.ClassOTP && m.Delivery == message.AtLeastOnce {
 		r.ResendAfter = account.ResendAfter

@@ -20,7 +20,7 @@ func (a *Activities) media(ctx context.Context, m *message.Message, profile stri
 		if !f.Fetched() {
 			return nil, message.Refuse(message.ReasonInternal, "file %d of %s was not fetched", f.Position, m.ID)
 		}
-		links = append(links, message.MediaLink{URL: a.MediaURL(f.File), ContentType: f.File.ContentType, Size: f.File.Size})
+		links = append(links, message.MediaLink{URL: a.MediaURL(f.File), ContentType: f.File.ContentType, Size: f.File.Size, File: f.File})
 	}
 	if len(links) == 0 {
 		return nil, message.Refuse(message.ReasonMediaUnavailable, "the files of %s are gone", m.ID)

@@ -125,6 +125,12 @@ type Config struct {
 	// EmailMaxBytes is the most octets of an e-mail as it is sent; the files of a message
 	// that do not fit are links. 0: all are.
 	EmailMaxBytes int64 `env:"EMAIL_MAX_BYTES" envDefault:"10000000"`
+	// MM4Domain is the domain of our numbers' addresses and of our ids at peers of MM4;
+	// empty: nothing is sent over MM4. MM4SystemUser is the local part of our system's
+	// address, and MM4Hostname our name in EHLO; empty: the domain.
+	MM4Domain     string `env:"MM4_DOMAIN"`
+	MM4SystemUser string `env:"MM4_SYSTEM_USER" envDefault:"system-user"`
+	MM4Hostname   string `env:"MM4_HOSTNAME"`
 	// CodecOrigin is the origin of the Temporal UI that may decode payloads
 	// through the metrics listener; empty: nobody may. There is no
 	// authentication on it, so it is for development only.

@@ -14,6 +14,7 @@ import (
 	"github.com/postrider/postrider/edges/vendors/hooks"
 	"github.com/postrider/postrider/edges/vendors/httpvendor"
 	"github.com/postrider/postrider/edges/vendors/loop"
+	vendormm4 "github.com/postrider/postrider/edges/vendors/mm4"
 	vendorsmpp "github.com/postrider/postrider/edges/vendors/smpp"
 	"github.com/postrider/postrider/edges/vendors/telnyx"
 	"github.com/postrider/postrider/edges/vendors/twilio"
@@ -32,8 +33,9 @@ func (g *Gateway) vendorKinds() map[string]vendors.Kind {
 	}
 	overHTTP := httpvendor.Config{PublicURL: g.Config.PublicURL, Log: log.With("part", "vendor"), Now: g.db.Now}
 	return map[string]vendors.Kind{
-		twilio.Name: twilio.Kind(overHTTP),
-		telnyx.Name: telnyx.Kind(overHTTP),
+		twilio.Name:    twilio.Kind(overHTTP),
+		telnyx.Name:    telnyx.Kind(overHTTP),
+		vendormm4.Name: vendormm4.Kind(g.mm4Config(log.With("part", "vendor"))),
 		message.ProviderInternal: {New: func(v *snapshot.Vendor) (vendors.Link, error) {
 			return loop.New(loop.Config{Vendor: *v, Enabled: g.takesMessages, OnReceipt: g.ingress.Receipt, OnInbound: g.ingress.Inbound, Now: g.db.Now})
 		}},

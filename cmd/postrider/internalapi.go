@@ -42,7 +42,7 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		},
 		Strays:         g.db,
 		Staff:          g.db,
-		TestVendor:     testVendor,
+		TestVendor:     g.testVendor,
 		VendorLinks:    g.db.VendorLinks,
 		VendorProfiles: vendorProfiles(),
 		Vendors:        g.db,

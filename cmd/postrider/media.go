@@ -34,7 +34,8 @@ func (c Config) mediaStore() string {
 // openMedia opens the media store for the roles that need it.
 func (g *Gateway) openMedia(ctx context.Context) error {
 	location := g.Config.mediaStore()
-	if location == "" || !g.Roles["rest"] && !g.Roles["messages"] && !g.Roles["media"] && !g.Roles["notify"] {
+	needed := g.Roles["rest"] || g.Roles["messages"] || g.Roles["media"]
+	if location == "" || !needed && !g.Roles["vendors"] && !g.Roles["notify"] {
 		return nil
 	}
 	var o media.Options
@@ -42,6 +43,11 @@ func (g *Gateway) openMedia(ctx context.Context) error {
 		o.Keyring = g.keys
 	}
 	store, err := media.Open(ctx, location, o)
+	if err != nil && !needed {
+		// Only what goes over MM4 carries files from here.
+		g.Log.Warn("the media store cannot be opened; MMS over MM4 wait", "part", "media", "error", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

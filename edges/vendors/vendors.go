@@ -93,6 +93,9 @@ type OnInbound func(ctx context.Context, m message.InboundMessage) error
 
 // Kind is what the gateway can do with the vendors of one provider_type.
 type Kind struct {
+	// Requests: its vendors are used by requests and not over binds, though they have no
+	// webhooks. Those that have are anyway.
+	Requests bool
 	// New makes a link; nil: this process has no links of the kind. The error names
 	// the field of the row that is wrong.
 	New func(v *snapshot.Vendor) (Link, error)

@@ -409,7 +409,9 @@ func (m *overMM4) delivered(t *testing.T, sender string) {
 			t.Fatal(err)
 		}
 		var page struct {
-			Data []struct{ Delivery struct{ Method, State string } }
+			Data []struct {
+				Delivery struct{ Method, State string }
+			}
 		}
 		if err := json.Unmarshal(a.body, &page); err != nil {
 			t.Fatal(err)

@@ -46,6 +46,8 @@ type MediaLink struct {
 	URL         string // unguessable
 	ContentType string
 	Size        int64 // octets
+	// File is the file itself, for a connector that carries it to the vendor.
+	File MediaFile `json:"-"`
 }
 
 // AttemptRef names a try to submit a part. It goes to vendors that echo it.

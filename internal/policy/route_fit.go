@@ -15,6 +15,19 @@ const providerSMPP = "smpp"
 // providerMM4 is the provider_type of the vendors that take MMS and nothing else.
 const providerMM4 = "mm4"
 
+// submitMM4 is how long a submit over MM4 may take: two dialogues of 12 min and two waits of 20 min for the
+// answer, which is a mail of its own (see edges/vendors/mm4).
+const submitMM4 = 70 * time.Minute
+
+// SubmitTime is how long one submit to the vendor may take; 0: no longer than usual, which
+// is two minutes.
+func SubmitTime(v *snapshot.Vendor) time.Duration {
+	if v.ProviderType == providerMM4 {
+		return submitMM4
+	}
+	return 0
+}
+
 // leastCost is the selection of routes that goes by what vendors cost.
 const leastCost = "least_cost"
 

@@ -27,8 +27,8 @@ type Vendor struct {
 	IsActive               bool              `json:"is_active" doc:"false: it is not linked to, and takes nothing"`
 	Host                   string            `json:"host" maxLength:"253" doc:"smpp, mm4: its host" example:"smsc.vendor.example"`
 	Port                   int               `json:"port" minimum:"0" maximum:"65535" doc:"smpp, mm4: its port" example:"2775"`
-	Username               string            `json:"username" maxLength:"64" doc:"smpp: system_id; twilio: Account SID, or SID of an API key"`
-	UseTLS                 bool              `json:"use_tls" doc:"smpp, mm4: TLS, always verified. HTTP vendors have it anyway"`
+	Username               string            `json:"username" maxLength:"64" doc:"smpp: system_id; mm4: of AUTH, empty: nobody logs in; twilio: Account SID, or SID of an API key"`
+	UseTLS                 bool              `json:"use_tls" doc:"smpp, mm4: TLS, always verified; mm4: by STARTTLS, or at once on port 465. HTTP vendors have it anyway"`
 	TLSCA                  string            `json:"tls_ca" maxLength:"65536" lines:"true" doc:"PEM of who signs its certificate; empty: who the system trusts"`
 	TLSServerName          string            `json:"tls_server_name" maxLength:"253" doc:"The name in its certificate, when that is not host"`
 	TLSClientCert          string            `json:"tls_client_cert" maxLength:"65536" lines:"true" doc:"PEM of the certificate to show it; its key is tls_client_key"`
@@ -36,7 +36,7 @@ type Vendor struct {
 	SystemType             string            `json:"system_type" maxLength:"12" doc:"smpp: system_type of the bind"`
 	Throughput             int               `json:"throughput" minimum:"0" maximum:"100000" doc:"Parts a second, over all binds and processes; 0: no limit"`
 	MaxBinds               int               `json:"max_binds" minimum:"1" maximum:"100" doc:"Binds at once, over all processes"`
-	Window                 int               `json:"window" minimum:"1" maximum:"10000" doc:"Unanswered submits of a bind"`
+	Window                 int               `json:"window" minimum:"1" maximum:"10000" doc:"Unanswered submits of a bind; of a vendor without binds: of a process"`
 	Priority               int               `json:"priority" minimum:"0" maximum:"1000000" doc:"Among routes of one priority, the smaller is asked first"`
 	CostPerSMS             string            `json:"cost_per_sms" maxLength:"11" doc:"What it takes for a part, a decimal" example:"0.0031"`
 	CostPerMMS             string            `json:"cost_per_mms" maxLength:"11" doc:"What it takes for an MMS, a decimal"`
@@ -100,12 +100,19 @@ func NewVendor(name, kind string, f *Faults) snapshot.Vendor {
 	if !slices.Contains(Kinds(), kind) {
 		f.add("provider_type", "must be one of %s", strings.Join(Kinds(), ", "))
 	}
-	return snapshot.Vendor{
+	v := snapshot.Vendor{
 		ID: message.NewID(), Name: name, ProviderType: kind, Active: true, BindType: "transceiver", Throughput: 100, Priority: 100, Window: 10, MaxBinds: 1,
 		SupportsUnicode: true, IDFormat: "same", LongMessage: "udh", DefaultAlphabet: "gsm7", ReceiptID: "auto", ReceiptPercent: 50,
 		ReceiptExpected: 5 * time.Minute, ReceiptGrace: message.ReceiptGrace, EnquireLink: 30 * time.Second, ResponseTimeout: 30 * time.Second,
 	}
+	if kind == kindMM4 { // it takes nothing else, and its answers are mails that take minutes
+		v.SupportsMMS, v.Window = true, mm4Window
+	}
+	return v
 }
+
+// mm4Window is how many messages wait for the answers of a vendor over MM4.
+const mm4Window = 50
 
 var nameRule = regexp.MustCompile(`^[A-Za-z0-9_-]{1,50}$`)
 
@@ -306,11 +313,34 @@ func checkKind(v *snapshot.Vendor, f *Faults) {
 			f.add("password", "must have at most 64 octets")
 		}
 	}
+	if v.ProviderType == kindMM4 {
+		checkMM4(v, need, f)
+	}
 	if v.BaseURL != "" && !isBaseURL(v.BaseURL) {
 		f.add("base_url", "must be an https URL without user name, query and fragment; http is for this machine alone")
 	}
 	if v.OutbindSystemID != "" && v.OutbindPassword == "" {
 		f.add("outbind_password", "is required with outbind_system_id")
+	}
+}
+
+// checkMM4 looks at a login, which is never said in the clear, and at what an MMSC cannot
+// do. Where TLS begins its port says.
+func checkMM4(v *snapshot.Vendor, need func(setting, value, what string), f *Faults) {
+	switch {
+	case v.Username != "":
+		need("password", v.Password, "username logs in with it")
+	case v.Password != "":
+		need("username", v.Username, "there is a password")
+	}
+	if v.Username != "" && !v.UseTLS {
+		f.add("use_tls", "must be true with username: a password is not sent in the clear")
+	}
+	if !v.SupportsMMS {
+		f.add("supports_mms", "must be true of mm4 vendors: they take nothing else")
+	}
+	if v.ClientCert != "" {
+		f.add("tls_client_cert", "must be empty of mm4 vendors: none is shown to them")
 	}
 }
 

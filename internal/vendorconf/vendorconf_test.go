@@ -61,6 +61,7 @@ func TestVendorOfInto(t *testing.T) {
 		var f Faults
 		v := NewVendor("a", kind, &f)
 		v.Host, v.Port, v.Username, v.Password = "smsc.example", 1, "AC7", "x"
+		v.UseTLS = kind == kindMM4
 		doc := VendorOf(&v)
 		again := v
 		if f = append(f, doc.Into(&again, Secrets{})...); len(f) > 0 {

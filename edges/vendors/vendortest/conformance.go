@@ -68,6 +68,8 @@ type Subject struct {
 	Make func(t *testing.T, o Options) (vendors.Link, Vendor)
 	// Octets says that the link takes binary messages; else it refuses them.
 	Octets bool
+	// Without are cases of the suite that the kind does not have, with the reason.
+	Without map[string]string
 	// Secrets are passwords and the like of the vendors that Make makes. They are
 	// looked for in all errors and logs.
 	Secrets []string
@@ -105,7 +107,12 @@ func Conformance(t *testing.T, s Subject) {
 		{"stop gives up", conformStopGivesUp},
 		{"stop before start", conformStopBeforeStart},
 	} {
-		t.Run(tt.name, func(t *testing.T) { tt.run(t, s) })
+		t.Run(tt.name, func(t *testing.T) {
+			if why, out := s.Without[tt.name]; out {
+				t.Skip(why)
+			}
+			tt.run(t, s)
+		})
 	}
 }
 

@@ -30,7 +30,11 @@ func (l *Log) Handle(_ context.Context, r slog.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	line := r.Level.String() + " " + r.Message
-	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
+	r.Attrs(func(a slog.Attr) bool {
+		a.Value = a.Value.Resolve() // as handlers do: what masks itself does so here
+		line += " " + a.String()
+		return true
+	})
 	l.lines = append(l.lines, line)
 	return nil
 }
