@@ -143,7 +143,7 @@ func (a *Activities) prepare(ctx context.Context, in Input) (Result, error) {
 	if err != nil || m.Status.Final() { // of one that has ended the submit says so
 		return Result{}, err
 	}
-	if err := a.fetchAll(ctx, m); err != nil {
+	if files, err := a.fetchAll(ctx, m); err != nil || files == 0 {
 		return Result{}, err
 	}
 	profile := a.Profile(in.Vendor.ID)
@@ -172,24 +172,25 @@ func named(p mediaprofile.Profile) string {
 	return p.Name + "#" + hex.EncodeToString(sum[:4])
 }
 
-// fetchAll stores the files that were given by their URLs.
-func (a *Activities) fetchAll(ctx context.Context, m *message.Message) error {
+// fetchAll stores the files that were given by their URLs, and tells how many the
+// message has: none if it is of text alone.
+func (a *Activities) fetchAll(ctx context.Context, m *message.Message) (int, error) {
 	files, err := a.Journal.MessageMedia(ctx, m.ID, "")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if len(files) == 0 {
-		return &impossible{message.Refuse(message.ReasonMediaUnavailable, "the files of the message are gone")}
+	if len(files) == 0 && m.Redacted {
+		return 0, &impossible{message.Refuse(message.ReasonMediaUnavailable, "the files of the message are gone")}
 	}
 	for _, f := range files {
 		if f.Fetched() {
 			continue
 		}
 		if err := a.fetch(ctx, m, f); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return len(files), nil
 }
 
 func (a *Activities) fetch(ctx context.Context, m *message.Message, f message.Media) error {

@@ -273,6 +273,12 @@ func apply(s *snapshot.Snapshot, n *snapshot.Number, a *message.Arrival, k polic
 // known.
 const defaultCountry = "US"
 
+// Owner finds the number that is meant by an address without a type, as vendors write
+// them; nil: it is nobody's.
+func Owner(s *snapshot.Snapshot, written string) (message.Address, *snapshot.Number) {
+	return owner(s, 0, written)
+}
+
 // owner finds the number that a vendor means: written with a plus sign or without,
 // as a national number of North America, or as a short code. Among what it may mean,
 // the one that is somebody's counts. The address is empty if it is none.

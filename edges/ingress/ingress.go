@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -294,6 +295,7 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 	out := Outcome{Message: m, Trail: d.Trail}
 	account := s.Accounts[m.AccountID]
 	a := message.Acceptance{Message: m, Trail: d.Trail, Hold: holdOf(account, m), Metered: metered(account, m), Unfit: in.unfit(r)}
+	a.MM4 = r.MM4
 	if r.SMPP != nil {
 		origin := *r.SMPP
 		if origin.AnswerID == "" {
@@ -304,6 +306,9 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 	if r.Key != nil {
 		if a.Idempotency, err = in.answer(r, m, d.Error); err != nil {
 			return in.refuse(r, err)
+		}
+		if d.Error != nil && a.Idempotency.Status == http.StatusTooManyRequests {
+			a.Idempotency = nil
 		}
 	}
 	if d.Error == nil {

@@ -12,24 +12,24 @@ import (
 // Limits of an MMS, in characters and files.
 const (
 	maxMMSCharacters = 5000
-	maxSubject       = 40
-	maxMedia         = 10
+	MaxSubject       = 40
+	MaxMedia         = 10
 )
 
-// setMedia makes the message an MMS if it has files. Each file becomes one of the
+// setMedia makes the message an MMS if it has files, or is to be one. Each file becomes one of the
 // message's own, which shares the octets of what was uploaded.
 func setMedia(r Request, m *message.Message) error {
-	if len(r.Media) == 0 {
+	if len(r.Media) == 0 && !r.MMS {
 		if r.Subject != "" {
 			return field(message.Refuse(message.ReasonInvalidRequest, "subject is of messages with media only; add media_urls or media_ids, or leave it out"), "body.subject")
 		}
 		return nil
 	}
-	if n := len(r.Media); n > maxMedia {
-		return field(message.Refuse(message.ReasonInvalidRequest, "%d files are too many; media_urls and media_ids may have %d together", n, maxMedia), "body.media_urls")
+	if n := len(r.Media); n > MaxMedia {
+		return field(message.Refuse(message.ReasonInvalidRequest, "%d files are too many; media_urls and media_ids may have %d together", n, MaxMedia), "body.media_urls")
 	}
-	if n := utf8.RuneCountInString(r.Subject); n > maxSubject {
-		return field(message.Refuse(message.ReasonInvalidRequest, "subject has %d characters, %d are allowed", n, maxSubject), "body.subject")
+	if n := utf8.RuneCountInString(r.Subject); n > MaxSubject {
+		return field(message.Refuse(message.ReasonInvalidRequest, "subject has %d characters, %d are allowed", n, MaxSubject), "body.subject")
 	}
 	m.Kind, m.Subject, m.MediaAsIs = message.MMS, r.Subject, r.MediaAsIs
 	m.Media = make([]message.Media, len(r.Media))
@@ -48,6 +48,9 @@ func setMedia(r Request, m *message.Message) error {
 func setMMSText(account *snapshot.Account, r Request, m *message.Message) error {
 	if n := utf8.RuneCountInString(r.Body); n > maxMMSCharacters {
 		return field(message.Refuse(message.ReasonMessageTooLong, "body has %d characters, %d are allowed in an MMS", n, maxMMSCharacters), "body.body")
+	}
+	if r.Body == "" && len(r.Media) == 0 {
+		return field(message.Refuse(message.ReasonInvalidRequest, "body is required of a message without files"), "body.body")
 	}
 	encoding := message.EncodingGSM7
 	if r.Body != "" {

@@ -13,10 +13,16 @@ import (
 // background. A nil error means that the vendor may be answered. It is what
 // vendor links call.
 func (in *Ingress) Receipt(ctx context.Context, r message.Receipt) error {
+	_, err := in.Match(ctx, r)
+	return err
+}
+
+// Match is Receipt for who has to answer whether the message is known.
+func (in *Ingress) Match(ctx context.Context, r message.Receipt) (message.Matched, error) {
 	in.ready()
 	matched, err := in.Journal.Receipt(ctx, r)
 	if err != nil {
-		return err
+		return message.Matched{}, err
 	}
 	if in.Metrics.Receipt != nil {
 		in.Metrics.Receipt(r.VendorID, r.State)
@@ -24,7 +30,7 @@ func (in *Ingress) Receipt(ctx context.Context, r message.Receipt) error {
 	if matched.Applied && matched.Progress.Decided() && !in.expected.decide(matched.MessageID) {
 		in.sweeper.settle(matched.MessageID)
 	}
-	return nil
+	return matched, nil
 }
 
 // settle tells the workflow of a message that receipts have decided it; when the

@@ -19,6 +19,7 @@ type Request struct {
 	Body            string           // octets if Encoding is binary
 	Subject         string           // of an MMS
 	Media           []message.Media  // its files: a Source, or the File that was uploaded; none: an SMS
+	MMS             bool             // it is one without files as well
 	MediaAsIs       bool             // as in message.Message
 	GroupID         message.ID       // the same for all messages that one request has made; zero: it is alone
 	GroupRecipients []string         // of a group: all recipients of the request, To among them
@@ -38,6 +39,7 @@ type Request struct {
 	TraceParent     string
 	Automatic       bool                // as in message.Message: its sender is not replaced
 	SMPP            *message.SMPPOrigin // of a submit; AnswerID empty: the message's id as 32 hex digits
+	MM4             *message.MM4Origin  // of a MM4_forward.REQ
 
 	// Refused is what the edge has found wrong as of now, and may not have been wrong
 	// when the same request came first; nil: nothing. Such a request is refused only
@@ -61,7 +63,8 @@ type Key struct {
 	BodyHash  [32]byte
 	// Render makes the answer that is stored beside the key and given again
 	// when the key comes back: the accepted message, or the refusal (e is not
-	// nil then, and m is the recorded refused message).
+	// nil then, and m is the recorded refused message). A refusal with the status 429
+	// is not stored: it may pass when the key comes back.
 	Render func(m *message.Message, e *message.Error) (status int, body []byte, err error)
 }
 

@@ -58,6 +58,7 @@ var levels = map[string]int{
 	"edges/ingress":         6,
 	"edges/rest":            7,
 	"edges/mm4":             7,
+	"edges/mm4/desk":        8,
 	"edges/smpp":            7,
 	"workers":               7,
 }
