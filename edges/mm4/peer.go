@@ -59,8 +59,24 @@ type Directory struct {
 // field and the cure; two peers behind one address must be told apart by a domain or a
 // user name.
 func NewDirectory(peers []Peer) (*Directory, error) {
-	d := &Directory{}
+	d, faults := UsableDirectory(peers)
+	if len(faults) == 0 {
+		return d, nil
+	}
 	var errs []error
+	for _, p := range peers {
+		if err := faults[p.Name]; err != nil {
+			errs = append(errs, fmt.Errorf("mm4 peer %q: %w", p.Name, err))
+			delete(faults, p.Name)
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+// UsableDirectory is NewDirectory without those peers that cannot be used, and why, by
+// their names. Of two that cannot be told apart the later is left out.
+func UsableDirectory(peers []Peer) (*Directory, map[string]error) {
+	d, faults := &Directory{}, map[string]error{}
 	for i := range peers {
 		p := peers[i]
 		p.Addresses = slices.Clone(p.Addresses)
@@ -68,21 +84,22 @@ func NewDirectory(peers []Peer) (*Directory, error) {
 		for j := range p.Domains {
 			p.Domains[j] = strings.ToLower(p.Domains[j])
 		}
-		if err := p.complete(); err != nil {
-			errs = append(errs, fmt.Errorf("mm4 peer %q: %w", p.Name, err))
-			continue
-		}
+		err := p.complete()
 		for _, q := range d.peers {
-			if err := confused(&p, q); err != nil {
-				errs = append(errs, fmt.Errorf("mm4 peers %q and %q: %w", q.Name, p.Name, err))
+			if err != nil {
+				break
 			}
+			if err = confused(&p, q); err != nil {
+				err = fmt.Errorf("it cannot be told from %q: %w", q.Name, err)
+			}
+		}
+		if err != nil {
+			faults[p.Name] = errors.Join(faults[p.Name], err)
+			continue
 		}
 		d.peers = append(d.peers, &p)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	return d, nil
+	return d, faults
 }
 
 // complete checks one peer and fills in its defaults.
