@@ -341,10 +341,7 @@ func TestNoRoomForMedia(t *testing.T) {
 
 // TestNoPlaceForResponses: nothing is sent to the peer, so all is said by SMTP.
 func TestNoPlaceForResponses(t *testing.T) {
-	w := setup(t)
-	p := *w.state.MM4Peers[customer]
-	p.Host = ""
-	w.state = &snapshot.Snapshot{Accounts: w.state.Accounts, MM4Peers: map[message.ID]*snapshot.MM4Peer{customer: &p}}
+	w := setup(t, func(s *snapshot.Snapshot) { s.MM4Peers[customer].Host = "" })
 	w.submit("250", text())
 	w.doors.refuse = func(ingress.Request) error { return message.Refuse(message.ReasonOptedOut, "stopped") }
 	w.submit("550 5.7.1", text("X-Mms-Transaction-ID: t2"))
@@ -372,8 +369,7 @@ func TestWhereResponsesGo(t *testing.T) {
 }
 
 func TestSenderRate(t *testing.T) {
-	w := setup(t)
-	w.state.Numbers[own].RateLimit = 2
+	w := setup(t, func(s *snapshot.Snapshot) { s.Numbers[own].RateLimit = 2 })
 	w.Numbers = limit.New(0)
 	at := time.Now() // a limiter knows nothing before its own beginning
 	w.Now = func() time.Time { return at }

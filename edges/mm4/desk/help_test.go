@@ -220,7 +220,8 @@ func (w *world) Write(p []byte) (int, error) {
 	return w.logs.Write(p)
 }
 
-func setup(t testing.TB) *world {
+// setup makes one; changes are made to its configuration before anything runs.
+func setup(t testing.TB, changes ...func(*snapshot.Snapshot)) *world {
 	t.Helper()
 	attempts := map[message.AttemptRef]message.ID{}
 	w := &world{t: t, doors: &doors{keys: map[string]*message.Idempotency{}, known: attempts}, files: &files{}, logs: &bytes.Buffer{}, taken: map[string]int{},
@@ -237,6 +238,9 @@ func setup(t testing.TB) *world {
 			customer:   {ID: customer, Name: "pbx", AccountID: account, Enabled: true, Host: "mms.pbx.example", Addresses: []netip.Prefix{netip.MustParsePrefix(customerIP + "/32")}},
 			vendorPeer: {ID: vendorPeer, Name: "hub", VendorID: vendorID, Enabled: true, Addresses: []netip.Prefix{netip.MustParsePrefix(vendorIP + "/32")}},
 		},
+	}
+	for _, change := range changes {
+		change(w.state)
 	}
 	log := slog.New(slog.NewTextHandler(w, nil))
 	w.Desk = &desk.Desk{Ingress: w.doors, Journal: w.journal, Snapshot: func() *snapshot.Snapshot { return w.state }, Domains: []string{"mms.gw.example"},
