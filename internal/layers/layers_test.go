@@ -59,6 +59,7 @@ var levels = map[string]int{
 	"edges/rest":            7,
 	"edges/mm4":             7,
 	"edges/mm4/desk":        8,
+	"edges/mm4/postman":     8,
 	"edges/smpp":            7,
 	"workers":               7,
 }
