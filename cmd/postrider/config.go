@@ -20,7 +20,7 @@ import (
 
 // Roles that a process can have. Each is served by at least one process of an
 // installation.
-var allRoles = []string{"rest", "smpp", "messages", "media", "notify", "vendors"}
+var allRoles = []string{"rest", "smpp", "mm4", "messages", "media", "notify", "vendors"}
 
 // Config is what a process reads from its environment, once, at its start. What
 // concerns customers, vendors and routes is rows in the database instead, and
@@ -66,6 +66,26 @@ type Config struct {
 	// SMPPInactivity unbinds a session after so long without any request but
 	// enquire_link. 0: never.
 	SMPPInactivity time.Duration `env:"SMPP_INACTIVITY"`
+	// MM4Host and MM4Port are where MM4 peers connect. 0: they cannot.
+	MM4Host string `env:"MM4_HOST" envDefault:"0.0.0.0"`
+	MM4Port int    `env:"MM4_PORT" envDefault:"2566"`
+	// MM4Domain has the domains (comma-separated) of our numbers' addresses, such as
+	// mms.example.com; the first is written. Empty: the host of PublicURL, else the
+	// machine's name. MM4Hostname is what we call ourselves; empty: the first domain.
+	MM4Domain   string `env:"MM4_DOMAIN"`
+	MM4Hostname string `env:"MM4_HOSTNAME"`
+	// MM4TLSCert and MM4TLSKey are for STARTTLS: two PEM files, which are read again when
+	// they change. Without them it is not offered.
+	MM4TLSCert string `env:"MM4_TLS_CERT"`
+	MM4TLSKey  string `env:"MM4_TLS_KEY"`
+	// MM4ProxyFrom is as SMPPProxyFrom.
+	MM4ProxyFrom []netip.Prefix `env:"MM4_PROXY_FROM"`
+	// MM4MaxSessions bounds the sessions of this process, MM4MaxPerAddress those from one
+	// address, of which MM4ConnectRate may be opened in ten seconds. 0: the defaults
+	// 1000, 50 and 100.
+	MM4MaxSessions   int `env:"MM4_MAX_SESSIONS"`
+	MM4MaxPerAddress int `env:"MM4_MAX_PER_ADDRESS"`
+	MM4ConnectRate   int `env:"MM4_CONNECT_RATE"`
 	// RedisHost is where rates are counted for all replicas together. Empty: each
 	// process counts for itself, and N of them let through up to N times as much.
 	RedisHost     string `env:"REDIS_HOST"`
@@ -125,12 +145,6 @@ type Config struct {
 	// EmailMaxBytes is the most octets of an e-mail as it is sent; the files of a message
 	// that do not fit are links. 0: all are.
 	EmailMaxBytes int64 `env:"EMAIL_MAX_BYTES" envDefault:"10000000"`
-	// MM4Domain is the domain of our numbers' addresses and of our ids at peers of MM4;
-	// empty: nothing is sent over MM4. MM4SystemUser is the local part of our system's
-	// address, and MM4Hostname our name in EHLO; empty: the domain.
-	MM4Domain     string `env:"MM4_DOMAIN"`
-	MM4SystemUser string `env:"MM4_SYSTEM_USER" envDefault:"system-user"`
-	MM4Hostname   string `env:"MM4_HOSTNAME"`
 	// CodecOrigin is the origin of the Temporal UI that may decode payloads
 	// through the metrics listener; empty: nobody may. There is no
 	// authentication on it, so it is for development only.
@@ -170,13 +184,14 @@ func readConfig() (Config, error) {
 	}
 	var errs []error
 	for name, port := range map[string]int{"API_PORT": c.APIPort, "METRICS_PORT": c.MetricsPort, "PPROF_PORT": c.PprofPort, "POSTGRES_PORT": c.PostgresPort,
-		"SMPP_PORT": c.SMPPPort, "SMPP_TLS_PORT": c.SMPPTLSPort, "SMPP_OUTBIND_PORT": c.SMPPOutbindPort, "REDIS_PORT": c.RedisPort} {
+		"SMPP_PORT": c.SMPPPort, "SMPP_TLS_PORT": c.SMPPTLSPort, "SMPP_OUTBIND_PORT": c.SMPPOutbindPort, "MM4_PORT": c.MM4Port, "REDIS_PORT": c.RedisPort} {
 		if port < 0 || port > 65535 {
 			errs = append(errs, fmt.Errorf("%s is %d; want 0 to 65535", name, port))
 		}
 	}
 	for name, n := range map[string]int{"SMPP_MAX_CONNECTIONS": c.SMPPMaxConnections, "SMPP_MAX_PER_ADDRESS": c.SMPPMaxPerAddress,
 		"SMPP_CONNECT_RATE": c.SMPPConnectRate, "SMPP_MAX_UNBOUND": c.SMPPMaxUnbound,
+		"MM4_MAX_SESSIONS": c.MM4MaxSessions, "MM4_MAX_PER_ADDRESS": c.MM4MaxPerAddress, "MM4_CONNECT_RATE": c.MM4ConnectRate,
 		"ADMISSION_BUSY": c.AdmissionBusy, "ADMISSION_RATE": c.AdmissionRate, "ADMISSION_FULL": c.AdmissionFull} {
 		if n < 0 {
 			errs = append(errs, fmt.Errorf("%s is %d; want a number from 1, or 0 for the default", name, n))
@@ -201,6 +216,9 @@ func readConfig() (Config, error) {
 		errs = append(errs, err)
 	}
 	if err := c.checkRegistry(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := c.checkMM4(); err != nil {
 		errs = append(errs, err)
 	}
 	if (c.SMPPTLSCert == "") != (c.SMPPTLSKey == "") {

@@ -34,7 +34,7 @@ func (c Config) mediaStore() string {
 // openMedia opens the media store for the roles that need it.
 func (g *Gateway) openMedia(ctx context.Context) error {
 	location := g.Config.mediaStore()
-	needed := g.Roles["rest"] || g.Roles["messages"] || g.Roles["media"]
+	needed := g.Roles["rest"] || g.Roles["messages"] || g.Roles["media"] || g.Roles["mm4"]
 	if location == "" || !needed && !g.Roles["vendors"] && !g.Roles["notify"] {
 		return nil
 	}

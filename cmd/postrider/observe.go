@@ -143,6 +143,9 @@ func (g *Gateway) registerGauges() {
 	g.metrics.Counted("inbound_unstarted_messages", "Inbound messages whose workflow may not have been started.", g.db.CountInboundUnstarted)
 	g.metrics.Counted("retention_last_success_timestamp_seconds", "When the last whole round of upkeep ended, of any process; 0: never.", g.db.LastUpkeep)
 	g.metrics.Counted("receipts_unmatched", "Receipts that match no part.", g.db.CountUnmatched)
+	if g.Roles["mm4"] {
+		g.metrics.Counted("mm4_mails_pending", "Responses and reports that MM4 peers are owed; counted to 100,000.", g.db.CountMM4Mails)
+	}
 	g.metrics.Counted("automatic_replies_owed", "Answers to STOP, START and HELP, and numbers' own, that are not accepted as messages yet.", g.db.CountReplies)
 	g.metrics.CountedBy("campaign_daily_cap_used", "Parts of today's cap in US Pacific time that are given out, by campaign or brand; the 1,000 with the most.", "counter", g.capUse)
 	g.metrics.Collect(linkCollector{g})

@@ -34,6 +34,7 @@ import (
 	"github.com/postrider/postrider/internal/optout"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/secret"
+	"github.com/postrider/postrider/internal/smtpout"
 	"github.com/postrider/postrider/internal/snapshot"
 	"github.com/postrider/postrider/internal/telemetry"
 	"github.com/postrider/postrider/internal/webhook"
@@ -63,6 +64,8 @@ type Gateway struct {
 	keepers  []*workers.Keeper
 	rest     restEdge
 	smpp     *smpp.Server
+	mm4      mm4Edge
+	mailer   *smtpout.Sender  // of MM4; nil: without the role
 	outbind  *vendorsmpp.Door // nil: no listener
 	shared   *limit.Shared    // nil: rates are counted in process
 	alone    *limit.Limiter   // of all edges, without shared
@@ -155,6 +158,9 @@ func (g *Gateway) open(ctx context.Context) error {
 	}
 	if g.Roles["smpp"] {
 		g.joinSMPP()
+	}
+	if g.Roles["mm4"] {
+		g.joinMM4()
 	}
 	g.ops = newOpsServer(g)
 	g.profiles = newProfiles(g.Config.PprofPort)
@@ -268,7 +274,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	// The starters need a messages worker of the same process to start eagerly;
 	// other processes leave their messages in the outbox for them, tell workflows of
 	// the receipts that came over their links, and know how much is under way.
-	if g.Roles["messages"] || g.Roles["vendors"] || g.Roles["rest"] || g.Roles["smpp"] {
+	if g.Roles["messages"] || g.Roles["vendors"] || g.Roles["rest"] || g.Roles["smpp"] || g.Roles["mm4"] {
 		g.ingress.Start(ctx)
 	}
 	g.registerGauges()
@@ -280,6 +286,11 @@ func (g *Gateway) start(ctx context.Context) error {
 	}
 	if g.Roles["smpp"] {
 		if err := g.startSMPP(); err != nil {
+			return err
+		}
+	}
+	if g.Roles["mm4"] {
+		if err := g.startMM4(ctx); err != nil {
 			return err
 		}
 	}
@@ -336,6 +347,7 @@ func (g *Gateway) stopAccepting() {
 			_ = g.outbind.Shutdown(drain) // who is cut off has not said whose it is
 		})
 	}
+	edges.Go(g.stopMM4)
 	if g.rest != nil {
 		edges.Go(func() {
 			drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
@@ -373,6 +385,9 @@ func (g *Gateway) close() {
 	}
 	if g.shared != nil {
 		g.shared.Close()
+	}
+	if g.mailer != nil {
+		g.mailer.Close()
 	}
 	if g.temporal != nil {
 		g.temporal.Close()

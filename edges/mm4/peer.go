@@ -45,7 +45,7 @@ type Peer struct {
 	MaxSize       int64 // octets of a mail, at most 999,999,999; 0: DefaultMaxSize
 	MaxSessions   int   // at a time, to this process; 0: DefaultMaxSessions
 	MaxRecipients int   // of a mail; 0: DefaultMaxRecipients
-	Rate          int   // mails a second, to this process; 0: without limit
+	Rate          int   // mails a second, by Server.Rates; 0: without limit
 	// DataTime bounds the whole of DATA. 0: Limits.DataTime.
 	DataTime time.Duration
 }

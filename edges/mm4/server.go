@@ -29,6 +29,9 @@ type Server struct {
 	// mail, so a change counts from the next mail on.
 	Peers func() *Directory
 
+	// Rates counts the mails of each Peer with a Rate. Nil: this process counts for itself.
+	Rates Rates
+
 	Hostname   string   // in the greeting; empty: the first of Domains
 	Domains    []string // that recipients may be at; at least one
 	SystemUser string   // the local part of our system address; empty: DefaultSystemUser
@@ -48,7 +51,7 @@ type Server struct {
 	limits   Limits
 	door     *door
 	room     room
-	rates    *limit.Limiter
+	rates    Rates
 	tries    *limit.Limiter // wrong passwords
 	checks   chan struct{}  // a place for each password that is checked; never closed
 
@@ -63,6 +66,12 @@ type Server struct {
 	perPeer   map[message.ID]int
 	last      uint64 // id of a session
 	draining  bool
+}
+
+// Rates counts events per key over a window. *limit.Limiter and *limit.Shared do, the
+// latter over all processes. It runs on a session and must not hold it up.
+type Rates interface {
+	Take(key string, limit int, window time.Duration, now time.Time) limit.Result
 }
 
 // Metrics are called when something happened; nil fields are not called. They must not
@@ -130,7 +139,9 @@ func (s *Server) prepare() {
 		s.limits = s.Limits.orDefault()
 		s.door = newDoor(s.limits)
 		s.room.most = s.limits.SpoolOctets
-		s.rates, s.tries = limit.New(maxHosts), limit.New(maxHosts)
+		if s.rates, s.tries = s.Rates, limit.New(maxHosts); s.rates == nil {
+			s.rates = limit.New(maxHosts)
+		}
 		s.checks = make(chan struct{}, authChecks)
 		s.life, s.cut = context.WithCancel(context.Background())
 		s.ended = make(chan struct{})

@@ -177,7 +177,7 @@ func (c *session) Mail(from string, o *smtp.MailOptions) error {
 		if !c.count(p) {
 			return c.last(say(codeBusy, "%s", turnAwayTexts[RefusedPeer]))
 		}
-		if p.Rate > 0 && !c.server.rates.Take(p.ID.String(), p.Rate, time.Second, c.server.now()).OK {
+		if p.Rate > 0 && !c.server.rates.Take("mm4 "+p.ID.String(), p.Rate, time.Second, c.server.now()).OK {
 			c.refused(RefusedRate)
 			return say(codeRate, "more than %d mails in a second; send it later", p.Rate)
 		}

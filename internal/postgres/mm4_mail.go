@@ -16,6 +16,21 @@ import (
 // with a slow peer takes.
 const mm4Lease = 2 * time.Minute
 
+const countMails = `
+select count(*)
+from (
+  select
+  from mm4_mails
+  where state = 'pending'
+  limit 100000) m`
+
+// CountMM4Mails counts the mails that peers are owed, to 100,000.
+func (db *DB) CountMM4Mails(ctx context.Context) (int, error) {
+	var n int
+	err := db.pool.QueryRow(ctx, countMails).Scan(&n)
+	return n, err
+}
+
 // OnMM4Owed has fn called after each commit of this process that owes a peer of MM4 a
 // mail: it is due now, and others find it only when they look. fn must not block. Safe
 // for concurrent use; the last one counts.

@@ -55,6 +55,11 @@ type Metrics struct {
 	ServerDeliver     *prometheus.CounterVec   // kind, state
 	AuditDropped      prometheus.Counter
 
+	MM4Sessions prometheus.Gauge         // of peers
+	MM4Refused  *prometheus.CounterVec   // cause
+	MM4Mails    *prometheus.HistogramVec // code
+	MM4Messages *prometheus.CounterVec   // direction, type, status
+
 	UpkeepRows       *prometheus.CounterVec // table
 	UpkeepPartitions *prometheus.CounterVec // action: made, removed
 	UpkeepOldest     *prometheus.GaugeVec   // table
@@ -131,6 +136,11 @@ func New() *Metrics {
 	m.InboundUnrouted = counter("inbound_unrouted_total", "Inbound messages to numbers that were nobody's or not enabled.", "vendor_id")
 	m.InboundJoined = counter("inbound_joined_total", "Inbound messages that were made of parts: whole, or incomplete after the wait.", "result")
 	m.InboundRedriven = counter("inbound_redriven_total", "Inbound messages that were nobody's and were given to a customer.", "customer_id")
+	m.MM4Sessions = prometheus.NewGauge(prometheus.GaugeOpts{Name: "mm4_server_sessions", Help: "Sessions of MM4 peers."})
+	m.MM4Refused = counter("mm4_server_refused_total", "Connections of MM4 peers that were closed, or mails that were not begun.", "cause")
+	m.MM4Mails = histogram("mm4_server_mail_duration_seconds", "From DATA to the reply to a mail of an MM4 peer, by the reply's code; 0: the connection was lost.", "code")
+	m.MM4Messages = counter("mm4_messages_total", "MM4 messages by their type: in, with what they were answered, or say if they are responses; out, with what became of the try.", "direction", "type", "status")
+	m.registry.MustRegister(m.MM4Sessions)
 	m.AuditDropped = prometheus.NewCounter(prometheus.CounterOpts{Name: "audit_dropped_total", Help: "Lines of the audit log that could not be written."})
 	m.UpkeepRows = counter("retention_rows_removed_total", "Rows that were removed as old, by table; texts: messages whose text was.", "table")
 	m.UpkeepPartitions = counter("retention_partitions_total", "Partitions that were made or removed.", "action")
