@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ a first set of messages through it all. Ctrl-C stops what it started.
   DEMO=0              sends no demo traffic
   POSTGRES_HOST …     uses that Postgres instead of a private one
   TEMPORAL_ADDRESS    uses that Temporal instead of the embedded one
-  API_PORT, METRICS_PORT, TEMPORAL_PORT, TEMPORAL_UI_PORT, SMSC_PORT
+  API_PORT, SMPP_PORT, MM4_PORT, METRICS_PORT, TEMPORAL_PORT, TEMPORAL_UI_PORT, SMSC_PORT
                       choose ports; a taken one is replaced by a free one`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -176,7 +177,8 @@ func (d *dev) startPostgres(ctx context.Context) error {
 		return err
 	}
 	d.config.LogFormat, d.config.LogLevel = "text", "info"
-	d.config.APIHost, d.config.SMPPHost, d.config.MetricsHost = "127.0.0.1", "127.0.0.1", "127.0.0.1"
+	d.config.APIHost, d.config.SMPPHost, d.config.MM4Host, d.config.MetricsHost = "127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"
+	d.config.MM4Domain = cmp.Or(d.config.MM4Domain, demoDomain)
 	d.config.WebhookAllowLoopback = true
 	if os.Getenv("POSTGRES_HOST") != "" {
 		d.say("Postgres    the one at %s", d.config.PostgresHost)
@@ -236,6 +238,9 @@ func (d *dev) startGateway(ctx context.Context) error {
 	if d.config.SMPPPort, err = choosePort("SMPP_PORT", 2775); err != nil {
 		return err
 	}
+	if d.config.MM4Port, err = choosePort("MM4_PORT", 2566); err != nil {
+		return err
+	}
 	if d.ui == "" {
 		if d.config.MetricsPort, err = choosePort("METRICS_PORT", 9090); err != nil {
 			return err
@@ -255,7 +260,7 @@ func (d *dev) startGateway(ctx context.Context) error {
 	if err := d.waitReady(ctx, p); err != nil {
 		return err
 	}
-	d.say("gateway     %s, SMPP 127.0.0.1:%d", d.url(), d.config.SMPPPort)
+	d.say("gateway     %s, SMPP 127.0.0.1:%d, MM4 127.0.0.1:%d", d.url(), d.config.SMPPPort, d.config.MM4Port)
 	return nil
 }
 
@@ -314,6 +319,7 @@ func (c Config) environment() []string {
 		"API_HOST=" + c.APIHost, "PUBLIC_URL=" + c.PublicURL, "API_PORT=" + strconv.Itoa(c.APIPort),
 		"SMPP_HOST=" + c.SMPPHost, "SMPP_PORT=" + strconv.Itoa(c.SMPPPort), "SMPP_TLS_PORT=" + strconv.Itoa(c.SMPPTLSPort),
 		"SMPP_TLS_CERT=" + c.SMPPTLSCert, "SMPP_TLS_KEY=" + c.SMPPTLSKey,
+		"MM4_HOST=" + c.MM4Host, "MM4_PORT=" + strconv.Itoa(c.MM4Port), "MM4_DOMAIN=" + c.MM4Domain, "MM4_TLS_CERT=" + c.MM4TLSCert, "MM4_TLS_KEY=" + c.MM4TLSKey,
 		"METRICS_HOST=" + c.MetricsHost, "METRICS_PORT=" + strconv.Itoa(c.MetricsPort),
 		"POSTGRES_HOST=" + c.PostgresHost, "POSTGRES_PORT=" + strconv.Itoa(c.PostgresPort), "POSTGRES_USER=" + c.PostgresUser,
 		"POSTGRES_PASSWORD=" + c.PostgresPassword, "POSTGRES_DB=" + c.PostgresDB, "POSTGRES_SSLMODE=" + c.PostgresSSLMode,

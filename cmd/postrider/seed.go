@@ -142,10 +142,10 @@ func (d *dev) prepare(ctx context.Context) error {
 					return err
 				}
 			}
-			return errors.Join(db.SetVendorAddress(ctx, demoActor, d.demo.VendorID, host, port), d.prepareStandby(ctx, db), d.keep(file))
+			return errors.Join(db.SetVendorAddress(ctx, demoActor, d.demo.VendorID, host, port), d.prepareStandby(ctx, db), d.prepareMM4(ctx, db), d.keep(file))
 		}
 	}
-	if err := errors.Join(d.seed(ctx, db, keys, host, port), d.prepareStandby(ctx, db)); err != nil {
+	if err := errors.Join(d.seed(ctx, db, keys, host, port), d.prepareStandby(ctx, db), d.prepareMM4(ctx, db)); err != nil {
 		return err
 	}
 	return d.keep(file)
@@ -235,6 +235,9 @@ func (d *dev) writeEnv() error {
 		{"POSTRIDER_SMPP_ADDR", fmt.Sprintf("127.0.0.1:%d", d.config.SMPPPort)},
 		{"POSTRIDER_SMPP_SYSTEM_ID", d.demo.SMPPSystemID},
 		{"POSTRIDER_SMPP_PASSWORD", d.demo.SMPPPassword},
+		{"POSTRIDER_MM4_ADDR", fmt.Sprintf("127.0.0.1:%d", d.config.MM4Port)},
+		{"POSTRIDER_MM4_DOMAIN", d.config.mm4Domains()[0]},
+		{"POSTRIDER_MM4_PEER", fmt.Sprintf("127.0.0.1:%d", demoMMSC)},
 		{"POSTRIDER_ADMIN_EMAIL", d.demo.AdminEmail},
 		{"POSTRIDER_ADMIN_PASSWORD", d.demo.AdminPassword},
 		{"POSTRIDER_TEMPORAL_ADDRESS", d.config.TemporalAddress},

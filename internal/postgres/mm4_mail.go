@@ -22,12 +22,15 @@ from (
   select
   from mm4_mails
   where state = 'pending'
-  limit 100000) m`
+  limit $1) m`
+
+// mostCounted bounds a look at what is owed: beyond it the number says nothing more.
+const mostCounted = 100_000
 
 // CountMM4Mails counts the mails that peers are owed, to 100,000.
 func (db *DB) CountMM4Mails(ctx context.Context) (int, error) {
 	var n int
-	err := db.pool.QueryRow(ctx, countMails).Scan(&n)
+	err := db.pool.QueryRow(ctx, countMails, mostCounted).Scan(&n)
 	return n, err
 }
 

@@ -39,6 +39,7 @@ func TestMM4Plans(t *testing.T) {
 		uses      string
 	}{
 		{"MM4MailsDue", claimMails, 3, "mm4_mails_due"},
+		{"CountMM4Mails", countMails, 1, "mm4_mails_"},
 		{"MM4MailTried", recordMail, 6, "mm4_mails_pkey"},
 		{"ReleaseMM4", releaseMails, 1, "mm4_mails_claimed"},
 		{"OweMM4", insertResponses, 10, "mm4_mails_response"},
