@@ -34,6 +34,9 @@ const (
 	mediaSlots = 16
 	// mailSlots bounds e-mails at once, each a connection: relays count them.
 	mailSlots = 16
+	// mm4Slots bounds messages to customers' MMSCs at once. One that hangs takes a few, see
+	// mm4out.Post.
+	mm4Slots = 128
 	// stickyMessages is how many workflows stay in memory between their tasks:
 	// those whose receipt comes soon. The others are replayed from some twenty
 	// events.
@@ -116,5 +119,16 @@ func Mail(c client.Client, s Steps) worker.Worker {
 		WorkerStopTimeout:                  stopTimeout,
 	})
 	w.RegisterActivityWithOptions(s.Deliver.SendMail, activity.RegisterOptions{Name: "SendMail"})
+	return w
+}
+
+// MM4 is the worker of messages to customers' MMSCs.
+func MM4(c client.Client, s Steps) worker.Worker {
+	w := worker.New(c, workflows.QueueMM4, worker.Options{
+		DisableWorkflowWorker:              true,
+		MaxConcurrentActivityExecutionSize: mm4Slots,
+		WorkerStopTimeout:                  stopTimeout,
+	})
+	w.RegisterActivityWithOptions(s.Deliver.SendMM4, activity.RegisterOptions{Name: "SendMM4"})
 	return w
 }

@@ -107,6 +107,8 @@ func (i *inbound) deliver(ctx workflow.Context, p deliver.Planned) {
 	case !p.Pending:
 	case p.Method == message.InboundEmail:
 		works = append(works, func(ctx workflow.Context) { i.mail(ctx, p.Position) })
+	case p.Method == message.InboundMM4:
+		works = append(works, func(ctx workflow.Context) { i.mm4(ctx, p.Position) })
 	case p.Method == message.InboundSMPP && (p.Fallback || !i.alone || p.Position > message.FallbackPosition):
 		works = append(works, func(ctx workflow.Context) { i.watch(ctx, p) })
 	}
@@ -187,6 +189,16 @@ func (i *inbound) mail(ctx workflow.Context, position int) {
 	}
 	if err = workflow.ExecuteLocalActivity(recordOptions(ctx, "give the e-mail up"), delivering.GiveUpMail, i.input(position)).Get(ctx, nil); err != nil {
 		workflow.GetLogger(ctx).Error("the e-mail's end cannot be recorded", "error", err)
+	}
+}
+
+func (i *inbound) mm4(ctx workflow.Context, position int) {
+	err := workflow.ExecuteActivity(mm4Options(ctx, i.in.AccountID), delivering.SendMM4, i.input(position)).Get(ctx, nil)
+	if err == nil || ctx.Err() != nil { // canceled: the fall-back has it
+		return
+	}
+	if err = workflow.ExecuteLocalActivity(recordOptions(ctx, "give the message up"), delivering.GiveUpMM4, i.input(position)).Get(ctx, nil); err != nil {
+		workflow.GetLogger(ctx).Error("the end of a message over MM4 cannot be recorded", "error", err)
 	}
 }
 

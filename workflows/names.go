@@ -17,6 +17,7 @@ const (
 	QueueMessages = "messages" // workflows and their local activities
 	QueueNotify   = "notify"   // webhook retries
 	QueueMedia    = "media"    // making the files of MMS ready, a few at a time
+	QueueMM4      = "mm4"      // messages to customers' MMSCs, whose answers may take minutes
 	QueueMail     = "mail"     // e-mails, which one relay takes: one that hangs holds up no webhook
 )
 

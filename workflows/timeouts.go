@@ -153,6 +153,31 @@ func retryOptions(ctx workflow.Context, account message.ID) workflow.Context {
 	})
 }
 
+const (
+	// mm4Timeout bounds one try to hand a message to a customer's MMSC: 12 min of dialogue
+	// and the record.
+	mm4Timeout = 14 * time.Minute
+	// mm4Heartbeat is how soon a try whose process died is noticed.
+	mm4Heartbeat = 15 * time.Second
+	// mm4For is beyond the longest that a peer's row has messages tried for, which the
+	// activity knows.
+	mm4For = 31 * 24 * time.Hour
+)
+
+// mm4Options are for a message to a customer's MMSC: the pauses between tries come from the
+// activity.
+func mm4Options(ctx workflow.Context, account message.ID) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              QueueMM4,
+		ScheduleToCloseTimeout: mm4For,
+		StartToCloseTimeout:    mm4Timeout,
+		HeartbeatTimeout:       mm4Heartbeat,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 30 * time.Second, BackoffCoefficient: 2, MaximumInterval: MaxLostTry},
+		Summary:                "send it over MM4",
+		Priority:               temporal.Priority{FairnessKey: account.String()},
+	})
+}
+
 // mailTimeout bounds one try to hand an e-mail over: 150 s at the relay, for one with
 // files, once more without them if one is lost, and the record. mailHeartbeat is how soon a
 // process that died is noticed.

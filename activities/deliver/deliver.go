@@ -1,5 +1,5 @@
 // Package deliver takes an inbound message to its owner: it finds out where the
-// message goes, sends e-mail, and writes what became of it. Webhooks are told by
+// message goes, sends e-mail and MM4, and writes what became of it. Webhooks are told by
 // package notify, deliver_sm are worked on by the SMPP edge: this package only writes
 // that they are owed.
 //
@@ -42,6 +42,7 @@ type Activities struct {
 	Journal  Journal
 	Snapshot func() *snapshot.Snapshot
 	Mailer   Mailer // nil: there is no relay, and e-mail fails
+	Peers    Peers  // nil: nothing goes over MM4, and such messages wait
 	// MediaURL is where the owner reads a file.
 	MediaURL func(f message.MediaFile) string
 	Library  Library // of the files that go with e-mails; nil: they are links
@@ -218,7 +219,7 @@ func (a *Activities) SendMail(ctx context.Context, in Input) error {
 // sendMail makes one try. The text does not wait for a file that is lost: it goes with
 // links then.
 func (a *Activities) sendMail(ctx context.Context, m message.Received, d message.InboundDelivery) error {
-	defer beating(ctx)()
+	defer activities.Beat(ctx)()
 	err := a.Mailer.Send(ctx, a.mail(m, d, a.MailBytes))
 	var lost *email.FileError
 	if errors.As(err, &lost) && message.ReasonOf(lost.Err) != message.ReasonUnavailable && ctx.Err() == nil {

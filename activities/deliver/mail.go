@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
-
-	"go.temporal.io/sdk/activity"
 
 	"github.com/postrider/postrider/internal/email"
 	"github.com/postrider/postrider/internal/media"
@@ -20,9 +17,6 @@ const MaxMailBytes = 25_000_000
 
 // mailText is left for the text of a mail and what stands around it, in octets.
 const mailText = 40_000
-
-// beatEvery is how often a mail that is being sent tells that its process lives.
-const beatEvery = 15 * time.Second
 
 // Library opens the files that messages have. *media.Library is one.
 type Library interface {
@@ -83,30 +77,4 @@ func mailOf(m message.Received, d message.InboundDelivery, s *snapshot.Snapshot,
 		mail.Tag = n.Tag
 	}
 	return mail
-}
-
-// beating tells Temporal that the activity is alive until stop is called, which waits for
-// its end. A mail with files takes minutes, and a process that died is noticed sooner.
-func beating(ctx context.Context) (stop func()) {
-	if !activity.IsActivity(ctx) {
-		return func() {}
-	}
-	over, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		every := time.NewTicker(beatEvery)
-		defer every.Stop()
-		for {
-			select {
-			case <-over:
-				return
-			case <-every.C:
-				activity.RecordHeartbeat(ctx)
-			}
-		}
-	}()
-	return func() {
-		close(over)
-		<-done
-	}
 }

@@ -63,6 +63,10 @@ func planOne(s *snapshot.Snapshot, m message.Received, d message.Destination, no
 		p.State = message.InboundStored
 	case message.InboundEmail:
 		p.Email = d.Email
+	case message.InboundMM4:
+		if s.MM4PeerOf(m.AccountID) == nil {
+			fail(errNoPeer.Error())
+		}
 	case message.InboundSMPP:
 		if c := s.SMPPCredentials[d.SystemID]; c != nil && c.AccountID == m.AccountID {
 			p.Credential = c.ID

@@ -18,6 +18,7 @@ type Tester struct {
 		Send(ctx context.Context, r webhook.Request) webhook.Result
 	}
 	Mailer Mailer // nil: there is no relay
+	Peers  Peers  // nil: nothing goes over MM4
 	Now    func() time.Time
 }
 
@@ -51,6 +52,14 @@ func (t *Tester) try(ctx context.Context, s *snapshot.Snapshot, m message.Receiv
 		return message.DestinationTest{OK: true, Detail: "it is stored"}
 	case p.Method == message.InboundSMPP:
 		return message.DestinationTest{OK: true, Detail: "it goes to who is bound, or waits"}
+	case p.Method == message.InboundMM4 && t.Peers == nil:
+		return message.DestinationTest{Detail: errNoMM4.Error()}
+	case p.Method == message.InboundMM4:
+		peer := s.MM4PeerOf(m.AccountID) // the plan has found one in the same snapshot
+		if err := t.Peers.Send(ctx, peer, m.ID, p.Position, forwardOf(m)); err != nil {
+			return message.DestinationTest{Detail: err.Error()}
+		}
+		return message.DestinationTest{OK: true, Detail: "the peer has it"}
 	case p.Method == message.InboundEmail && t.Mailer == nil:
 		return message.DestinationTest{Detail: "no e-mail relay is configured"}
 	case p.Method == message.InboundEmail:

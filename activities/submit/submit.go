@@ -6,7 +6,6 @@ package submit
 import (
 	"context"
 	"hash/fnv"
-	"sync"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -282,37 +281,6 @@ func orZero(r *Result) Result {
 
 // recordTimeout bounds the recording of answers whose caller has gone.
 const recordTimeout = 30 * time.Second
-
-// beatEvery is how often a submit that waits for its vendor shows that it is
-// alive: well below the heartbeat timeout, and never for the usual submit, which
-// is answered sooner and so costs no write.
-const beatEvery = 5 * time.Second
-
-// beat heartbeats until the returned function is called. A local activity, or a
-// plain call, has no heartbeat.
-func beat(ctx context.Context) (stop func()) {
-	if !activity.IsActivity(ctx) || activity.GetInfo(ctx).IsLocalActivity {
-		return func() {}
-	}
-	done := make(chan struct{}) // closed by stop
-	var running sync.WaitGroup
-	running.Go(func() {
-		tick := time.NewTicker(beatEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				activity.RecordHeartbeat(ctx)
-			case <-done:
-				return
-			}
-		}
-	})
-	return func() {
-		close(done)
-		running.Wait()
-	}
-}
 
 // noLinkDelay is how soon a part is offered again to a vendor whose link went
 // away between the poll and the submit.

@@ -280,7 +280,7 @@ func (w *work) send(ctx context.Context, connector Connector) {
 	if w.in.Here && w.a.Expect != nil {
 		w.a.Expect(w.m.ID)
 	}
-	defer beat(ctx)()
+	defer activities.Beat(ctx)()
 	live, done := uncanceled(ctx)
 	defer done()
 	type answered struct {

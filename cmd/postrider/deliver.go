@@ -5,6 +5,7 @@ import (
 
 	"github.com/postrider/postrider/activities/deliver"
 	"github.com/postrider/postrider/internal/email"
+	"github.com/postrider/postrider/internal/mm4out"
 )
 
 // joinDeliver joins what takes inbound messages to their owners.
@@ -13,6 +14,7 @@ func (g *Gateway) joinDeliver() error {
 	if g.media != nil {
 		g.steps.Deliver.Library = g.media
 	}
+	g.steps.Deliver.Peers = &mm4out.Post{Own: g.Config.mm4System(), Store: g.mediaStoreOpen(), Sender: g.mails()}
 	if n := g.Config.EmailMaxBytes; n < 0 || n > deliver.MaxMailBytes {
 		return fmt.Errorf("EMAIL_MAX_BYTES must be from 0 to %d", deliver.MaxMailBytes)
 	}
@@ -29,5 +31,5 @@ func (g *Gateway) joinDeliver() error {
 
 // tester tries the destinations of numbers.
 func (g *Gateway) tester() *deliver.Tester {
-	return &deliver.Tester{Snapshot: g.config.Current, Sender: g.sender, Mailer: g.steps.Deliver.Mailer, Now: g.db.Now}
+	return &deliver.Tester{Snapshot: g.config.Current, Sender: g.sender, Mailer: g.steps.Deliver.Mailer, Peers: g.steps.Deliver.Peers, Now: g.db.Now}
 }

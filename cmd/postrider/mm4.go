@@ -68,12 +68,19 @@ func (c Config) checkMM4() error {
 	return nil
 }
 
+// mails is what hands mails to peers, which the process makes when it first needs it.
+func (g *Gateway) mails() *smtpout.Sender {
+	if g.mailer == nil {
+		g.mailer = smtpout.New(smtpout.Config{Log: g.Log.With("part", "mm4")})
+	}
+	return g.mailer
+}
+
 // joinMM4 makes the server of MM4 peers, the desk that takes their mails, and the
 // postman who sends what they are owed. Nothing runs yet.
 func (g *Gateway) joinMM4() {
 	c, log := g.Config, g.Log.With("part", "mm4")
-	g.mailer = smtpout.New(smtpout.Config{Log: log})
-	g.mm4.postman = &postman.Postman{Journal: g.db, Sender: g.mailer, Snapshot: g.config.Current, Receipt: g.ingress.Receipt, Own: c.mm4System(),
+	g.mm4.postman = &postman.Postman{Journal: g.db, Sender: g.mails(), Snapshot: g.config.Current, Receipt: g.ingress.Receipt, Own: c.mm4System(),
 		Instance: g.instance(), Log: log, Now: g.db.Now,
 		Metrics: postman.Metrics{Tried: func(kind wire.Type, state message.MM4MailState) {
 			g.metrics.MM4Messages.WithLabelValues("out", string(kind), string(state)).Inc()

@@ -16,11 +16,10 @@ import (
 func (g *Gateway) mm4Config(log *slog.Logger) vendormm4.Config {
 	cfg := vendormm4.Config{Own: g.Config.mm4System(), Log: log, Now: g.db.Now, Store: g.mediaStoreOpen()}
 	if g.config != nil {
-		cfg.Peer = g.mm4PeerOf
+		cfg.Peer = func(vendor message.ID) *snapshot.MM4Peer { return g.config.Current().MM4PeerOfVendor(vendor) }
 	}
 	if g.db != nil {
-		// What takes the answers belongs to the journal of the role mm4.
-		cfg.Answers, _ = any(g.db).(vendormm4.Answers)
+		cfg.Answers = g.db
 	}
 	return cfg
 }
@@ -32,16 +31,4 @@ func (g *Gateway) mediaStoreOpen() mm4out.Store {
 	}
 	library := g.media
 	return func(ctx context.Context, f message.MediaFile) (io.ReadCloser, error) { return library.Open(ctx, f) }
-}
-
-// mm4PeerOf is the row that says what a vendor's side is called: the first by name, of
-// several that are enabled.
-func (g *Gateway) mm4PeerOf(vendor message.ID) *snapshot.MM4Peer {
-	var found *snapshot.MM4Peer
-	for _, p := range g.config.Current().MM4Peers {
-		if p.VendorID == vendor && p.Enabled && (found == nil || p.Name < found.Name) {
-			found = p
-		}
-	}
-	return found
 }

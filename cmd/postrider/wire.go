@@ -65,7 +65,7 @@ type Gateway struct {
 	rest     restEdge
 	smpp     *smpp.Server
 	mm4      mm4Edge
-	mailer   *smtpout.Sender  // of MM4; nil: without the role
+	mailer   *smtpout.Sender  // of MM4, see mails
 	outbind  *vendorsmpp.Door // nil: no listener
 	shared   *limit.Shared    // nil: rates are counted in process
 	alone    *limit.Limiter   // of all edges, without shared
@@ -268,6 +268,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	}
 	if g.Roles["notify"] {
 		g.keep(ctx, "notify", func() worker.Worker { return workers.Notify(g.temporal, g.steps) })
+		g.keep(ctx, "mm4", func() worker.Worker { return workers.MM4(g.temporal, g.steps) })
 		g.keep(ctx, "mail", func() worker.Worker { return workers.Mail(g.temporal, g.steps) })
 	}
 	g.registry.start(ctx, g.Roles)

@@ -15,7 +15,7 @@ func newWebhookSecret() string { return secret.NewWebhookSecret().Reveal() }
 // PlaceBody is what the method of a destination needs, as it is set. It is exported for
 // huma's sake, as Page is.
 type PlaceBody struct {
-	Method          string `json:"method" enum:"webhook,smpp,mm4,email,storage,api_pull" doc:"api_pull is read as storage; mm4 is not served yet" example:"webhook"`
+	Method          string `json:"method" enum:"webhook,smpp,mm4,email,storage,api_pull" doc:"api_pull is read as storage; mm4: to the MMSC that the account has with us" example:"webhook"`
 	WebhookURL      string `json:"webhook_url,omitempty" maxLength:"2048" doc:"Left out: the account's webhook endpoints" example:"https://shop.example/sms"`
 	WebhookFailover string `json:"webhook_failover_url,omitempty" maxLength:"2048"`
 	WebhookMethod   string `json:"webhook_method,omitempty" enum:"POST,PUT" doc:"Left out: POST"`
@@ -236,10 +236,12 @@ func (s *Server) place(d *decoder, account message.ID, at string, b PlaceBody) m
 	switch p.Method {
 	case "":
 		if !slices.ContainsFunc(d.list, func(f message.FieldError) bool { return f.Location == at+"method" }) {
-			d.invalid(at+"method", "is required: webhook, smpp, email or storage")
+			d.invalid(at+"method", "is required: webhook, smpp, mm4, email or storage")
 		}
 	case message.InboundMM4:
-		d.invalid(at+"method", "mm4 is not served yet")
+		if s.Snapshot().MM4PeerOf(account) == nil {
+			d.invalid(at+"method", "mm4 needs an MM4 peer of the account that is enabled and has a host; ask support for one")
+		}
 	case message.InboundWebhook:
 		d.url(at+"webhook_url", p.URL, s.checkURL())
 		d.url(at+"webhook_failover_url", p.FailoverURL, s.checkURL())

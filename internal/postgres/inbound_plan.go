@@ -313,20 +313,20 @@ with tried as (
   update inbound_deliveries
   set state = $3, attempts = attempts + 1, last_error = $4, done_at = case when $3 <> 'pending' then now() end
   where message_id = $1 and position = $2 and state = 'pending'
-  returning message_id, attempts
+  returning message_id, attempts, method
 ), counted as (
   update messages m
   set event_seq = m.event_seq + 1
   from tried t
   where m.id = t.message_id
-  returning m.id, m.event_seq, t.attempts
+  returning m.id, m.event_seq, t.attempts, t.method
 )
 insert into message_events (message_id, sequence, at, type, detail)
-select c.id, c.event_seq, clock_timestamp(), 'email_attempt', jsonb_build_object('attempt', c.attempts) || $5::jsonb
+select c.id, c.event_seq, clock_timestamp(), case c.method when 'mm4' then 'mm4_attempt' else 'email_attempt' end, jsonb_build_object('attempt', c.attempts) || $5::jsonb
 from counted c`
 
-// RecordMail writes what became of a try to send a message by e-mail. One that is done
-// with is left alone.
+// RecordMail writes what became of a try to send a message by e-mail or over MM4. One that
+// is done with is left alone.
 func (db *DB) RecordMail(ctx context.Context, id message.ID, position int, state message.InboundState, failure string) error {
 	detail := map[string]any{"state": state}
 	if failure != "" {

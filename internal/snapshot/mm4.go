@@ -76,3 +76,25 @@ type MM4PeerState struct {
 
 // MM4PeerFilter narrows a list of peers. Zero fields do not.
 type MM4PeerFilter struct{ AccountID, VendorID message.ID }
+
+// MM4PeerOf is the peer that messages to an account's numbers go to: the first by name of
+// those that are enabled and have a host; nil when there is none.
+func (s *Snapshot) MM4PeerOf(account message.ID) *MM4Peer {
+	return s.firstPeer(func(p *MM4Peer) bool { return p.AccountID == account && p.Host != "" })
+}
+
+// MM4PeerOfVendor is the row that says what a vendor's side is called: the first by name
+// of those that are enabled; nil when there is none.
+func (s *Snapshot) MM4PeerOfVendor(vendor message.ID) *MM4Peer {
+	return s.firstPeer(func(p *MM4Peer) bool { return p.VendorID == vendor })
+}
+
+func (s *Snapshot) firstPeer(fits func(*MM4Peer) bool) *MM4Peer {
+	var found *MM4Peer
+	for _, p := range s.MM4Peers {
+		if p.Enabled && fits(p) && (found == nil || p.Name < found.Name) {
+			found = p
+		}
+	}
+	return found
+}
