@@ -51,6 +51,8 @@ func inboundPaths() map[string]func() *owner {
 			return says(newOwner(esme(), hookTo()), in(2, waits, arrived), nil, in(1, waits, arrived))
 		},
 		"mail-retried":      func() *owner { return says(newOwner(mailTo()), nil, in(1, waits, arrived), nil) },
+		"mm4-retried":       func() *owner { return says(newOwner(mm4To()), nil, in(1, waits, arrived), nil) },
+		"fall-back-mm4":     func() *owner { return says(newOwner(soon(mm4To(), 2*time.Second)), nil, never, nil, storeIt()) },
 		"fall-back-at-once": func() *owner { return says(newOwner(soon(hookTo(), 0)), in(1, lost, arrived), nil, nil, storeIt()) },
 		"fall-back-webhook": func() *owner { return says(newOwner(soon(hookTo(), 2*time.Second)), never, nil, nil, mailTo()) },
 		"fall-back-mail":    func() *owner { return says(newOwner(soon(mailTo(), 2*time.Second)), nil, never, nil, hookTo()) },
@@ -76,7 +78,7 @@ func TestInboundHistories(t *testing.T) {
 	}
 	defer c.Close()
 	all := &owners{byID: map[message.ID]*owner{}}
-	for _, queue := range []string{workflows.QueueMessages, workflows.QueueNotify, workflows.QueueMail} {
+	for _, queue := range []string{workflows.QueueMessages, workflows.QueueNotify, workflows.QueueMail, workflows.QueueMM4} {
 		w := worker.New(c, queue, worker.Options{LocalActivityWorkerOnly: queue == workflows.QueueMessages, DisableWorkflowWorker: queue != workflows.QueueMessages})
 		if queue == workflows.QueueMessages {
 			w.RegisterWorkflowWithOptions(workflows.Inbound, workflow.RegisterOptions{Name: workflows.InboundType})
@@ -193,6 +195,10 @@ func (a *owners) GiveUpMail(ctx context.Context, in deliver.Input) error {
 	}
 	return o.GiveUpMail(ctx, in)
 }
+
+func (a *owners) SendMM4(ctx context.Context, in deliver.Input) error { return a.SendMail(ctx, in) }
+
+func (a *owners) GiveUpMM4(ctx context.Context, in deliver.Input) error { return a.GiveUpMail(ctx, in) }
 
 func (a *owners) SettleInbound(ctx context.Context, in deliver.Input) (message.Status, error) {
 	o, err := a.of(in.MessageID)

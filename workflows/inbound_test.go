@@ -156,6 +156,10 @@ func (o *owner) GiveUpMail(_ context.Context, in deliver.Input) error {
 	return nil
 }
 
+func (o *owner) SendMM4(ctx context.Context, in deliver.Input) error { return o.SendMail(ctx, in) }
+
+func (o *owner) GiveUpMM4(ctx context.Context, in deliver.Input) error { return o.GiveUpMail(ctx, in) }
+
 func (o *owner) SettleInbound(context.Context, deliver.Input) (message.Status, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -178,6 +182,8 @@ func hookTo() deliver.Planned {
 }
 
 func mailTo() deliver.Planned { return deliver.Planned{Method: message.InboundEmail, Pending: true} }
+
+func mm4To() deliver.Planned { return deliver.Planned{Method: message.InboundMM4, Pending: true} }
 
 func esmeTo() deliver.Planned {
 	return deliver.Planned{Method: message.InboundSMPP, Pending: true, Until: start.Add(72 * time.Hour)}
@@ -299,6 +305,19 @@ func TestInboundByMail(t *testing.T) {
 	}
 }
 
+func TestInboundByMM4(t *testing.T) {
+	o := newOwner(mm4To())
+	o.mail = in(2, waits, arrived)
+	if took := carried(t, o, message.StatusDelivered); took != 2*time.Hour || o.mails != 3 {
+		t.Errorf("%s, %d tries", took, o.mails)
+	}
+	o = newOwner(mm4To())
+	o.mail, o.retryAfter = in(0, waits, waits), 100*time.Hour
+	if took := carried(t, o, message.StatusFailed); took > 32*24*time.Hour || o.gaveUp != 1 {
+		t.Errorf("%s, given up %d times", took, o.gaveUp)
+	}
+}
+
 // The fall-back's turn comes when the time is over, or when the destination has failed,
 // and what was under way is given up.
 func TestInboundFallsBack(t *testing.T) {
@@ -312,6 +331,7 @@ func TestInboundFallsBack(t *testing.T) {
 		"webhook, when it ends": {orElse(hookTo(), 0), in(2, waits, lost), time.Hour},
 		"ESME in time":          {orElse(esmeTo(), 10*time.Minute), nil, 10 * time.Minute},
 		"mail in time":          {orElse(mailTo(), time.Minute), nil, time.Minute},
+		"MM4 in time":           {orElse(mm4To(), time.Minute), nil, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOwner(c.to)

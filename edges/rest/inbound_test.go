@@ -200,6 +200,27 @@ func TestInboundSecretIsShownOnce(t *testing.T) {
 	}
 }
 
+// mm4 is for accounts with a peer that something can be sent to.
+func TestInboundByMM4(t *testing.T) {
+	b, _ := inboundSetup(t)
+	peer := &snapshot.MM4Peer{Name: "acme", AccountID: accountA, Enabled: true, Host: "mms.acme.example"}
+	b.config.MM4Peers = map[message.ID]*snapshot.MM4Peer{{1}: peer}
+	if r := b.do("PUT", inboundPath, `{"method":"mm4","fallback":{"method":"storage","after_seconds":60}}`, as("keyA")); r.StatusCode != 200 || r.json(t)["method"] != "mm4" {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	for name, change := range map[string]func(p *snapshot.MM4Peer){
+		"switched off": func(p *snapshot.MM4Peer) { p.Enabled = false }, "no host": func(p *snapshot.MM4Peer) { p.Host = "" },
+		"another's": func(p *snapshot.MM4Peer) { p.AccountID = accountB }, "a vendor's": func(p *snapshot.MM4Peer) { p.AccountID, p.VendorID = message.ID{}, message.NewID() },
+	} {
+		other := *peer
+		change(&other)
+		b.config.MM4Peers = map[message.ID]*snapshot.MM4Peer{{1}: &other}
+		if r := b.do("PUT", inboundPath, `{"method":"mm4"}`, as("keyA")); r.StatusCode != 422 || !strings.Contains(string(r.body), `"location":"body.method"`) || !strings.Contains(string(r.body), "MM4 peer") {
+			t.Errorf("%s: %d %s", name, r.StatusCode, r.body)
+		}
+	}
+}
+
 // A change of what was changed since is refused.
 func TestInboundIfMatch(t *testing.T) {
 	b, _ := inboundSetup(t)

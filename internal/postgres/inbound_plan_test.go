@@ -162,6 +162,30 @@ func (b *bundle) tell(p message.InboundPlanned, number int, state message.Notifi
 	}
 }
 
+// A try over MM4 has a line of its own in the timeline.
+func TestRecordMM4(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := b.mo()
+	b.plan(m, b.to(m, 1, message.InboundMM4), b.to(m, 2, message.InboundEmail))
+	for position := range 2 {
+		if err := b.RecordMail(b.ctx, m.ID, position+1, message.InboundPending, "451 4.3.0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, err := b.Events(b.ctx, m.ID, 0, 50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[message.EventType]int{}
+	for _, e := range events {
+		seen[e.Type]++
+	}
+	if seen[message.EventMM4] != 1 || seen[message.EventEmail] != 1 {
+		t.Errorf("%v", seen)
+	}
+}
+
 // The message is what its destinations come to: delivered with the first that takes it,
 // failed with the last that does not, and delivered after all when it is told again.
 func TestSettleInbound(t *testing.T) {
