@@ -26,6 +26,20 @@ func TestRefusedThenNext(t *testing.T) {
 	}
 }
 
+// A vendor whose answers take long gets the time, and others what they had.
+func TestSubmitTime(t *testing.T) {
+	for _, long := range []time.Duration{0, 70 * time.Minute} {
+		b := setup(t)
+		b.candidates[0].SubmitTime = long
+		b.vendor = answers(submit.Result{Outcome: submit.Sent})
+		b.receipt(time.Minute, delivered)
+		b.run(delivered, "")
+		if o := b.options[0]; o.StartToCloseTimeout != max(2*time.Minute, long) || o.HeartbeatTimeout != 15*time.Second {
+			t.Errorf("options %+v", o)
+		}
+	}
+}
+
 func TestRefusedByAll(t *testing.T) {
 	b := setup(t).second()
 	b.vendor = answers(refusal)

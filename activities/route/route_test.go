@@ -88,6 +88,21 @@ func TestCandidates(t *testing.T) {
 	b.shows(t, message.StatusQueued, "admitted", "queued")
 }
 
+// A vendor whose answers are mails is never submitted to inside a workflow's task, and its
+// submit has its time.
+func TestCandidateOverMM4(t *testing.T) {
+	b := setup(t)
+	v := b.config.Vendors[b.first]
+	v.ProviderType, v.SupportsMMS = "mm4", true
+	b.m.Kind, b.m.Segments = message.MMS, 1
+	b.journal.Put(b.m)
+	b.room[b.first] = 10
+	r := b.choose(t)
+	if len(r.Candidates) != 1 || r.Candidates[0].Here || r.Candidates[0].SubmitTime < 64*time.Minute || r.Unrecorded {
+		t.Errorf("%+v", r)
+	}
+}
+
 // A submit that runs here writes the queueing with its own first step: the
 // choice writes nothing, however often it is made, until it is asked to.
 func TestLeftToTheSubmit(t *testing.T) {

@@ -92,7 +92,7 @@ func destinationSetCommand() *cobra.Command {
 	var fallback string
 	var after int
 	cmd := &cobra.Command{Use: "set NUMBER | ACCOUNT PLACE...", Short: "Set where the messages go, in place of what was set",
-		Long: "Set where the messages go: to each PLACE, which is an https URL (webhook), endpoints (the account's webhook endpoints), smpp:SYSTEM_ID, mailto:ADDRESS or storage. " +
+		Long: "Set where the messages go: to each PLACE, which is an https URL (webhook), endpoints (the account's webhook endpoints), smpp:SYSTEM_ID, mailto:ADDRESS, mm4 (the account's MM4 peer) or storage. " +
 			"A URL's secret is made and shown once; one that is set stays.",
 		Args: cobra.MinimumNArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
 			var list []message.Destination
@@ -150,6 +150,9 @@ func replaceDestinations(cmd *cobra.Command, arg string, list []message.Destinat
 				if c := s.SMPPCredentials[p.SystemID]; p.Method == message.InboundSMPP && (c == nil || c.AccountID != account) {
 					return fmt.Errorf("the account has no SMPP credential %s", p.SystemID)
 				}
+				if p.Method == message.InboundMM4 && s.MM4PeerOf(account) == nil {
+					return errors.New("the account has no MM4 peer that is enabled and has a host")
+				}
 			}
 		}
 		set, err := db.SetInboundRoutes(cmd.Context(), shellActor(), message.DestinationSet{AccountID: account, Number: number, List: list}, "",
@@ -171,6 +174,8 @@ func parsePlace(arg string) (message.Place, error) {
 		return message.Place{Method: message.InboundEmail, Email: address}, email.CheckAddress(address)
 	}
 	switch {
+	case arg == "mm4":
+		return message.Place{Method: message.InboundMM4}, nil
 	case arg == "storage":
 		return message.Place{Method: message.InboundStorage}, nil
 	case arg == "endpoints":
@@ -182,5 +187,5 @@ func parsePlace(arg string) (message.Place, error) {
 		}
 		return message.Place{Method: message.InboundWebhook, URL: arg}, nil
 	}
-	return message.Place{}, errors.New("a place is an https URL, endpoints, smpp:SYSTEM_ID, mailto:ADDRESS or storage")
+	return message.Place{}, errors.New("a place is an https URL, endpoints, smpp:SYSTEM_ID, mailto:ADDRESS, mm4 or storage")
 }
