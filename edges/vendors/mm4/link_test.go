@@ -240,7 +240,7 @@ func TestStatuses(t *testing.T) {
 // A mail whose 250 is lost goes once more at once, with the same ids.
 func TestLostReply(t *testing.T) {
 	sc := set(t, vendortest.MM4Config{}, nil)
-	sc.vendor.CutOnce()
+	sc.vendor.AfterCut(vendortest.Accept)
 	sc.vendor.Answer(vendortest.Reply{Kind: vendortest.Cut})
 	if _, err := sc.link.Submit(t.Context(), submission()); err != nil {
 		t.Fatal(err)
@@ -256,15 +256,19 @@ func (sc *scene) twice() {
 	}
 }
 
-// Lost twice it is in doubt, even if the vendor refuses the second: it may have the first.
+// Lost twice it is in doubt, and also when the vendor refuses the second: it may have the
+// first.
 func TestLostTwice(t *testing.T) {
-	sc := set(t, vendortest.MM4Config{}, nil)
-	sc.vendor.Answer(vendortest.Reply{Kind: vendortest.Cut})
-	_, err := sc.link.Submit(t.Context(), submission())
-	if no := refusal(t, err); !no.Ambiguous() || no.Reason != message.ReasonSubmitInDoubt {
-		t.Errorf("%+v", no)
+	for _, then := range []vendortest.ReplyKind{vendortest.Cut, vendortest.Permanent, vendortest.Temporary} {
+		sc := set(t, vendortest.MM4Config{}, nil)
+		sc.vendor.AfterCut(then)
+		sc.vendor.Answer(vendortest.Reply{Kind: vendortest.Cut})
+		_, err := sc.link.Submit(t.Context(), submission())
+		if no := refusal(t, err); !no.Ambiguous() || no.Reason != message.ReasonSubmitInDoubt {
+			t.Errorf("%v: %+v", then, no)
+		}
+		sc.twice()
 	}
-	sc.twice()
 }
 
 // A vendor that does not answer gets the mail once more; its answer then counts.

@@ -24,8 +24,8 @@ type MM4Config struct {
 }
 
 // MM4Vendor is an MMSC on a real socket, which does as it is told. It knows a mail that
-// comes again by its transaction id, and does the same again with it, but for one whose
-// connection it was told to cut once. It is a Vendor as far as submissions go; what else a
+// comes again by its transaction id, and does the same again with it, unless
+// AfterCut says otherwise. It is a Vendor as far as submissions go; what else a
 // vendor sends comes over other connections. Safe for concurrent use.
 type MM4Vendor struct {
 	Script
@@ -41,8 +41,7 @@ type MM4Vendor struct {
 	mails []MM4Mail
 	conns map[*smtp.Conn]struct{}
 	dials int
-	// cutOnce: a mail that was cut off is taken when it comes again.
-	cutOnce bool
+	afterCut ReplyKind // what is said to a mail that was cut off when it comes again
 }
 
 type known struct {
@@ -63,7 +62,7 @@ func NewMM4(cfg MM4Config) (*MM4Vendor, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &MM4Vendor{cfg: cfg, ln: ln, known: make(map[string]known), conns: make(map[*smtp.Conn]struct{})}
+	v := &MM4Vendor{cfg: cfg, ln: ln, afterCut: Cut, known: make(map[string]known), conns: make(map[*smtp.Conn]struct{})}
 	v.done, v.end = context.WithCancel(context.Background())
 	v.server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		v.mu.Lock()
@@ -88,11 +87,12 @@ func (v *MM4Vendor) Close() {
 	v.running.Wait()
 }
 
-// CutOnce has a mail that was cut off taken when it comes again.
-func (v *MM4Vendor) CutOnce() {
+// AfterCut says what a mail that was cut off is answered when it comes again. Before it is
+// called, such a mail is cut off again.
+func (v *MM4Vendor) AfterCut(kind ReplyKind) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.cutOnce = true
+	v.afterCut = kind
 }
 
 // Mails lists all mails in their order, repeated ones among them.
@@ -176,10 +176,10 @@ func (s *mm4Session) Data(r io.Reader) error {
 		k.came, k.reply = v.Arrive(c, nil)
 		v.known[h.TransactionID] = k
 	}
-	cutOnce := v.cutOnce
+	then := v.afterCut
 	v.mu.Unlock()
-	if again && cutOnce && k.reply.Kind == Cut {
-		k.reply.Kind = Accept
+	if again && k.reply.Kind == Cut {
+		k.reply.Kind = then
 	}
 	return s.play(h, k.reply, again)
 }
