@@ -36,11 +36,11 @@ type MM4Vendor struct {
 	end     context.CancelFunc
 	running sync.WaitGroup
 
-	mu    sync.Mutex
-	known map[string]known // by transaction id
-	mails []MM4Mail
-	conns map[*smtp.Conn]struct{}
-	dials int
+	mu       sync.Mutex
+	known    map[string]known // by transaction id
+	mails    []MM4Mail
+	conns    map[*smtp.Conn]struct{}
+	dials    int
 	afterCut ReplyKind // what is said to a mail that was cut off when it comes again
 }
 
