@@ -274,8 +274,7 @@ func TestLostTwice(t *testing.T) {
 // A vendor that does not answer gets the mail once more; its answer then counts.
 func TestSilenceThenAnswer(t *testing.T) {
 	second := make(chan struct{})
-	var sc *scene
-	sc = set(t, vendortest.MM4Config{}, func(cfg *vendormm4.Config, _ *snapshot.Vendor) { cfg.Wait = 300 * time.Millisecond })
+	sc := set(t, vendortest.MM4Config{}, func(cfg *vendormm4.Config, _ *snapshot.Vendor) { cfg.Wait = 300 * time.Millisecond })
 	sc.vendor.Answer(vendortest.Reply{Kind: vendortest.Silent})
 	s := submission()
 	go func() {
