@@ -56,7 +56,7 @@ func TestServeMM4(t *testing.T) {
 	got := make(chan string, 1)
 	go takeMail(mmsc, got)
 	t.Cleanup(func() { _ = mmsc.Close() })
-	for name, value := range map[string]string{"MM4_HOST": "127.0.0.1", "MM4_PORT": strconv.Itoa(port), "MM4_DOMAIN": "mms.gw.example", "METRICS_PORT": "0", "METRICS_HOST": "127.0.0.1", "MEDIA_STORE": t.TempDir()} {
+	for name, value := range map[string]string{"MM4_HOST": "127.0.0.1", "MM4_PORT": strconv.Itoa(port), "MM4_DOMAIN": "mms.gw.example", "MM4_CONNECT_RATE": "100000", "METRICS_PORT": "0", "METRICS_HOST": "127.0.0.1", "MEDIA_STORE": t.TempDir()} {
 		t.Setenv(name, value)
 	}
 	config, err := readConfig()
@@ -64,7 +64,7 @@ func TestServeMM4(t *testing.T) {
 		t.Fatal(err)
 	}
 	run, stop := context.WithCancel(ctx)
-	g := &Gateway{Config: config, Roles: map[string]bool{"mm4": true}, Log: slog.New(slog.DiscardHandler)}
+	g := &Gateway{Config: config, Roles: map[string]bool{"mm4": true}, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	ended := make(chan error, 1)
 	go func() { ended <- g.Run(run) }()
 	t.Cleanup(func() {
@@ -74,7 +74,7 @@ func TestServeMM4(t *testing.T) {
 		}
 	})
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	until(t, "a stranger to be turned away", func() error { return smtp.SendMail(address, nil, "a@b.example", []string{"x@y"}, nil) }, "554 5.7.1")
+	until(t, "a stranger to be turned away", func() error { return smtp.SendMail(address, nil, "a@b.example", []string{"x@y"}, nil) }, `554 "5.7.1 `)
 	err = withDB(ctx, func(db *postgres.DB, _ *secret.Keyring) error {
 		account := snapshot.Account{ID: message.NewID(), CompanyName: "Acme"}
 		if err := db.CreateAccount(ctx, demoActor, account); err != nil {
