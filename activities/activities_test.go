@@ -18,7 +18,7 @@ import (
 // A sender over SMPP is owed what it may have asked to be told of: that its message
 // was sent, and how it ended, once each. Other senders are told by webhooks alone.
 func TestTellOwes(t *testing.T) {
-	for _, edge := range []string{message.EdgeSMPP, "rest"} {
+	for _, edge := range []string{message.EdgeSMPP, message.EdgeMM4, "rest"} {
 		for _, to := range message.Statuses() {
 			for _, from := range message.Before(to) {
 				j := &journaltest.Journal{}
@@ -31,6 +31,9 @@ func TestTellOwes(t *testing.T) {
 				}
 				var want []message.Status
 				if o := (message.SMPPOrigin{Registered: 0x01}); edge == message.EdgeSMPP && (to == message.StatusSent || o.WantsReceipt(to)) {
+					want = []message.Status{to}
+				}
+				if edge == message.EdgeMM4 && to.Final() {
 					want = []message.Status{to}
 				}
 				if got := j.Owed(m.ID); !slices.Equal(got, want) {

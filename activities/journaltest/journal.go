@@ -269,7 +269,7 @@ func (j *Journal) apply(r *row, c message.Change) {
 		delete(j.due, c.MessageID)
 	}
 	r.started = r.started || c.Started
-	if c.Owed && c.To != "" && !slices.Contains(r.owed, c.To) {
+	if (c.Owed || c.OwedMM4) && c.To != "" && !slices.Contains(r.owed, c.To) {
 		r.owed = append(r.owed, c.To)
 	}
 }

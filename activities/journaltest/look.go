@@ -87,8 +87,8 @@ func (j *Journal) Started(id message.ID) bool {
 	return j.rows[id].started
 }
 
-// Owed lists the statuses of which a sender over SMPP was to be told, as far as it
-// has asked: what it has asked for (message.SMPPOrigin) is not kept here.
+// Owed lists the statuses of which a sender over SMPP or MM4 was to be told, as far as it
+// has asked: what it has asked for is not kept here.
 func (j *Journal) Owed(id message.ID) []message.Status {
 	j.mu.Lock()
 	defer j.mu.Unlock()

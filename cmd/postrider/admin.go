@@ -28,7 +28,7 @@ func adminCommand() *cobra.Command {
 		Short: "Configure accounts, numbers, vendors and routes",
 		Long:  "Changes take effect on every running process within seconds, and each is written to the audit log.",
 	}
-	cmd.AddCommand(accountCommand(), credentialCommand(), smppCredentialCommand(), smppHeldCommand(), campaignCommand(), numberCommand(), destinationCommand(), vendorCommand(), routeCommand(), endpointCommand())
+	cmd.AddCommand(accountCommand(), credentialCommand(), smppCredentialCommand(), smppHeldCommand(), mm4PeerCommand(), campaignCommand(), numberCommand(), destinationCommand(), vendorCommand(), routeCommand(), endpointCommand())
 	cmd.AddCommand(staffCommand())
 	cmd.AddCommand(partitionCommand())
 	cmd.AddCommand(optOutCommand())

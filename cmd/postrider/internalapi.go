@@ -27,6 +27,7 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		Reclaim:       g.ingress,
 		Messages:      g.db,
 		Passwords:     secret.Passwords{},
+		MM4Peers:      g.db,
 		QueueSize: func(ctx context.Context, vendor string) (int, error) {
 			return workers.QueueSize(ctx, g.temporal, g.Config.TemporalNamespace, vendor)
 		},

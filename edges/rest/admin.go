@@ -46,6 +46,8 @@ type Admin struct {
 	MediaProfiles MediaProfiles
 	// Messages are those of all accounts.
 	Messages AllMessages
+	// MM4Peers keeps the peers of MM4.
+	MM4Peers MM4PeerTable
 	// Passwords makes and checks the hashes of staff's passwords.
 	Passwords Passwords
 	// Reclaim brings what found nobody to whose it is, as ingress does.
@@ -177,6 +179,7 @@ func adminConfig() huma.Config {
 		{Name: "Inbound", Description: "What came from vendors and found nobody."},
 		{Name: "Vendors", Description: "Upstream links: what they are, what they do now."},
 		{Name: "Routes", Description: "Which vendor a message is offered to, and why."},
+		{Name: "MM4 peers", Description: "MMSCs of customers and vendors: how they connect to us, and we to them."},
 		{Name: "Content rules", Description: "What texts are looked at for."},
 		{Name: "Customers", Description: "Accounts."},
 		{Name: "Staff", Description: "Who may log in, and the credentials of services."},
@@ -198,6 +201,7 @@ func (s *Server) registerAdmin(api huma.API) {
 	s.registerVendors(api)
 	s.registerMediaProfiles(api)
 	s.registerRoutes(api)
+	s.registerMM4Peers(api)
 	s.registerAudit(api)
 	s.registerKept(api)
 }

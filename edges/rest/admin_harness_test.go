@@ -101,7 +101,7 @@ func open(t *testing.T, change func(*office)) *office {
 		o.bundle = b
 		b.server.Secrets = o.ring.Hasher()
 		b.server.Admin = &Admin{
-			Audit: o.db, Cancel: o.withdraw, Content: o.db, Customers: o.db, HashSecret: o.ring.Hasher().HashSecret, MediaProfiles: o.db, Messages: o.db,
+			Audit: o.db, Cancel: o.withdraw, Content: o.db, Customers: o.db, HashSecret: o.ring.Hasher().HashSecret, MediaProfiles: o.db, Messages: o.db, MM4Peers: o.db,
 			Passwords: cheap, Reconsider: o.tell, Reviews: o.db, Services: o.db, Staff: o.db, LoggedIn: o.loggedIn,
 			Strays: o.db, Reclaim: o.door(),
 			Vendors: o.db, Routes: o.db, Routing: o, Reroute: o.reroute, TestVendor: o.testVendor, QueueSize: o.queueSize, VendorLinks: o.vendorLinks,

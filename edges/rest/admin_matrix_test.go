@@ -137,6 +137,12 @@ var adminSamples = map[string]sample{
 		return messagePath + "/" + o.message(nil).ID.String() + "/reroute", `{"vendor":"` + o.vendor().Name + `","reason":"it is slow"}`
 	}},
 
+	"listMM4Peers":  {who: everybody, status: 200},
+	"getMM4Peer":    {who: everybody, status: 200, ask: aboutMM4Peer("")},
+	"changeMM4Peer": {who: "admin operator", status: 200, action: "mm4_peer.update", ask: aboutMM4Peer(`{"rate":7}`)},
+	"removeMM4Peer": {who: "admin operator", status: 204, action: "mm4_peer.delete", ask: aboutMM4Peer("")},
+	"createMM4Peer": {who: "admin operator", status: 201, action: "mm4_peer.create", ask: func(o *office) (string, string) { return mm4PeerPath, o.newMM4Peer("") }},
+
 	"listAuditLog": {who: "admin compliance", status: 200},
 }
 

@@ -5,6 +5,9 @@ import "time"
 // EdgeMM4 is the Edge of a message that came over MM4.
 const EdgeMM4 = "mm4"
 
+// ProviderMM4 is the provider_type of vendors that are spoken to over MM4.
+const ProviderMM4 = "mm4"
+
 // How long a mail is tried that is owed beside messages.
 const (
 	MM4ResponseLife = 24 * time.Hour

@@ -92,6 +92,27 @@ from mm4_peers
 where enabled and id <> $1
 order by name`
 
+const selectProviderType = `
+select provider_type
+from vendors
+where id = $1`
+
+// ofMM4Vendor refuses a vendor of another kind: what its peer sends would be nobody's.
+func ofMM4Vendor(ctx context.Context, tx pgx.Tx, vendor message.ID) error {
+	if vendor == (message.ID{}) {
+		return nil
+	}
+	var kind string
+	err := tx.QueryRow(ctx, selectProviderType, vendor).Scan(&kind)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return message.Refuse(message.ReasonNotFound, "there is no vendor %s", vendor)
+	case err == nil && kind != message.ProviderMM4:
+		return message.Refuse(message.ReasonConflict, "the vendor is one of the kind %s; a peer of MM4 is for those of the kind mm4", kind)
+	}
+	return err
+}
+
 const insertMM4Peer = `
 insert into mm4_peers (
   id, account_id, vendor_id, name, enabled, addresses, mail_domains, require_tls, username, password_hash,
@@ -125,6 +146,9 @@ func (db *DB) CreateMM4Peer(ctx context.Context, by Actor, p snapshot.MM4Peer) (
 	var made snapshot.MM4PeerState
 	shown := shownMM4Peer(p)
 	err := db.audited(ctx, by, "mm4_peer.create", p.ID.String(), shown, func(tx pgx.Tx) (err error) {
+		if err := ofMM4Vendor(ctx, tx, p.VendorID); err != nil {
+			return err
+		}
 		if err := db.distinctMM4Peer(ctx, tx, p); err != nil {
 			return err
 		}

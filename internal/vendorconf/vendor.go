@@ -188,7 +188,7 @@ func (d Vendor) Into(v *snapshot.Vendor, s Secrets) Faults {
 		v.Replies = snapshot.VendorReplies(d.VendorReplies)
 	}
 	v.MediaProfile, v.AccountSID, v.MessagingProfileID, v.BaseURL = d.MediaProfile, d.AccountSID, d.MessagingProfileID, d.BaseURL
-	v.CodeMap, v.PassTLVs, v.OutbindAllowed = d.codes(&f), d.tags(&f), d.networks(&f)
+	v.CodeMap, v.PassTLVs, v.OutbindAllowed = d.codes(&f), d.tags(&f), f.networks("outbind_allowed_ips", d.OutbindAllowedIPs)
 	v.SourceTON, v.SourceNPI, v.DestTON, v.DestNPI = octet(d.SourceTON), octet(d.SourceNPI), octet(d.DestTON), octet(d.DestNPI)
 	v.AddressTON, v.AddressNPI, v.AddressRange = byte(d.AddrTON), byte(d.AddrNPI), d.AddressRange
 	v.ReceiptID, v.ReceiptsUnmarked = d.ReceiptID, d.ReceiptsUnmarked
@@ -232,15 +232,15 @@ func (d Vendor) tags(f *Faults) []uint16 {
 	return list
 }
 
-func (d Vendor) networks(f *Faults) []netip.Prefix {
+func (f *Faults) networks(setting string, words []string) []netip.Prefix {
 	list := []netip.Prefix{}
-	for _, word := range d.OutbindAllowedIPs {
+	for _, word := range words {
 		p, err := netip.ParsePrefix(word)
 		switch {
 		case err != nil || p.Addr().Is4In6():
-			f.add("outbind_allowed_ips", "%q is no network in CIDR, such as 198.51.100.0/24", clip(word))
+			f.add(setting, "%q is no network in CIDR, such as 198.51.100.0/24", clip(word))
 		case p != p.Masked():
-			f.add("outbind_allowed_ips", "%s has bits beyond its mask; want %s", p, p.Masked())
+			f.add(setting, "%s has bits beyond its mask; want %s", p, p.Masked())
 		default:
 			list = append(list, p)
 		}

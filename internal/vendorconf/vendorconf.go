@@ -1,7 +1,8 @@
-// Package vendorconf is how staff write vendors and routes down: as documents of named
-// settings, which the internal API and the shell read, check and show alike.
+// Package vendorconf is how staff write vendors, peers of MM4 and routes down: as
+// documents of named settings, which the internal API and the shell read, check and show
+// alike.
 //
-// A setting is a field of Vendor or Route. Its name, what it says of itself and its
+// A setting is a field of Vendor, MM4Peer or Route. Its name, what it says of itself and its
 // bounds are in the field's tags, so that a setting which is added is at once a member
 // of the API's documents, a flag of the shell and checked in both. Secrets are no
 // settings: nothing here shows them.

@@ -13,7 +13,7 @@ import (
 
 // Every setting can be said in a word of the shell and says something of itself.
 func TestEverySettingHasItsWords(t *testing.T) {
-	for _, doc := range []any{new(Vendor), new(Route)} {
+	for _, doc := range []any{new(Vendor), new(MM4Peer), new(Route)} {
 		seen := map[string]bool{}
 		for _, s := range Settings(doc) {
 			word := map[reflect.Kind]string{reflect.Bool: "true", reflect.Int: "1", reflect.Map: "a=b,c=d"}[valueKind(s.Value)]
