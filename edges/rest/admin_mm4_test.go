@@ -105,7 +105,9 @@ func TestMM4PeerRefused(t *testing.T) {
 	o := open(t, nil)
 	by := o.by(snapshot.RoleOperator)
 	with := func(more string) string { return o.newMM4Peer("," + more) }
-	at := func(addresses string) string { return fmt.Sprintf(`{"name":"a","account_id":"%s","addresses":[%s]}`, o.customer, addresses) }
+	at := func(addresses string) string {
+		return fmt.Sprintf(`{"name":"a","account_id":"%s","addresses":[%s]}`, o.customer, addresses)
+	}
 	smpp := o.vendor()
 	for says, body := range map[string]string{
 		"body.name":           `{"name":"a b","account_id":"` + o.customer.String() + `","addresses":["192.0.2.1/32"]}`,
@@ -117,7 +119,7 @@ func TestMM4PeerRefused(t *testing.T) {
 		"wide":                at(`"192.0.2.0/24","::/0"`),
 		"body.mail_domains":   with(`"mail_domains":["a b"]`),
 		"body.auth_password":  with(`"auth_username":"a"`),
-		"12 to 72":             with(`"auth_username":"a","auth_password":"short"`),
+		"12 to 72":            with(`"auth_username":"a","auth_password":"short"`),
 		"body.auth_username":  with(`"auth_password":"long enough for it"`),
 		"body.size_limit":     with(`"size_limit":1`),
 		"body.tls":            with(`"host":"h.example","send_username":"a","send_password":"b"`),
