@@ -81,7 +81,7 @@ type Activities struct {
 	// Own recognises the URL of a file that an account of ours has sent to another one.
 	Own func(vendor message.ID, url string) (message.MediaToken, bool)
 	// Dir is where files are while they are worked on: each run has a folder of its own
-	// in it, named by WorkName, which it removes.
+	// in it, named by WorkName, which it removes. Clear removes those of killed processes.
 	Dir string
 	// Observe is told of each conversion; nil: nobody is.
 	Observe func(r transcode.Result)
@@ -103,9 +103,6 @@ type Result struct {
 	Reason message.Reason `json:"reason,omitempty"`
 	Detail string         `json:"detail,omitempty"`
 }
-
-// WorkName begins the names of the folders in which files are worked on.
-const WorkName = "postrider-media-"
 
 const (
 	// MaxFile is the largest file that is fetched, in octets: as large as an upload.
@@ -250,11 +247,11 @@ func (a *Activities) fit(ctx context.Context, m *message.Message, v message.Vend
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(a.Dir, WorkName)
+	dir, release, err := workFolder(a.Dir)
 	if err != nil {
 		return message.Because(message.ReasonUnavailable, err, "there is no room to work on files")
 	}
-	defer os.RemoveAll(dir)
+	defer release()
 	parts := make([]transcode.Part, len(files))
 	for i, f := range files {
 		parts[i] = transcode.Part{ContentType: f.File.ContentType, SHA256: hex.EncodeToString(f.File.SHA256[:]), Path: filepath.Join(dir, fmt.Sprintf("in-%d", i+1))}

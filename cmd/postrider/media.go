@@ -82,14 +82,10 @@ func (g *Gateway) joinMedia(ctx context.Context) {
 		}}
 }
 
-// clearWork removes the folders of runs whose process was killed: nobody has worked in
-// them for longer than any run takes.
+// clearWork removes the folders of runs whose process was killed.
 func (g *Gateway) clearWork() {
-	old, _ := filepath.Glob(filepath.Join(os.TempDir(), prepare.WorkName+"*")) // the pattern is well formed
-	for _, dir := range old {
-		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > mediaStale {
-			_ = os.RemoveAll(dir)
-		}
+	if n := prepare.Clear(os.TempDir()); n > 0 {
+		g.Log.Info("what killed processes left of their work on files is removed", "part", "media", "folders", n)
 	}
 }
 
