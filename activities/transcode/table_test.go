@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -127,15 +128,16 @@ func rows(t *testing.T, part Part) []entry {
 	return list
 }
 
+var refusal = regexp.MustCompile(`^.*?part 1( \([^)]*\))?: `)
+
 // describe says what came out.
 func describe(t *testing.T, r fitted, err error) (kind, result string) {
 	var e *Error
 	switch {
 	case errors.As(err, &e) && e.Reason == message.ReasonMediaRejected:
-		_, why, _ := strings.Cut(e.Error(), ": ")
-		if i := strings.Index(why, " ("); i > 0 && strings.Contains(why[:i], "damaged") {
-			why = why[:i]
-		}
+		// Without the name of the part, and without the words of a program.
+		why := refusal.ReplaceAllString(e.Error(), "")
+		why, _, _ = strings.Cut(why, ": exit status")
 		return "refused", "refused: " + strings.ReplaceAll(why, "|", " ")
 	case err != nil:
 		t.Errorf("%v", err)
@@ -170,8 +172,9 @@ func thousands(n int64) string {
 const tableHead = `# What becomes of media
 
 What each sample of ` + "`activities/transcode/testdata`" + ` (its README says how they are made; what is large or broken the tests make) becomes under
-each profile of the release, as the only file of a message without text. Every result was within its budget, of a type that the profile takes,
-and could be decoded again; otherwise nothing is written here. Other sizes with other versions of ffmpeg.
+each profile of the release, as the only file of a message without text. Every result was within its budget and of a type that the profile takes;
+pictures were decoded again, video and sound probed, and nothing in them says who made them where; otherwise nothing is written here. What fits is
+passed on without being decoded: of damage within a film's pictures (` + "`damaged.mp4`" + `) nobody knows. Other sizes with other versions of ffmpeg.
 
 %s
 
