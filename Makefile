@@ -83,6 +83,11 @@ bench-overload: ## 4,000 messages a second for a minute: what is accepted, refus
 	@sh deploy/install.sh
 	@$(BENCH) --only --capacity 3000 --rounds 3 --overload 1m $(BENCH_FLAGS)
 
+.PHONY: bench-media
+bench-media: ## pictures, films and sound made fit: files a second and core, memory over 1,000 messages
+	@sh deploy/install.sh
+	@go test ./activities/prepare -run '^TestMeasure$$' -count=1 -timeout 20m -report "$(CURDIR)/docs/reports/media"
+
 .PHONY: chaos
 chaos: ## prove the durability contract: break everything while messages flow, and judge each; CHAOS_FLAGS=-h lists the choices
 	@sh deploy/install.sh test
