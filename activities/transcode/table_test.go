@@ -86,7 +86,8 @@ func TestTable(t *testing.T) {
 			}
 			return
 		}
-		compare(t, slices.Concat(table...))
+		whole := !slices.ContainsFunc(table, func(rows []entry) bool { return rows == nil }) // no -run chose some
+		compare(t, slices.Concat(table...), whole)
 	})
 }
 
@@ -223,7 +224,7 @@ func made() string {
 
 // compare holds the page against what has come out. Octets may differ by the version of
 // ffmpeg; inputs, profiles and types may not.
-func compare(t *testing.T, list []entry) {
+func compare(t *testing.T, list []entry, whole bool) {
 	text, err := os.ReadFile(tableFile)
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +258,7 @@ func compare(t *testing.T, list []entry) {
 			}
 		}
 	}
-	if found != len(written) {
+	if whole && found != len(written) {
 		t.Errorf("the page has %d rows of a sample and a profile, and there are %d", len(written), found)
 	}
 }
