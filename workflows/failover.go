@@ -22,6 +22,8 @@ const (
 	versionReroute = "reroute"
 	// versionSmaller: who refuses the files is asked once more, with smaller ones.
 	versionSmaller = "smaller"
+	// versionFallBack: an MMS that all vendors have refused for its files may go as a text.
+	versionFallBack = "fall_back"
 )
 
 // takenBack is the outcome of an offer that waited on a vendor's queue and was taken

@@ -428,6 +428,14 @@ func (a *worlds) Prepare(ctx context.Context, in prepare.Input) (prepare.Result,
 	return s.Prepare(ctx, in)
 }
 
+func (a *worlds) FallBackToText(ctx context.Context, in route.FallBackInput) (bool, error) {
+	s, err := a.of(in.MessageID)
+	if err != nil {
+		return false, err
+	}
+	return s.FallBackToText(ctx, in)
+}
+
 func (a *worlds) ChooseRoute(ctx context.Context, in route.Input) (route.Result, error) {
 	s, err := a.of(in.MessageID)
 	if err != nil {

@@ -449,7 +449,7 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 			return true, err
 		}
 		if r.Open && r.Status == message.StatusQueued {
-			if ended, err := o.queuedAgain(ctx); ended || err != nil {
+			if ended, err := o.queuedAgain(ctx, nil); ended || err != nil {
 				return true, err
 			}
 			until, look = o.in.ExpiresAt.Add(o.grace), firstReceiptLook
@@ -471,7 +471,9 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 // queuedAgain offers a message again that was taken for one that a vendor has, or may
 // have. A process that was taken for dead lived on, and found that what it was about to
 // submit had not left: its record says so, and nobody waits for its answer any more.
-func (o *outbound) queuedAgain(ctx workflow.Context) (bool, error) {
+//
+// hold is what it must wait for first; nil: nothing.
+func (o *outbound) queuedAgain(ctx workflow.Context, hold *message.Hold) (bool, error) {
 	o.shows(message.StatusQueued, "")
 	r, err := o.choose(ctx, route.Input{Trail: o.trail, Record: true, Again: true}, "list the vendors anew")
 	if err != nil {
@@ -481,6 +483,9 @@ func (o *outbound) queuedAgain(ctx workflow.Context) (bool, error) {
 		return true, o.ended(ctx, r.Status, r.Reason, r.Notify)
 	}
 	o.candidates, o.unrecorded, o.resend.after = r.Candidates, false, r.ResendAfter
+	if hold != nil {
+		o.hold = hold
+	}
 	ended, err := o.depart(ctx)
 	return ended || o.canceled, err
 }

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/postrider/postrider/activities/admit"
 	"github.com/postrider/postrider/activities/prepare"
 	"github.com/postrider/postrider/activities/record"
+	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/workflows"
@@ -30,6 +33,21 @@ func (s *steps) Prepare(_ context.Context, in prepare.Input) (prepare.Result, er
 		return prepare.Result{Profile: name + "#1"}, nil
 	}
 	return s.files(name, len(s.prepared))
+}
+
+// FallBackToText makes it a text if the test says so.
+func (s *steps) FallBackToText(_ context.Context, in route.FallBackInput) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status.Final() || !s.texts {
+		return false, nil
+	}
+	if s.status != message.StatusQueued || in.Revision != s.revision {
+		s.wrong = append(s.wrong, "made a text of revision "+strconv.Itoa(in.Revision)+" while it is "+string(s.status))
+	}
+	s.revision++
+	s.fell++
+	return true, nil
 }
 
 func mms(t *testing.T) *bundle {
@@ -230,6 +248,57 @@ func TestNoSmallerTry(t *testing.T) {
 		c.b.run(delivered, "")
 		if !slices.Equal(c.b.offers, []string{"acme", "zeta"}) {
 			t.Errorf("%s: offered to %v", name, c.b.offers)
+		}
+	}
+}
+
+// What all vendors refuse for its files goes as a text, once, if the account wants that:
+// without files, to any vendor that takes texts.
+func TestMMSGoesAsText(t *testing.T) {
+	b := mms(t)
+	b.texts = true
+	b.vendor = answers(tooLarge, tooLarge, taken)
+	b.relists = [][]route.Candidate{{{VendorID: message.NewID(), Name: "texts", Grace: grace}}}
+	b.receipt(time.Minute, delivered)
+	b.run(delivered, "")
+	b.offered("acme", "acme", "texts")
+	b.madeReady("acme", "acme smaller")
+	if b.fell != 1 || b.submits[2].Profile != "" || b.submits[2].Revision != 1 || len(b.admits) != 2 || !b.admits[1].Fresh {
+		t.Errorf("fell back %d times, submitted with %+v, admitted with %+v", b.fell, b.submits, b.admits)
+	}
+}
+
+// The text is judged by the rules of a text, and when it is refused too there is nothing
+// left to fall back on.
+func TestTextOfMMSIsRefused(t *testing.T) {
+	b := mms(t)
+	b.texts = true
+	b.vendor = answers(tooLarge, tooLarge)
+	b.admissions = []admit.Result{{Allowed: true}, {Status: message.StatusRejected, Reason: message.ReasonProhibitedContent}}
+	b.run(message.StatusRejected, message.ReasonProhibitedContent)
+	again := mms(t)
+	again.texts = true
+	again.vendor = func(string, int) (submit.Result, error) { return tooLarge, nil }
+	again.run(failed, message.ReasonMediaRejected)
+	again.offered("acme", "acme", "acme")
+}
+
+// Neither what is refused for else, nor what a vendor may have, nor what nobody wants.
+func TestMMSDoesNotGoAsText(t *testing.T) {
+	for name, c := range map[string]struct {
+		wants bool
+		says  submit.Result
+	}{
+		"not wanted":         {false, tooLarge},
+		"refused for else":   {true, refusal},
+		"some may have left": {true, submit.Result{Outcome: submit.Refused, Reason: message.ReasonMediaRejected, Left: true}},
+	} {
+		b := mms(t)
+		b.texts = c.wants
+		b.vendor = func(string, int) (submit.Result, error) { return c.says, nil }
+		b.run(failed, c.says.Reason)
+		if b.fell != 0 {
+			t.Errorf("%s: it went as a text", name)
 		}
 	}
 }

@@ -64,6 +64,14 @@ func mmsPaths() []path {
 		}, receiptSays(delivered, false)},
 		{"mms-content-next", all(kind, two, contentRefused), receiptSays(delivered, false)},
 		{"mms-smaller", all(kind, two, vendorSays(tooLarge, submit.Result{Outcome: submit.Sent})), receiptSays(delivered, false)},
+		{"mms-refused", all(kind, vendorSays(tooLarge)), nil},
+		{"mms-fell-back", all(kind, func(w *journey) {
+			w.texts = true
+			w.vendor = answers(tooLarge, tooLarge, submit.Result{Outcome: submit.Sent})
+		}), func(w *journey) {
+			w.until(func() bool { return w.status == sent })
+			w.decided(delivered, false)
+		}},
 		{"mms-later", func(w *journey) {
 			kind(w)
 			w.files = func(_ string, n int) (prepare.Result, error) {

@@ -85,6 +85,9 @@ func (o *outbound) submit(ctx workflow.Context) (bool, error) {
 			return o.submitted(ctx, v.Candidate, r)
 		}
 	}
+	if ended, fell, err := o.fallBack(ctx, s.last); fell || err != nil || o.canceled {
+		return ended || o.canceled, o.unlessCanceled(err)
+	}
 	err := o.giveUpOn(ctx, s.last)
 	return !o.revised, err
 }

@@ -348,6 +348,7 @@ func TestEveryMessageEnds(t *testing.T) {
 				return prepare.Result{Profile: vendor}, nil
 			}
 		}
+		b.texts = rapid.Bool().Draw(rt, "goes as a text")
 		b.apart = rapid.Bool().Draw(rt, "each step apart")
 		if rapid.Bool().Draw(rt, "a process that was taken for dead") {
 			b.at(whenever("it lives"), func() {

@@ -78,6 +78,9 @@ type steps struct {
 	prepared []string                                           // vendors that files were made ready for
 	files    func(vendor string, n int) (prepare.Result, error) // n counts from 1; nil: all goes well
 
+	texts bool // the account wants an MMS that is refused to go as a text
+	fell  int  // how often it became one
+
 	retryAfter time.Duration // of a webhook that was not taken
 	apart      bool          // each step does one thing, as those of earlier processes did
 	moved      *sync.Cond    // of mu; told of every step; nil: nobody waits

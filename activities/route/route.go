@@ -39,6 +39,9 @@ type Activities struct {
 	// Health judges a vendor; nil: all are healthy.
 	Health func(vendor message.ID) message.VendorHealth
 	Now    func() time.Time
+	// Reviser and MediaURL let an MMS go as a text with links; nil: none does.
+	Reviser  Reviser
+	MediaURL func(f message.MediaFile) string
 }
 
 // Input names the message and what admission said of it.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -40,7 +41,7 @@ func accountCreateCommand() *cobra.Command {
 	var rate int
 	s := accountFlags{
 		ordered: orderedFlag{&postgres.Ordered{}}, hold: snapshot.DefaultConversationHold, backlog: snapshot.DefaultMaxBacklog, held: snapshot.DefaultMaxHeld,
-		mismatch: hexFlag{0x45}, optedOut: hexFlag{0x0B}, quiet: string(quiet.PolicyWait), texts: 30,
+		mismatch: hexFlag{0x45}, optedOut: hexFlag{0x0B}, quiet: string(quiet.PolicyWait), texts: 30, fallback: string(snapshot.MMSFallbackNone),
 	}
 	cmd := &cobra.Command{Use: "create", Short: "Add a customer", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		c, err := s.read(cmd)
@@ -52,7 +53,7 @@ func accountCreateCommand() *cobra.Command {
 			a := snapshot.Account{ID: message.NewID(), CompanyName: name, ExternalID: external, APIRateLimit: rate, WebhookSecret: hook,
 				ConversationHold: c.ConversationHold, MaxBacklog: c.MaxBacklog, MaxHeld: c.MaxHeld,
 				EncodingMismatchStatus: c.EncodingMismatchStatus, OptedOutStatus: c.OptedOutStatus, QuietHours: c.QuietHours,
-				InternalDelivery: s.internal, ResendAfter: s.resend}
+				InternalDelivery: s.internal, ResendAfter: s.resend, MMSFallback: c.MMSFallback}
 			if c.QuietWindows != nil {
 				a.QuietWindows = c.QuietWindows.Override
 			}
@@ -116,6 +117,7 @@ type accountFlags struct {
 	internal           bool
 	resend             time.Duration
 	texts              int
+	fallback           string
 }
 
 func (s *accountFlags) add(cmd *cobra.Command) {
@@ -130,6 +132,7 @@ func (s *accountFlags) add(cmd *cobra.Command) {
 	f.StringVar(&s.windows, "quiet-windows", s.windows, `own hours for bulk messages in place of those of the recipient's state, as {"zone": "recipient", "windows": [{"days": "mon-fri", "from": "09:00", "to": "18:00"}]}; zone may be account; none takes them away`)
 	f.BoolVar(&s.internal, "internal-delivery", s.internal, "whether messages to numbers of ours stay in the house")
 	f.DurationVar(&s.resend, "resend-after", s.resend, "how long after it was sent a one-time password (otp, at_least_once) without a final receipt goes to the next vendor as well: up to 1h; 0: never")
+	f.StringVar(&s.fallback, "mms-fallback", s.fallback, "what becomes of an MMS that no vendor takes: none, or sms_link (it goes as a text with links to its files; PUBLIC_URL must be set)")
 	f.IntVar(&s.texts, "content-retention-days", s.texts, "days after which the texts of finished messages are removed: 0 to 3650; 0: within hours. The rest of a message stays, see admin retention")
 }
 
@@ -182,6 +185,16 @@ func (s *accountFlags) read(cmd *cobra.Command) (postgres.AccountChange, error) 
 	given("content-retention-days", func() error {
 		c.ContentRetentionDays = &s.texts
 		return checkRange("content-retention-days", s.texts, 0, 3650)
+	})
+	given("mms-fallback", func() error {
+		c.MMSFallback = snapshot.MMSFallback(s.fallback)
+		switch {
+		case !c.MMSFallback.Valid():
+			return errors.New("--mms-fallback: want none or sms_link")
+		case c.MMSFallback == snapshot.MMSFallbackLink && os.Getenv("PUBLIC_URL") == "":
+			return errors.New("--mms-fallback sms_link: PUBLIC_URL is not set, under which recipients read the files; set it for the gateway and for this command")
+		}
+		return nil
 	})
 	return c, errors.Join(errs...)
 }

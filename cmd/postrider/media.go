@@ -60,6 +60,14 @@ func (g *Gateway) mediaURL(f message.MediaFile) string {
 	return g.publicURL() + media.Path(f)
 }
 
+// linkURL is where anybody reads a file, by a link in a text; nil: it cannot be told.
+func (g *Gateway) linkURL() func(message.MediaFile) string {
+	if g.publicURL() == "" {
+		return nil
+	}
+	return g.mediaURL
+}
+
 func (g *Gateway) publicURL() string { return strings.TrimSuffix(g.Config.PublicURL, "/") }
 
 // joinMedia makes the step that makes files ready.

@@ -191,6 +191,7 @@ var startMark = message.Hex32(message.NewID())[24:]
 func (g *Gateway) joinIngress() {
 	policy := g.webhookPolicy()
 	g.ingress = &ingress.Ingress{
+		MediaURL: g.linkURL(),
 		Journal:   g.db,
 		Temporal:  workers.Starter{Client: g.temporal},
 		Snapshot:  g.config.Current,
@@ -220,7 +221,7 @@ func (g *Gateway) joinSteps() {
 	gate := activities.Gate{Snapshot: g.config.Current, OptOuts: g.optOuts, Pacer: g.db, Reviews: g.db, Now: g.db.Now, Refused: g.observeRefusal}
 	g.steps = workers.Steps{
 		Admit: &admit.Activities{Journal: g.db, Gate: gate},
-		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: g.db.Now, Health: g.health.board.Health},
+		Route: &route.Activities{Journal: g.db, Snapshot: g.config.Current, Links: g.fleet, Now: g.db.Now, Health: g.health.board.Health, Reviser: g.db, MediaURL: g.linkURL()},
 		Submit: &submit.Activities{Journal: g.db, Gate: gate, Connector: g.fleet.Connector, Draining: g.fleet.Draining, Instance: g.instance(), Observe: g.observeSubmit,
 			Expect: g.ingress.Expect, Forget: g.ingress.Forget, MediaURL: g.mediaURL},
 		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: g.db.Now, Recorded: g.observeOutcome,

@@ -118,6 +118,9 @@ type Ingress struct {
 	// Pacer says when a message of a campaign may leave, for a dry run; nil: nothing
 	// is paced.
 	Pacer Estimator
+	// MediaURL is where anybody reads a file, for accounts whose MMS may go as texts with
+	// links; nil: none do.
+	MediaURL func(f message.MediaFile) string
 	// Health judges a vendor; nil: all are healthy. It decides what a message is expected
 	// to cost and which vendor its workflow is expected to ask first, nothing more.
 	Health func(vendor message.ID) message.VendorHealth
@@ -288,7 +291,7 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 			return func(context.Context) (Outcome, error) { return Outcome{}, err }
 		}
 	}
-	d := in.decide(s, r, m)
+	m, d := in.decideAny(s, r, m)
 	if r.DryRun {
 		return func(ctx context.Context) (Outcome, error) { return in.rehearse(ctx, s, m, d) }
 	}
@@ -368,6 +371,23 @@ func (in *Ingress) decide(s *snapshot.Snapshot, r Request, m *message.Message) p
 		m.Status, m.Error = message.StatusRejected, d.Error
 	}
 	return d
+}
+
+// decideAny is decide and, for an MMS to which no way leads, what it says of the text that
+// may go instead. If that may not either, the first refusal stands.
+func (in *Ingress) decideAny(s *snapshot.Snapshot, r Request, m *message.Message) (*message.Message, policy.Decision) {
+	d := in.decide(s, r, m)
+	if d.Error == nil || d.Error.Reason != message.ReasonNoRoute {
+		return m, d
+	}
+	t := policy.AsText(s, m, in.MediaURL)
+	if t == nil {
+		return m, d
+	}
+	if instead := in.decide(s, r, t); instead.Error == nil {
+		return t, instead
+	}
+	return m, d
 }
 
 // question is what the policy is asked about a message at the door.

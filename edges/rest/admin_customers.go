@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -33,6 +34,7 @@ type customerResource struct {
 	Delivery             string   `json:"delivery" enum:"at_most_once,at_least_once"`
 	OrderedConversations *bool    `json:"ordered_conversations" nullable:"true" doc:"null: over SMPP only"`
 	InternalDelivery     bool     `json:"internal_delivery"`
+	MMSFallback          string   `json:"mms_fallback" enum:"none,sms_link" doc:"What becomes of an MMS that no vendor takes"`
 	SmartEncoding        bool     `json:"smart_encoding"`
 	MaxParts             int      `json:"max_parts"`
 	ContentRetentionDays int      `json:"content_retention_days"`
@@ -58,7 +60,7 @@ func customerOf(c snapshot.Customer) customerResource {
 	return customerResource{
 		ID: c.ID.String(), ExternalID: optional(c.ExternalID), CompanyName: c.CompanyName, Status: string(c.Status), AuthType: optional(kind),
 		TimeZone: c.TimeZone, DefaultMessageClass: string(c.DefaultClass), Delivery: string(c.Delivery), OrderedConversations: c.OrderedConversations,
-		InternalDelivery: c.InternalDelivery, SmartEncoding: c.SmartEncoding, MaxParts: c.MaxParts, ContentRetentionDays: c.ContentRetentionDays,
+		InternalDelivery: c.InternalDelivery, MMSFallback: string(cmp.Or(c.MMSFallback, snapshot.MMSFallbackNone)), SmartEncoding: c.SmartEncoding, MaxParts: c.MaxParts, ContentRetentionDays: c.ContentRetentionDays,
 		DefaultCountry: c.DefaultCountry, AllowedSources: append([]string{}, c.AllowedSourceAddresses...), ForceSource: optional(string(c.ForceSourceAddress)),
 		APIRateLimit: c.APIRateLimit, MaxBacklog: c.MaxBacklog, CreatedAt: stamp(c.CreatedAt), UpdatedAt: stamp(c.UpdatedAt),
 	}

@@ -23,6 +23,7 @@ type messageResource struct {
 	ID                string            `json:"id" format:"uuid" example:"01a1ffbf-8676-7d35-9c44-0f6f2f1b7e21"`
 	Direction         string            `json:"direction" enum:"outbound,inbound"`
 	Type              string            `json:"type" enum:"sms,mms"`
+	RequestedType     *string           `json:"requested_type" enum:"mms" doc:"mms of an SMS that was asked for as one: no vendor took its files, and its text has links to them"`
 	Status            string            `json:"status" enum:"accepted,scheduled,queued,sending,in_doubt,sent,delivered,undelivered,failed,rejected,expired,canceled,unconfirmed" doc:"More may come: treat one that you do not know as not final."`
 	From              *string           `json:"from" doc:"The sender that is used; null if a refused request named none that could be read" example:"+12025550143"`
 	RequestedFrom     *string           `json:"requested_from" doc:"What was asked for, when a forced sender replaced it"`
@@ -130,7 +131,7 @@ var _ huma.SchemaTransformer = messageResource{}
 // resourceOf makes a message into what customers see.
 func (s *Server) resourceOf(m *message.Message) messageResource {
 	r := messageResource{
-		ID: m.ID.String(), Direction: string(m.Direction), Type: string(m.Kind), Status: string(m.Status),
+		ID: m.ID.String(), Direction: string(m.Direction), Type: string(m.Kind), RequestedType: optional(string(m.Requested)), Status: string(m.Status),
 		From: optional(string(m.From)), RequestedFrom: optional(string(m.RequestedFrom)), To: optional(string(m.To)),
 		Subject: optional(m.Subject), Media: s.mediaOf(m), Encoding: optional(string(m.Encoding)), Segments: m.Segments, Price: priceOf(m.Price),
 		MessageClass: string(cmp.Or(m.Class, message.ClassConversation)), Delivery: string(cmp.Or(m.Delivery, message.AtMostOnce)), CampaignID: optional(m.CampaignID),
@@ -269,7 +270,7 @@ var publicDetail = map[string]bool{
 	"stat": true, "err": true, "code": true, "class": true, "detail": true, "reason": true, "segments": true,
 	"send_at": true, "until": true, "http_status": true, "ms": true, "state": true, "event": true, "keyword": true,
 	"possible_duplicate": true, "hold": true, "late": true, "next_in_seconds": true,
-	"scope": true, "source": true, "missing": true, "files": true, "smaller": true,
+	"scope": true, "source": true, "missing": true, "files": true, "smaller": true, "requested_type": true,
 }
 
 func eventOf(e message.Event) eventResource {

@@ -9,6 +9,7 @@ type Message struct {
 	AccountID ID
 	Direction Direction
 	Kind      Kind
+	Requested Kind // mms of an SMS that was one, whose files are links in its text; empty: it is as it was asked for
 	Status    Status
 
 	From          Address
@@ -87,6 +88,7 @@ type EventType string
 const (
 	EventAdmitted       EventType = "admitted"
 	EventMediaPrepared  EventType = "media_prepared"
+	EventFellBackToSMS  EventType = "fell_back_to_sms" // no vendor takes its files: it goes as a text with links
 	EventSubmitAccepted EventType = "submit_accepted"
 	EventSubmitRefused  EventType = "submit_refused"
 	EventSubmitUnknown  EventType = "submit_unknown"

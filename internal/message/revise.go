@@ -33,8 +33,11 @@ type Revision struct {
 	// nil: unchanged.
 	Registered *byte
 	// Tell: the workflow may be waiting for a send time that is no longer true.
-	Tell   bool
-	Detail map[string]any // of the timeline's line
+	Tell bool
+	// FellBack: an MMS that no vendor takes becomes the SMS that Message is, with its Kind
+	// and Requested, also when it is queued. The caller knows that no vendor has it.
+	FellBack bool
+	Detail   map[string]any // of the timeline's line
 }
 
 // RevisionDue names a message whose workflow was not told of its newest revision.

@@ -68,13 +68,13 @@ with given as (
     $11::text[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::text[], $17::text[], $18::bigint[], $19::text[],
     $20::text[], $21::text[], $22::text[], $23::text[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[],
     $27::smallint[], $28::jsonb[], $29::text[], $30::text[], $31::bytea[], $32::int[], $33::bytea[], $34::uuid[], $35::int[],
-    $36::smallint[], $37::bytea[], $38::bytea[], $39::boolean[], $40::bytea[], $41::boolean[], $42::uuid[], $43::text[])
+    $36::smallint[], $37::bytea[], $38::bytea[], $39::boolean[], $40::bytea[], $41::boolean[], $42::uuid[], $43::text[], $44::text[])
   with ordinality as g(
     id, account_id, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at,
     priority, detail, operation, key, body_hash, http_status, response, retry_of, hold_seconds,
-    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, group_recipients, place)
+    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, group_recipients, requested_kind, place)
 ), keyed as (
   insert into idempotency_keys (account_id, operation, key, body_hash, message_id, http_status, response, created_at)
   select account_id, operation, key, body_hash, id, http_status, response, created_at
@@ -92,12 +92,12 @@ with given as (
     id, account_id, direction, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, updated_at, retry_of,
-    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, group_recipients)
+    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, group_recipients, requested_kind)
   select
     id, account_id, 'outbound', kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, created_at, retry_of,
-    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, string_to_array(group_recipients, ' ')
+    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, string_to_array(group_recipients, ' '), requested_kind
   from fresh
   on conflict (id) do nothing
   returning id
@@ -478,6 +478,7 @@ func acceptColumns(group []*acceptance) []any {
 		column(group, func(i a) bool { return i.Message.MediaAsIs }),
 		column(group, func(i a) *message.ID { return idOrNull(i.Message.GroupID) }),
 		column(group, func(i a) *string { return groupOrNull(i.Message.GroupRecipients) }),
+		column(group, func(i a) *string { return orNull(string(i.Message.Requested)) }),
 	}
 }
 
@@ -485,6 +486,9 @@ func acceptColumns(group []*acceptance) []any {
 // for a refusal what decided.
 func firstDetail(i *acceptance) *string {
 	detail := map[string]any{"edge": i.Message.Edge}
+	if i.Message.Requested != "" {
+		detail["requested_type"] = i.Message.Requested
+	}
 	if e := i.Message.Error; e != nil {
 		detail["code"] = e.Reason
 		detail["detail"] = e.Detail

@@ -19,8 +19,8 @@ const insertAccount = `
 insert into accounts (id, external_id, company_name, default_message_class, delivery, smart_encoding, max_parts, api_rate_limit,
   allowed_source_addresses, force_source_address, webhook_secret, time_zone, content_retention_days, ordered_conversations,
   internal_delivery, default_country, conversation_hold_seconds, max_backlog, smpp_encoding_mismatch_status, smpp_opted_out_status,
-  smpp_max_held, api_burst, quiet_hours, quiet_windows, resend_after_seconds)
-values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`
+  smpp_max_held, api_burst, quiet_hours, quiet_windows, resend_after_seconds, mms_fallback)
+values ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)`
 
 // CreateAccount adds a customer. Zero fields get the defaults of the schema's
 // documentation; WebhookSecret must be given.
@@ -41,14 +41,15 @@ func (db *DB) CreateAccount(ctx context.Context, by Actor, a snapshot.Account) e
 	shown := map[string]any{"company_name": a.CompanyName, "api_rate_limit": a.APIRateLimit, "ordered_conversations": a.OrderedConversations,
 		"conversation_hold_seconds": hold, "max_backlog": a.MaxBacklog, "smpp_max_held": a.MaxHeld,
 		"smpp_encoding_mismatch_status": a.EncodingMismatchStatus, "smpp_opted_out_status": a.OptedOutStatus,
-		"internal_delivery": a.InternalDelivery, "resend_after_seconds": wholeSeconds(a.ResendAfter, 0)}
+		"internal_delivery": a.InternalDelivery, "resend_after_seconds": wholeSeconds(a.ResendAfter, 0),
+		"mms_fallback": orElse(a.MMSFallback, snapshot.MMSFallbackNone)}
 	return db.audited(ctx, by, "account.create", a.ID.String(), shown, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, insertAccount, a.ID, a.ExternalID, a.CompanyName, orElse(a.DefaultClass, message.ClassConversation),
 			orElse(a.Delivery, message.AtMostOnce), a.SmartEncoding, orElse(a.MaxParts, 10), orElse(a.APIRateLimit, 10),
 			a.AllowedSourceAddresses, string(a.ForceSourceAddress), sealed, orElse(a.TimeZone, "UTC"), orElse(a.ContentRetentionDays, 30),
 			a.OrderedConversations, a.InternalDelivery, orElse(a.DefaultCountry, "US"),
 			hold, a.MaxBacklog, a.EncodingMismatchStatus, a.OptedOutStatus, a.MaxHeld, a.APIBurst,
-			string(orElse(a.QuietHours, quiet.PolicyWait)), windows, wholeSeconds(a.ResendAfter, 0))
+			string(orElse(a.QuietHours, quiet.PolicyWait)), windows, wholeSeconds(a.ResendAfter, 0), string(orElse(a.MMSFallback, snapshot.MMSFallbackNone)))
 		return err
 	})
 }
@@ -67,6 +68,7 @@ type AccountChange struct {
 	InternalDelivery       *bool          // messages between our own numbers stay in the house
 	ResendAfter            *time.Duration // whole seconds, 0 (never) to 1 h
 	ContentRetentionDays   *int           // 0 to 3650; 0: texts go within hours of the end
+	MMSFallback            snapshot.MMSFallback
 }
 
 // Windows are the account's own windows for bulk messages; nil in it: none, those of
@@ -90,6 +92,7 @@ set ordered_conversations = case when $2 then $3 else ordered_conversations end,
     internal_delivery = coalesce($12, internal_delivery),
     resend_after_seconds = coalesce($13, resend_after_seconds),
     content_retention_days = coalesce($14, content_retention_days),
+    mms_fallback = coalesce(nullif($15::text, ''), mms_fallback),
     updated_at = now()
 where id = $1`
 
@@ -130,10 +133,13 @@ func (db *DB) ChangeAccount(ctx context.Context, by Actor, id message.ID, c Acco
 	if c.ContentRetentionDays != nil {
 		shown["content_retention_days"] = *c.ContentRetentionDays
 	}
+	if c.MMSFallback != "" {
+		shown["mms_fallback"] = c.MMSFallback
+	}
 	return db.audited(ctx, by, "account.update", id.String(), shown, func(tx pgx.Tx) error {
 		return exactlyOne(tx.Exec(ctx, updateAccount, id, c.OrderedConversations != nil, always, hold, c.MaxBacklog, c.MaxHeld,
 			c.EncodingMismatchStatus, c.OptedOutStatus, string(c.QuietHours), c.QuietWindows != nil, windows, c.InternalDelivery, resend,
-			c.ContentRetentionDays))
+			c.ContentRetentionDays, string(c.MMSFallback)))
 	})
 }
 

@@ -65,7 +65,7 @@ select id, coalesce(external_id, ''), company_name, status, time_zone, default_m
   prepaid, exists (select from usage_limits l where l.account_id = accounts.id),
   opt_out_scope,
   quiet_hours, quiet_windows,
-  resend_after_seconds
+  resend_after_seconds, mms_fallback
 from accounts`
 
 func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
@@ -82,7 +82,7 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 			&a.Prepaid, &a.Limited,
 			&a.OptOutScope,
 			&a.QuietHours, &windows,
-			&resend)
+			&resend, &a.MMSFallback)
 		if err != nil {
 			return fmt.Errorf("read accounts: %w", err)
 		}

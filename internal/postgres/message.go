@@ -19,7 +19,7 @@ const messageColumns = `
   price_micros, currency, price_final, batch_id, group_id, retry_of, vendor_id, vendor_name, reason, reason_detail,
   receipt_stat, receipt_err, receipt_at, possible_duplicate, edge, trace_parent, send_at, expires_at, created_at,
   submitted_at, delivered_at, updated_at, parts_settled, parts_failed, revision, data_coding, user_data_header, tlvs, automatic, not complete as incomplete,
-  subject, media_as_is, group_recipients`
+  subject, media_as_is, group_recipients, coalesce(requested_kind, '')`
 
 const selectMessage = `select` + messageColumns + `
 from messages
@@ -108,7 +108,7 @@ func (db *DB) scanMessage(row pgx.CollectableRow) (*message.Message, error) {
 		&class, &delivery, &m.CampaignID, &m.ClientReference, &metadata, &m.WebhookURL, &m.WebhookFailover,
 		&m.Price.Amount, &m.Price.Currency, &priceFinal, &batch, &group, &retry, &vendor, &m.Vendor, &reason, &detail,
 		&stat, &rerr, &receiptAt, &m.DuplicatePoss, &m.Edge, &m.TraceParent, &sendAt, &m.ExpiresAt, &m.CreatedAt,
-		&submittedAt, &deliveredAt, &m.UpdatedAt, &m.Settled, &m.Failed, &m.Revision, &coding, &header, &tlvs, &m.Automatic, &m.Incomplete, &subject, &m.MediaAsIs, &m.GroupRecipients)
+		&submittedAt, &deliveredAt, &m.UpdatedAt, &m.Settled, &m.Failed, &m.Revision, &coding, &header, &tlvs, &m.Automatic, &m.Incomplete, &subject, &m.MediaAsIs, &m.GroupRecipients, &m.Requested)
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,7 @@ func (db *DB) MessageMedia(ctx context.Context, id message.ID, profile string) (
 func (db *DB) fillMedia(ctx context.Context, list []*message.Message) error {
 	var ids []message.ID
 	for _, m := range list {
-		if m.Kind == message.MMS {
+		if m.Kind == message.MMS || m.Requested == message.MMS {
 			ids = append(ids, m.ID)
 		}
 	}

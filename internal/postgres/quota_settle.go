@@ -47,7 +47,7 @@ where message_id = $1 and ended_at is null`
 
 const updateReservation = `
 update reservations
-set parts = $2, micros = $3
+set parts = $2, micros = $3, kind = $4
 where message_id = $1`
 
 // reviseMetered writes a revision together with what the message takes from then
@@ -71,7 +71,16 @@ func (db *DB) reviseMetered(ctx context.Context, r message.Revision, body []byte
 		if prepaid {
 			price.Amount = m.Price.Amount - micros
 		}
-		ms, err := db.fitting(ctx, tx, was, int64(m.Segments)-parts, price, prepaid)
+		is := was
+		is.kind = m.Kind
+		back, more := &meters{}, int64(m.Segments)-parts
+		if is.kind != was.kind { // counted apart
+			if back, err = db.fitting(ctx, tx, was, -parts, message.Price{Currency: price.Currency}, prepaid); err != nil {
+				return err
+			}
+			more = int64(m.Segments)
+		}
+		ms, err := db.fitting(ctx, tx, is, more, price, prepaid)
 		if err != nil {
 			return err
 		}
@@ -83,7 +92,8 @@ func (db *DB) reviseMetered(ctx context.Context, r message.Revision, body []byte
 			}
 			return rows.Err()
 		})
-		b.Queue(updateReservation, m.ID, m.Segments, int64(micros+price.Amount))
+		b.Queue(updateReservation, m.ID, m.Segments, int64(micros+price.Amount), string(m.Kind))
+		back.write(b, m.Price.Currency)
 		ms.write(b, m.Price.Currency)
 		if err := tx.SendBatch(ctx, b).Close(); err != nil {
 			return err

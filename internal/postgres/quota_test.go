@@ -436,3 +436,29 @@ func TestMeteredAccounts(t *testing.T) {
 	}
 	look("false true true")
 }
+
+// An MMS is one part of its own kind, reserved at what it costs, charged when a vendor has
+// taken it and given back when none has.
+func TestPrepaidMMS(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	account := b.customer("UTC", 40_000)
+	mms := func() message.Acceptance {
+		a := b.metered(account, 1)
+		a.Message.Kind, a.Message.Price.Amount = message.MMS, 18_000
+		return a
+	}
+	sent, refused := b.fits(mms(), ""), b.fits(mms(), "")
+	b.fits(mms(), message.ReasonInsufficientBalance)
+	if got := b.money(account); got != "0.04 0.036" {
+		t.Errorf("reserved: %s", got)
+	}
+	b.ends(refused, "refused")
+	b.ends(sent, "delivered")
+	if got := b.money(account); got != "0.022 0.00" {
+		t.Errorf("charged: %s", got)
+	}
+	if entries := must2(b.BalanceEntries(b.ctx, account, 0, 10)); len(entries) != 2 || entries[0].Kind != message.EntryCharge || entries[0].MessageID != sent.ID || entries[0].Amount != -18_000 {
+		t.Errorf("%+v", entries)
+	}
+}

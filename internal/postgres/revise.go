@@ -24,8 +24,14 @@ func reviseStatement(r message.Revision, body []byte, metered bool) (string, []a
 	if !metered {
 		unmetered = " and not exists (select from reservations where message_id = " + id + " and ended_at is null)"
 	}
+	from, line := revisable(), message.EventRevised
+	if r.FellBack {
+		from, line = append(from, string(message.StatusQueued)), message.EventFellBackToSMS
+	}
 	w.clause("moved", `update messages
-  set body = `+w.arg(body, "bytea")+`,
+  set kind = `+w.arg(string(m.Kind), "text")+`,
+      requested_kind = nullif(`+w.arg(string(m.Requested), "text")+`, ''),
+      body = `+w.arg(body, "bytea")+`,
       encoding = `+w.arg(string(m.Encoding), "text")+`,
       segments = `+w.arg(m.Segments, "int")+`,
       send_at = `+w.arg(timeOrNull(m.SendAt), "timestamptz")+`,
@@ -36,9 +42,9 @@ func reviseStatement(r message.Revision, body []byte, metered bool) (string, []a
       revision = revision + 1,
       event_seq = event_seq + 1,
       updated_at = now()
-  where id = `+id+` and revision = `+w.arg(m.Revision, "int")+` and status = any(`+w.arg(revisable(), "text[]")+")"+unmetered+`
+  where id = `+id+` and revision = `+w.arg(m.Revision, "int")+` and status = any(`+w.arg(from, "text[]")+")"+unmetered+`
   returning id, event_seq, revision, account_id`)
-	w.events(message.Change{Events: []message.Event{{Type: message.EventRevised, Detail: r.Detail}}})
+	w.events(message.Change{Events: []message.Event{{Type: line, Detail: r.Detail}}})
 	if r.Registered != nil {
 		w.clause("origin", `update smpp_origins o
   set registered = `+w.arg(int16(*r.Registered), "smallint")+`

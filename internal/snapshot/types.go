@@ -19,6 +19,19 @@ const (
 	AccountClosed    AccountStatus = "closed"
 )
 
+// MMSFallback is what becomes of an MMS that no vendor takes, or that all have refused for
+// its files.
+type MMSFallback string
+
+// The fall-backs. The zero value is none.
+const (
+	MMSFallbackNone MMSFallback = "none"     // it is refused, or fails
+	MMSFallbackLink MMSFallback = "sms_link" // it goes as an SMS: its text, and links to its files
+)
+
+// Valid reports whether it is one of the fall-backs.
+func (f MMSFallback) Valid() bool { return f == MMSFallbackNone || f == MMSFallbackLink }
+
 // Account is a customer.
 type Account struct {
 	ID                     message.ID
@@ -53,6 +66,8 @@ type Account struct {
 	// ResendAfter: a one-time password that may be sent twice goes to the next vendor
 	// when its receipt stays away for so long; 0: never.
 	ResendAfter time.Duration
+	// MMSFallback is what becomes of an MMS that no vendor takes.
+	MMSFallback MMSFallback
 
 	Keywords     Keywords // that its recipients may write, beside those of everybody
 	StopReply    string   // answers to STOP, START and HELP where a campaign has none; empty: the gateway's
