@@ -29,7 +29,7 @@ func TestSendMessage(t *testing.T) {
 	if r.Header.Get("Location") != "/v1/messages/"+got["id"].(string) {
 		t.Errorf("Location is %q", r.Header.Get("Location"))
 	}
-	want := `{"id":"` + got["id"].(string) + `","direction":"outbound","type":"sms","status":"accepted","from":"+12025550143","requested_from":null,` +
+	want := `{"id":"` + got["id"].(string) + `","direction":"outbound","type":"sms","requested_type":null,"status":"accepted","from":"+12025550143","requested_from":null,` +
 		`"to":"+13105550117","body":"Your parcel is on its way","subject":null,"media":[],"encoding":"gsm7","segments":1,"price":{"amount":"0.0045","currency":"USD","estimated":true},` +
 		`"message_class":"otp","delivery":"at_least_once","campaign_id":"C8X2KQ1","batch_id":null,"group_id":null,"group_recipients":[],"retry_of":null,"client_reference":"order-8812",` +
 		`"metadata":{"shop":"7"},"error":null,"hold":null,"receipt":null,"possible_duplicate":false,"parts":[{"part":1,"status":"accepted","receipt":null,"error":null}],` +

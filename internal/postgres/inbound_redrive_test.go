@@ -274,7 +274,7 @@ func TestInboundSetPlans(t *testing.T) {
 		params    int
 		uses      string
 	}{
-		{"a part", insertInboundPart, 36, "inbound_messages_said_part"},
+		{"a part", insertInboundPart, 37, "inbound_messages_said_part"},
 		{"the parts of a set", selectOpen, 5, "inbound_messages_open"},
 		{"parts that waited", selectOver, 2, "inbound_messages_waiting"},
 		{"parts that waited, the newest", selectOver, 2, "inbound_messages_open"},

@@ -240,8 +240,8 @@ func TestInboundPlans(t *testing.T) {
 		params    int
 		uses      string
 	}{
-		{"Inbound", insertInbound, 36, "inbound_messages_said"},
-		{"Inbound again", insertInbound, 36, "inbound_messages_vendor_id"},
+		{"Inbound", insertInbound, 37, "inbound_messages_said"},
+		{"Inbound again", insertInbound, 37, "inbound_messages_vendor_id"},
 		{"InboundOf", selectInboundOf, 2, "inbound_messages_account"},
 		{"InboundUnrouted", selectInboundUnrouted, 2, "inbound_messages_unrouted"},
 		{"InboundForHuman", selectInboundHuman, 1, "inbound_messages_human"},
