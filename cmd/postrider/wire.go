@@ -191,7 +191,7 @@ var startMark = message.Hex32(message.NewID())[24:]
 func (g *Gateway) joinIngress() {
 	policy := g.webhookPolicy()
 	g.ingress = &ingress.Ingress{
-		MediaURL: g.linkURL(),
+		MediaURL:  g.linkURL(),
 		Journal:   g.db,
 		Temporal:  workers.Starter{Client: g.temporal},
 		Snapshot:  g.config.Current,
