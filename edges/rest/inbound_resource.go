@@ -100,6 +100,7 @@ type receivedResource struct {
 	Tag        *string                `json:"tag" doc:"Of the number"`
 	Group      *string                `json:"group" doc:"Of the number"`
 	GroupTo    []string               `json:"group_recipients" nullable:"false" doc:"Of a group MMS: all its recipients, this number among them; else empty"`
+	Subject    *string                `json:"subject" doc:"Of an MMS; null: it has none, or its text is gone"`
 	Media      []mediaResource        `json:"media" nullable:"false"`
 	Delivery   deliveryResource       `json:"delivery" doc:"The best that its destinations have come to"`
 	Deliveries []inboundTriedResource `json:"deliveries" nullable:"false" doc:"Each destination; the fall-back of one comes after all others"`
@@ -128,7 +129,7 @@ func (s *Server) receivedOf(m message.ReceivedState) receivedResource {
 		Complete: m.Complete, Keyword: optional(m.Keyword), GroupTo: wordsOf(m.Group), Media: s.filesOf(m.Files), Deliveries: make([]inboundTriedResource, 0, len(m.Deliveries)),
 		Delivery: deliveryResource{State: string(message.InboundPending)}}
 	if text, shown := m.Text(); shown {
-		r.Body = &text
+		r.Body, r.Subject = &text, optional(m.Subject)
 	}
 	if n := s.Snapshot().Numbers[m.To]; n != nil && n.AccountID == m.AccountID {
 		r.Tag, r.Group = optional(n.Tag), optional(n.Group)

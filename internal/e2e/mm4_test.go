@@ -41,8 +41,7 @@ type overMM4 struct {
 // TestMM4 sends MMS over every pair of doors that has MM4 on one side at least: text,
 // picture, video and vCard arrive, and so do the responses and reports.
 func TestMM4(t *testing.T) {
-	m := startMM4(t)
-	staff := m.office(snapshot.RoleOperator)
+	m, staff := startMM4(t)
 	twilio, telnyx := m.newHTTPVendor(staff, "twilio", "+1310"), m.newHTTPVendor(staff, "telnyx", "+1415")
 	m.current()
 	t.Run("from a PBX to a carrier", m.pbxToCarrier)
@@ -62,7 +61,7 @@ func TestMM4(t *testing.T) {
 	}
 }
 
-func startMM4(t *testing.T) *overMM4 {
+func startMM4(t *testing.T) (*overMM4, *office) {
 	m := &overMM4{system: start(t)}
 	port := stacktest.FreePort(t)
 	m.env = append(m.env, fmt.Sprintf("PUBLIC_URL=http://127.0.0.1:%d", m.apiPort), "MM4_HOST=127.0.0.1", "MM4_PORT="+strconv.Itoa(port), "MM4_DOMAIN="+ownDomain,
@@ -96,7 +95,7 @@ func startMM4(t *testing.T) *overMM4 {
 	}
 	m.picture = dot.Bytes()
 	m.video, m.card = sample(t, "clip.mp4"), sample(t, "card.vcf")
-	return m
+	return m, staff
 }
 
 func startPeer(t *testing.T, cfg mm4test.Config) *mm4test.Peer {
@@ -457,6 +456,6 @@ func (m *overMM4) killedWithin(t *testing.T) {
 	}
 	left, err := filepath.Glob(filepath.Join(store, "spool", "*"))
 	if err != nil || len(left) > 0 {
-		t.Errorf("%v; the spool has %d files left", err, len(left))
+		t.Errorf("%v; the spool has %v left", err, left)
 	}
 }

@@ -30,6 +30,9 @@ func (s *Store) openSpool() error {
 		return err
 	}
 	s.create = func() (*os.File, error) {
+		if f, able, err := nameless(s.spool); able {
+			return f, err
+		}
 		f, err := os.CreateTemp(s.spool, spoolPrefix+"*") // mode 0600
 		if err != nil {
 			return nil, err

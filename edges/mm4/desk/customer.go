@@ -117,6 +117,16 @@ func (f *forward) address(d *Desk) error {
 	return nil
 }
 
+// together are the numbers that a mail shows to each other: those of Bcc are not shown.
+func (f *forward) together() (numbers []string) {
+	for _, a := range slices.Concat(f.Header.To, f.Header.Cc) {
+		if a.Number() != "" {
+			numbers = append(numbers, f.dialable(a))
+		}
+	}
+	return numbers
+}
+
 // groupOf is the id of what a mail says to several. It is the same when the mail comes
 // again, and in the mails over which its recipients are spread.
 func groupOf(m *server.Mail) message.ID {
@@ -184,7 +194,8 @@ func (f *forward) store(ctx context.Context) error {
 func (d *Desk) accept(ctx context.Context, f *forward, to target) verdict {
 	h := &f.Header
 	r := ingress.Request{AccountID: f.Peer.AccountID, Edge: message.EdgeMM4, From: f.from, To: to.number, Body: f.content.text, Subject: f.content.subject,
-		Media: slices.Clone(f.media), MMS: true, Validity: f.validity, Refused: f.expired, GroupID: f.group,
+		Media: slices.Clone(f.media), MMS: true, Validity: f.validity, Refused: f.expired,
+		GroupID: f.group, GroupRecipients: f.together(),
 		MM4: &message.MM4Origin{PeerID: f.Peer.ID, Reference: h.MessageID, Sender: plain(h.From), Recipient: plain(to.written), System: f.system,
 			DeliveryReport: h.DeliveryReport == mm4.Yes, ReadReport: h.ReadReply == mm4.Yes},
 		Key: f.key(to)}

@@ -65,6 +65,11 @@ func (d *Desk) arriveFor(ctx context.Context, m *server.Mail, c content, n *snap
 	h := &m.Header
 	in := message.InboundMessage{VendorID: m.Peer.VendorID, VendorRef: mm4.CleanID(h.MessageID) + "/" + mm4.CleanID(h.TransactionID), From: h.From.Number(), To: to,
 		Kind: message.MMS, Subject: storable(c.subject), Files: slices.Clone(stored), Text: storable(c.text), Encoding: message.EncodingUCS2, ReceivedAt: d.Now()}
+	for _, a := range slices.Concat(h.To, h.Cc) {
+		if a.Number() != "" {
+			in.Group = append(in.Group, a.Number())
+		}
+	}
 	if in.From == "" {
 		in.From = plain(h.From)
 	}
