@@ -49,7 +49,7 @@ func (a *Activities) FetchInbound(ctx context.Context, in Inbound) error {
 	if again != nil || len(missing) == 0 {
 		return activities.Fail(again)
 	}
-	return activities.Fail(a.Journal.NoteMedia(ctx, m.ID, message.Event{Type: message.EventMediaPrepared, Detail: map[string]any{"missing": missing}}))
+	return activities.Fail(a.Journal.Note(ctx, m.ID, message.Event{Type: message.EventMediaPrepared, Detail: map[string]any{"missing": missing}}))
 }
 
 // receive fetches one file with what its vendor wants, and nowhere but from it.

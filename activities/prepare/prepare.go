@@ -46,9 +46,9 @@ type Journal interface {
 	KeepMediaResult(ctx context.Context, key string, sum [32]byte) error
 	// Received reads an inbound message.
 	Received(ctx context.Context, id message.ID) (message.Received, error)
-	// MediaReceived gives it a file, once, and NoteMedia its timeline a line.
+	// MediaReceived gives it a file, once, and Note its timeline a line.
 	MediaReceived(ctx context.Context, id message.ID, position int, f message.MediaFile) error
-	NoteMedia(ctx context.Context, id message.ID, line message.Event) error
+	Note(ctx context.Context, id message.ID, line message.Event) error
 }
 
 // Library keeps the octets. *media.Library is one.

@@ -54,7 +54,7 @@ func (d *desk) MediaReceived(_ context.Context, _ message.ID, position int, f me
 	return nil
 }
 
-func (d *desk) NoteMedia(_ context.Context, _ message.ID, line message.Event) error {
+func (d *desk) Note(_ context.Context, _ message.ID, line message.Event) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lines = append(d.lines, line)

@@ -223,8 +223,8 @@ func (db *DB) MediaReceived(ctx context.Context, id message.ID, position int, f 
 	return nil
 }
 
-// NoteMedia adds a line about files to a message's timeline.
-func (db *DB) NoteMedia(ctx context.Context, id message.ID, line message.Event) error {
+// Note adds a line to the timeline of a message that is there.
+func (db *DB) Note(ctx context.Context, id message.ID, line message.Event) error {
 	if _, err := db.pool.Exec(ctx, insertLine, id, string(line.Type), detailJSON(line.Detail)); err != nil {
 		return fmt.Errorf("note the files of %s: %w", id, err)
 	}

@@ -46,6 +46,8 @@ type Journal interface {
 	MM4Read(ctx context.Context, id message.ID, at time.Time, status string) error
 	// Message finds a message; ReasonNotFound when there is none.
 	Message(ctx context.Context, id message.ID) (*message.Message, error)
+	// Note adds a line to a message's timeline.
+	Note(ctx context.Context, id message.ID, line message.Event) error
 }
 
 // Metrics are called when something happened; nil fields are not called. They must not

@@ -131,6 +131,16 @@ type journal struct {
 	attempts map[message.AttemptRef]message.ID
 	messages map[message.ID]*message.Message
 	reads    []string
+	notes    []string
+}
+
+func (j *journal) Note(_ context.Context, id message.ID, line message.Event) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.down == nil {
+		j.notes = append(j.notes, fmt.Sprint(message.Hex32(id), " ", line.Type, line.Detail))
+	}
+	return j.down
 }
 
 func (j *journal) OweMM4(_ context.Context, mails []message.MM4Mail) error {

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -35,15 +36,15 @@ func attemptOf(id string) (message.AttemptRef, bool) {
 }
 
 // delivery takes a delivery report. A vendor's is a receipt. A customer's tells of
-// a message that it has taken already, which is delivered for us: it is logged.
+// a message that it has taken already, which is delivered for us: its timeline shows it.
 func (d *Desk) delivery(ctx context.Context, m *server.Mail) (message.ID, error) {
 	h := &m.Header
 	if m.Peer.VendorID == (message.ID{}) {
 		about, err := d.about(ctx, m)
-		if err == nil {
-			d.Log.Info("mm4 delivery report of a customer", "message_id", about.ID, "peer", m.Peer.Name, "status", string(h.MMStatus))
+		if err != nil {
+			return message.ID{}, err
 		}
-		return about.ID, err
+		return about.ID, d.Journal.Note(ctx, about.ID, message.Event{Type: message.EventMM4, Detail: map[string]any{"report": string(h.MMStatus)}})
 	}
 	ref, ok := attemptOf(h.MessageID)
 	if !ok {
@@ -111,16 +112,7 @@ func (d *Desk) answered(ctx context.Context, m *server.Mail) (string, error) {
 	d.taken(h.Type, h.RequestStatus)
 	log := d.Log.With("peer", m.Peer.Name, "status", string(h.RequestStatus))
 	if m.Peer.VendorID == (message.ID{}) {
-		about, ok := mm4.MessageOf(strings.ToLower(mm4.CleanID(h.TransactionID)))
-		switch {
-		case !ok:
-			log.Info("mm4 response to nothing of ours")
-		case h.RequestStatus == mm4.StatusOK:
-			log.Debug("mm4 message taken", "message_id", about)
-		default:
-			log.Warn("mm4 message refused after its peer had taken it", "message_id", about)
-		}
-		return message.Hex32(id), nil
+		return message.Hex32(id), d.noted(ctx, m, log)
 	}
 	ref, ok := attemptOf(h.TransactionID)
 	if !ok {
@@ -140,4 +132,18 @@ func (d *Desk) answered(ctx context.Context, m *server.Mail) (string, error) {
 		return "", err
 	}
 	return message.Hex32(id), nil
+}
+
+// noted writes a customer's refusal of what it has taken into the message's timeline.
+func (d *Desk) noted(ctx context.Context, m *server.Mail, log *slog.Logger) error {
+	about, err := d.about(ctx, m)
+	switch {
+	case message.ReasonOf(err) == message.ReasonNotFound:
+		log.Info("mm4 response to nothing of ours")
+		return nil
+	case err != nil || m.Header.RequestStatus == mm4.StatusOK:
+		return err
+	}
+	log.Warn("mm4 message refused after its peer had taken it", "message_id", about.ID)
+	return d.Journal.Note(ctx, about.ID, message.Event{Type: message.EventMM4, Detail: map[string]any{"answer": string(m.Header.RequestStatus)}})
 }

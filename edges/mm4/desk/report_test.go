@@ -161,6 +161,9 @@ func TestReadReports(t *testing.T) {
 	}
 	w.submit("250", report(mm4.DeliveryReportREQ, mm4.MessageID(in, "mms.gw.example"), "X-Mms-MM-Status-Code: Retrieved"), "system-user@mms.gw.example")
 	w.owes("read_report_res Ok", "read_report_res Ok", "delivery_report_res Ok")
+	if want := message.Hex32(in) + " mm4_attemptmap[report:Retrieved]"; fmt.Sprint(w.journal.notes) != "["+want+"]" {
+		t.Errorf("the timeline has %v, want %s", w.journal.notes, want)
+	}
 	w.journal.down = errAway
 	w.deliver("451", report(mm4.ReadReplyReportREQ, ref.String(), "X-Mms-Read-Status: Read"), "system-user@mms.gw.example")
 }
@@ -192,7 +195,14 @@ func TestAnswers(t *testing.T) {
 	nobodys := message.AttemptRef{MessageID: message.NewID(), Part: 1, Attempt: 1}.String()
 	w.deliver("250", strings.Replace(res(nobodys, "Ok"), "X-Mms-Message-ID: "+ref.String()+"@mms.gw.example\n", "", 1), system)
 	w.deliver("250", report(mm4.ForwardRES, "x", "X-Mms-Transaction-ID: x", "X-Mms-Request-Status-Code: Ok"), system)
-	w.submit("250", res(mm4.TransactionID(message.NewID(), mm4.ForwardREQ, 1), "Error-unspecified"), system)
+	in := message.NewID()
+	w.journal.messages[in] = &message.Message{ID: in, AccountID: account, Direction: message.Inbound}
+	for _, status := range []string{"Ok", "Error-content-not-accepted"} {
+		w.submit("250", report(mm4.ForwardRES, mm4.MessageID(in, "mms.gw.example"), "X-Mms-Request-Status-Code: "+status), system)
+	}
+	if want := message.Hex32(in) + " mm4_attemptmap[answer:Error-content-not-accepted]"; fmt.Sprint(w.journal.notes) != "["+want+"]" {
+		t.Errorf("the timeline has %v, want %s", w.journal.notes, want)
+	}
 	w.submit("250", res("x", "Ok"), system)
 	w.deliver("250", report(mm4.DeliveryReportRES, "x", "X-Mms-Request-Status-Code: Ok"), system)
 	w.submit("250", report(mm4.ReadReplyReportRES, "x", "X-Mms-Request-Status-Code: Ok"), system)
