@@ -94,6 +94,11 @@ func (a *Activities) sendMM4(ctx context.Context, peer *snapshot.MM4Peer, m mess
 // forwardOf is the message as a peer gets it.
 func forwardOf(m message.Received) mm4out.Forward {
 	f := mm4out.Forward{From: m.From, To: m.To, Subject: m.Subject, Date: m.ReceivedAt, Class: m.Class}
+	for _, a := range m.Group {
+		if a != m.To {
+			f.With = append(f.With, a)
+		}
+	}
 	text, shown := m.Text()
 	if f.Text = text; !shown {
 		f.Text = "(This message is no text. It can be fetched from the API.)"

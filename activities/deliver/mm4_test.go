@@ -118,11 +118,11 @@ func TestSendMM4Fails(t *testing.T) {
 func TestForwardOf(t *testing.T) {
 	b, _, _ := withPeer(t)
 	m := b.message
-	m.Subject, m.Complete = "Lunch", false
+	m.Subject, m.Complete, m.Group = "Lunch", false, []message.Address{"+13105550117", m.To}
 	m.Media = make([]message.InboundMedia, 2)
 	m.Files = []message.Media{{Position: 1, File: message.MediaFile{ID: message.NewID(), ContentType: "image/gif"}}, {Position: 2, Source: "https://x.example/y"}}
 	f := forwardOf(m)
-	if len(f.Files) != 1 || f.Subject != "Lunch" || !strings.Contains(f.Text, "1 of its files") || !strings.Contains(f.Text, "never came") {
+	if len(f.With) != 1 || f.With[0] != "+13105550117" || len(f.Files) != 1 || f.Subject != "Lunch" || !strings.Contains(f.Text, "1 of its files") || !strings.Contains(f.Text, "never came") {
 		t.Errorf("%+v", f)
 	}
 	m.Encoding = message.EncodingBinary

@@ -319,6 +319,7 @@ func (m *overMM4) restToCarrier(t *testing.T) {
 	if got.To[0] != mm4test.User(number, "mms.carrier.example") || got.Size < int64(len(got.Raw)) {
 		t.Errorf("the envelope is %v with SIZE=%d of %d octets", got.To, got.Size, len(got.Raw))
 	}
+	m.wantDialogue(t, got)
 	m.is(id, message.StatusSent)
 	if err := m.carrier.Report(t.Context(), got, "Unrecognised"); err != nil {
 		t.Fatal(err)
@@ -335,6 +336,22 @@ func (m *overMM4) restToCarrier(t *testing.T) {
 	m.carrier.SetQuiet(false)
 	if r := m.final(no); r.Status != string(message.StatusFailed) || r.Error == nil || r.Error.Code != string(message.ReasonUnknownSubscriber) {
 		t.Errorf("it is %s with %+v", r.Status, r.Error)
+	}
+}
+
+// wantDialogue wants the lines of the fact sheet's dialogue around a mail, in their order.
+// The connection may be one that was used before.
+func (m *overMM4) wantDialogue(t *testing.T, got mm4test.Mail) {
+	t.Helper()
+	want := []string{"S: 220", "C: EHLO " + ownDomain, "S: 250", "C: MAIL FROM:<" + got.From + "> SIZE=", "S: 250", "C: RCPT TO:<" + got.To[0] + ">", "S: 250", "C: DATA", "S: 354", "C: .", "S: 250"}
+	talk := m.carrier.Dialogue()
+	for _, line := range talk {
+		if len(want) > 0 && strings.HasPrefix(line, want[0]) {
+			want = want[1:]
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("the dialogue lacks %q:\n%s", want, strings.Join(talk, "\n"))
 	}
 }
 
@@ -384,7 +401,7 @@ func (m *overMM4) pbxToTwilio(t *testing.T, v *overHTTP) {
 
 func (m *overMM4) telnyxToPBX(t *testing.T, v *overHTTP) {
 	hosted := files(t)
-	in := vendortest.Inbound{ID: "in-mm4", From: v.to(2), To: extension, Text: "over Telnyx", Media: []string{hosted + "/card.vcf", hosted + "/dot.png"}}
+	in := vendortest.Inbound{ID: "in-mm4", From: v.to(2), To: extension, Text: "over Telnyx", Media: []string{hosted + "/card.vcf", hosted + "/dot.png", hosted + "/clip.mp4"}}
 	if err := v.SendInbound(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
@@ -393,7 +410,8 @@ func (m *overMM4) telnyxToPBX(t *testing.T, v *overHTTP) {
 	for _, p := range got.Parts {
 		types = append(types, p.ContentType)
 	}
-	if slices.Sort(types); len(types) != 4 || !strings.Contains(got.Header.Get("From"), in.From) {
+	slices.Sort(types)
+	if !slices.Equal(types, []string{"application/smil", "image/png", "text/plain", "text/vcard", "video/mp4"}) || !strings.Contains(got.Header.Get("From"), in.From) {
 		t.Errorf("it has %v from %s", types, got.Header.Get("From"))
 	}
 	m.delivered(t, in.From)

@@ -82,7 +82,7 @@ func (s *system) read(t *testing.T, url string) (contentType string, octets []by
 	return resp.Header.Get("Content-Type"), octets
 }
 
-// files serves a small picture, which it has trouble with at first, and a vCard.
+// files serves a small picture, which it has trouble with at first, a vCard and a film.
 func files(t *testing.T) (url string) {
 	t.Helper()
 	var asked atomic.Int32
@@ -90,12 +90,15 @@ func files(t *testing.T) (url string) {
 	if err := png.Encode(&dot, noise(8, 8)); err != nil {
 		t.Fatal(err)
 	}
+	clip := sample(t, "clip.mp4")
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/dot.png" && asked.Add(1) == 1:
 			w.WriteHeader(http.StatusServiceUnavailable)
 		case r.URL.Path == "/dot.png":
 			_, _ = w.Write(dot.Bytes())
+		case r.URL.Path == "/clip.mp4":
+			_, _ = w.Write(clip)
 		case r.URL.Path == "/card.vcf":
 			_, _ = io.WriteString(w, "BEGIN:VCARD\r\nVERSION:3.0\r\nN:Rider;Post\r\nFN:Post Rider\r\nEND:VCARD\r\n")
 		default:

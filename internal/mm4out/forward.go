@@ -20,8 +20,9 @@ type Store func(ctx context.Context, f message.MediaFile) (io.ReadCloser, error)
 type Forward struct {
 	// TransactionID and MessageID are as in mm4.Header. They are the same for each try.
 	TransactionID, MessageID string
-	From                     message.Address // one of ours
-	To                       message.Address // one of the peer's
+	From                     message.Address   // one of ours
+	To                       message.Address   // one of the peer's
+	With                     []message.Address // who else has got it, of a group; nobody is sent anything for them
 	Subject                  string
 	Text                     string // empty: there is none
 	Files                    []message.MediaFile
@@ -65,6 +66,10 @@ func (f *Forward) header(own System, to *Peer) mm4.Header {
 		OriginatorSystem: own.Address().String(), Sender: own.Address(), From: own.AddressOf(f.From), To: []mm4.Address{to.AddressOf(f.To)},
 		Subject: f.Subject, Date: f.Date, AckRequest: mm4.Yes, DeliveryReport: mm4.FlagOf(f.DeliveryReport), ReadReply: mm4.No,
 		Expiry: f.Expiry, Class: mm4.Personal, Priority: mm4.Normal, SenderVisibility: mm4.Show,
+	}
+	// At our domain, where answers to them go: a peer takes none for a user of its own.
+	for _, a := range f.With {
+		h.Cc = append(h.Cc, own.AddressOf(a))
 	}
 	if p, ok := priorities[f.Class]; ok {
 		h.Priority = p

@@ -116,6 +116,19 @@ func TestMailAsInTheFactSheet(t *testing.T) {
 	}
 }
 
+// A group is shown to its recipients, at our domain, and the envelope is one's alone.
+func TestGroup(t *testing.T) {
+	p, f := peer(t), example()
+	f.With = []message.Address{"+15551230003", "+15551230004"}
+	m, err := f.Mail(t.Context(), own, &p, opens(gif))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cc := headerOf(t, written(t, m)).Get("Cc"); cc != "<+15551230003/TYPE=PLMN@mms.gw.example>, <+15551230004/TYPE=PLMN@mms.gw.example>" || len(m.To) != 1 {
+		t.Errorf("Cc %q, to %q", cc, m.To)
+	}
+}
+
 func headerOf(t *testing.T, text string) mail.Header {
 	t.Helper()
 	m, err := mail.ReadMessage(strings.NewReader(text))
