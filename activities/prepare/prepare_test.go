@@ -413,6 +413,8 @@ func TestAsTheyAre(t *testing.T) {
 
 func TestNothingToPrepare(t *testing.T) {
 	b := setup(t)
+	b.wants("") // it is of text alone
+	b.m.Redacted = true
 	b.wants(message.ReasonMediaUnavailable) // the files have gone with the text
 	b.m.Status = message.StatusCanceled
 	b.wants("") // the submit says that it has ended
