@@ -111,7 +111,7 @@ func (p *plan) together(ctx context.Context, op *operator, name string) (rate fl
 // startPeer runs the stack's gateway once more, on ports of its own, and returns when
 // it is ready.
 func (p *plan) startPeer(ctx context.Context, op *operator, n int) (*peer, error) {
-	names := []string{"API_PORT", "METRICS_PORT", "SMPP_PORT"}
+	names := []string{"API_PORT", "METRICS_PORT", "SMPP_PORT", "MM4_PORT"}
 	ports, err := stack.FreePorts(len(names))
 	if err != nil {
 		return nil, err

@@ -137,7 +137,7 @@ func remove(dir string) error {
 // freePorts adds the ports that the caller did not choose, so that a `make run`
 // beside it is not disturbed.
 func freePorts(env []string) ([]string, error) {
-	names := []string{"API_PORT", "METRICS_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT", "SMSC_PORT", "SMPP_PORT"}
+	names := []string{"API_PORT", "METRICS_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT", "SMSC_PORT", "SMPP_PORT", "MM4_PORT"}
 	ports, err := stack.FreePorts(len(names))
 	if err != nil {
 		return nil, err

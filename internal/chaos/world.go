@@ -296,7 +296,7 @@ func (w *World) addNode(n *Node) error {
 	n.Metrics = net.JoinHostPort(loopback, strconv.Itoa(ports[0]))
 	n.env = []string{
 		"API_HOST=" + loopback, "SMPP_HOST=" + loopback, "METRICS_HOST=" + loopback, "METRICS_PORT=" + strconv.Itoa(ports[0]),
-		"API_PORT=" + strconv.Itoa(ports[1]), "SMPP_PORT=" + strconv.Itoa(ports[2]), "SMPP_TLS_PORT=0",
+		"API_PORT=" + strconv.Itoa(ports[1]), "SMPP_PORT=" + strconv.Itoa(ports[2]), "SMPP_TLS_PORT=0", "MM4_PORT=0",
 		"POSTGRES_USER=" + w.Postgres.Server().User, "POSTGRES_DB=" + database, "TEMPORAL_NAMESPACE=" + w.Temporal.Namespace(),
 		"POSTRIDER_KEY_FILE=" + w.path("keys"), "WEBHOOK_ALLOW_LOOPBACK=true", "LOG_FORMAT=text", "TMPDIR=" + w.temp,
 		"MEDIA_STORE=" + w.mediaDir, "PUBLIC_URL=" + publicURL,

@@ -137,7 +137,7 @@ func spooled(t *testing.T, pid int) bool {
 	t.Helper()
 	for _, fd := range entries(t, fmt.Sprintf("/proc/%d/fd/*", pid)) {
 		at, _ := os.Readlink(fd)
-		if info, err := os.Stat(fd); err == nil && strings.Contains(at, "postrider-spool-") && info.Size() > 0 {
+		if info, err := os.Stat(fd); err == nil && strings.Contains(at, "/spool/") && info.Size() > 0 {
 			return true
 		}
 	}

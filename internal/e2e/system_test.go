@@ -91,7 +91,7 @@ func start(tb testing.TB, smscArgs ...string) *system {
 	s.apiPort, s.metricsPort, s.smppPort = stacktest.FreePort(tb), stacktest.FreePort(tb), stacktest.FreePort(tb)
 	s.env = []string{
 		"API_HOST=127.0.0.1", "METRICS_HOST=127.0.0.1", "API_PORT=" + strconv.Itoa(s.apiPort),
-		"SMPP_HOST=127.0.0.1", "SMPP_PORT=" + strconv.Itoa(s.smppPort), "SMPP_TLS_PORT=0", "METRICS_PORT=" + strconv.Itoa(s.metricsPort),
+		"SMPP_HOST=127.0.0.1", "SMPP_PORT=" + strconv.Itoa(s.smppPort), "SMPP_TLS_PORT=0", "MM4_PORT=0", "METRICS_PORT=" + strconv.Itoa(s.metricsPort),
 		"POSTGRES_HOST=" + pg.Host, "POSTGRES_PORT=" + strconv.Itoa(pg.Port), "POSTGRES_USER=" + pg.User, "POSTGRES_PASSWORD=" + pg.Password, "POSTGRES_DB=postrider",
 		"TEMPORAL_ADDRESS=" + s.temporal.Address(), "TEMPORAL_NAMESPACE=" + s.temporal.Namespace(),
 		"POSTRIDER_KEY_FILE=" + keyFile, "WEBHOOK_ALLOW_LOOPBACK=true", "LOG_FORMAT=text", "LOG_LEVEL=info",
