@@ -73,6 +73,7 @@ func (g *Gateway) restServer() *rest.Server {
 	policy := g.webhookPolicy()
 	return &rest.Server{
 		Admin:       g.internalAPI(),
+		Away:        postgres.Unavailable,
 		CapUsed:     g.capUsed,
 		Limiter:     g.limiter(),
 		Inbound:     g.db,

@@ -77,8 +77,13 @@ func (x *exchange) refuse(p *problem) {
 
 // problem makes err into the answer of x, and logs it if it is our fault.
 func (s *Server) problem(x *exchange, err error, status int) *problem {
-	if errors.Is(err, context.DeadlineExceeded) && message.ReasonOf(err) == message.ReasonInternal {
-		err = message.Because(message.ReasonUnavailable, err, "the journal did not answer in time")
+	if message.ReasonOf(err) == message.ReasonInternal {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			err = message.Because(message.ReasonUnavailable, err, "the journal did not answer in time")
+		case s.Away != nil && s.Away(err):
+			err = message.Because(message.ReasonUnavailable, err, "the journal cannot be reached now; repeat the request")
+		}
 	}
 	p := problemOf(err, status, x.requestID)
 	p.internal = x.internal

@@ -251,7 +251,8 @@ func TestEvents(t *testing.T) {
 }
 
 func TestFaultsOfTheJournal(t *testing.T) {
-	b := setup(t, nil)
+	gone := errors.New("connection refused by 10.0.0.7")
+	b := setup(t, func(b *bundle) { b.server.Away = func(err error) bool { return errors.Is(err, gone) } })
 	id := b.send("keyA")
 	b.journal.err = errors.New("password=hunter2")
 	for _, path := range []string{"/v1/messages", "/v1/messages/" + id, "/v1/messages/" + id + "/events"} {
@@ -260,6 +261,11 @@ func TestFaultsOfTheJournal(t *testing.T) {
 		if strings.Contains(string(r.body), "hunter2") || !strings.Contains(b.log.String(), r.Header.Get("X-Request-Id")) {
 			t.Errorf("%s: %s", path, r.body)
 		}
+	}
+	b.journal.err = fmt.Errorf("read: %w", gone)
+	r := b.do("GET", "/v1/messages", "", as("keyA"))
+	if wantProblem(t, r, 503, message.ReasonUnavailable); strings.Contains(string(r.body), "10.0.0.7") {
+		t.Errorf("the answer says where: %s", r.body)
 	}
 	b.journal.err = message.Refuse(message.ReasonUnavailable, "no journal")
 	if r := b.do("GET", "/v1/messages", "", as("keyA")); r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {

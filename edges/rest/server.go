@@ -47,6 +47,9 @@ type Server struct {
 	AnswerTimeout time.Duration
 	// Audience is the aud claim of access tokens. Empty: the issuer.
 	Audience string
+	// Away reports whether an error means that the journal cannot be reached now, so that
+	// the same request may pass later: it is answered 503. Nil: none does.
+	Away func(error) bool
 	// CapUsed tells how much of a daily cap is used up, and when it begins anew. The
 	// key is one of package pace, of a brand or campaign that the caller may see. Nil:
 	// used_today and resets_at are null.
