@@ -6,7 +6,8 @@ import (
 	"github.com/postrider/postrider/internal/message"
 )
 
-// media are the files of an MMS that the step before has made ready.
+// media are the files of an MMS that the step before has made ready; none of one of text
+// alone, for which it has no profile.
 func (a *Activities) media(ctx context.Context, m *message.Message, profile string) ([]message.MediaLink, error) {
 	if m.Kind != message.MMS {
 		return nil, nil
@@ -22,7 +23,7 @@ func (a *Activities) media(ctx context.Context, m *message.Message, profile stri
 		}
 		links = append(links, message.MediaLink{URL: a.MediaURL(f.File), ContentType: f.File.ContentType, Size: f.File.Size, File: f.File})
 	}
-	if len(links) == 0 {
+	if len(links) == 0 && (profile != "" || m.Redacted) {
 		return nil, message.Refuse(message.ReasonMediaUnavailable, "the files of %s are gone", m.ID)
 	}
 	return links, nil

@@ -273,6 +273,21 @@ func TestSubmissionCarriesWhatTheWireNeeds(t *testing.T) {
 	}
 }
 
+// The subject is an MMS's; one of text alone has no files, and needs none.
+func TestSubjectAndFiles(t *testing.T) {
+	for kind, want := range map[message.Kind]string{message.SMS: "", message.MMS: "Lunch?"} {
+		b := setup(t, 1, message.AtMostOnce)
+		b.m.Kind, b.m.Subject = kind, "Lunch?"
+		b.journal.Put(b.m)
+		n := b.config.Numbers[b.m.From]
+		n.MMSEnabled = true
+		b.submit(t)
+		if len(b.vendor.tries) != 1 || b.vendor.tries[0].Subject != want || len(b.vendor.tries[0].Media) > 0 {
+			t.Errorf("%s: the vendor has %+v", kind, b.vendor.tries)
+		}
+	}
+}
+
 func TestNoConnector(t *testing.T) {
 	b := setup(t, 1, message.AtMostOnce)
 	b.steps.Connector = func(message.ID) submit.Connector { return nil }

@@ -37,6 +37,15 @@ type work struct {
 	barrier *message.SubmitError // the answer to that: why not; nil: it may
 }
 
+// subject is the message's, if the vendor gets it as an MMS: a text that was one has it in
+// its body.
+func (w *work) subject() string {
+	if w.m.Kind != message.MMS {
+		return ""
+	}
+	return w.m.Subject
+}
+
 // takeStock sorts the parts into those that a vendor has, those in doubt, and
 // those to be sent, and closes journal rows that an earlier run left open.
 func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
@@ -67,7 +76,7 @@ func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
 		}
 		w.todo = append(w.todo, message.Submission{MessageID: w.m.ID, Part: p.Number, Parts: len(parts), Attempt: p.Attempt + 1,
 			From: w.m.From, To: w.m.To, Encoding: w.m.Encoding, Text: texts[i], DataCoding: w.m.DataCoding, Header: w.m.Header, TLVs: w.m.TLVs,
-			Subject: w.m.Subject, Media: w.media, Reference: reference(w.m), ExpiresAt: w.m.ExpiresAt, Class: w.m.Class, Still: w.still})
+			Subject: w.subject(), Media: w.media, Reference: reference(w.m), ExpiresAt: w.m.ExpiresAt, Class: w.m.Class, Still: w.still})
 	}
 	if len(w.lost) == 0 {
 		return nil

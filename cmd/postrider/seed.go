@@ -191,14 +191,15 @@ func (d *dev) seed(ctx context.Context, db *postgres.DB, keys *secret.Keyring, h
 	campaign := message.NewID()
 	for _, make := range []func() error{
 		func() error {
-			return db.CreateAccount(ctx, demoActor, snapshot.Account{ID: d.demo.AccountID, CompanyName: "Demo", APIRateLimit: demoRate, WebhookSecret: d.demo.WebhookSecret})
+			return db.CreateAccount(ctx, demoActor, snapshot.Account{ID: d.demo.AccountID, CompanyName: "Demo", APIRateLimit: demoRate, WebhookSecret: d.demo.WebhookSecret,
+				MMSFallback: snapshot.MMSFallbackLink}) // the simulators take no MMS
 		},
 		func() error {
 			return db.CreateCampaign(ctx, demoActor, snapshot.Campaign{ID: campaign, AccountID: d.demo.AccountID, CampaignID: "CDEMO" + strings.ToUpper(suffix[:2]),
 				UseCase: "ACCOUNT_NOTIFICATION", Status: snapshot.CampaignActive}, "Order and delivery notices of a demo shop")
 		},
 		func() error {
-			return db.CreateNumber(ctx, demoActor, snapshot.Number{Number: d.demo.From, AccountID: d.demo.AccountID, Type: snapshot.LongCode, SMSEnabled: true, Campaign: campaign})
+			return db.CreateNumber(ctx, demoActor, snapshot.Number{Number: d.demo.From, AccountID: d.demo.AccountID, Type: snapshot.LongCode, SMSEnabled: true, MMSEnabled: true, Campaign: campaign})
 		},
 		func() error {
 			return db.CreateCredential(ctx, demoActor, snapshot.Credential{ID: message.NewID(), AccountID: d.demo.AccountID, Name: "demo", Key: d.demo.APIKey,

@@ -48,6 +48,8 @@ func TestMM4(t *testing.T) {
 	t.Run("from a PBX to two numbers", m.group)
 	t.Run("again", m.again)
 	t.Run("refused", m.refused)
+	t.Run("text alone", m.textAlone)
+	t.Run("as a text with links", m.asText)
 	t.Run("from REST to a carrier", m.restToCarrier)
 	t.Run("from a carrier to REST", m.carrierToREST)
 	t.Run("from a PBX to Twilio", func(t *testing.T) { m.pbxToTwilio(t, twilio) })
@@ -80,7 +82,8 @@ func startMM4(t *testing.T) (*overMM4, *office) {
 	host, at = m.pbx.HostPort()
 	staff.want(http.StatusCreated, http.MethodPost, "/mm4-peers", map[string]any{"name": "pbx", "account_id": m.account, "addresses": []string{"127.0.0.2/32"},
 		"domain": "mms.pbx.example", "host": host, "port": at, "tls": "never"}, nil)
-	m.alter("update accounts set internal_delivery = true")
+	staff.want(http.StatusCreated, http.MethodPost, "/routes", map[string]any{"vendor_id": m.vendor, "dest_pattern": "^1516", "rate_per_msg": "0.0045"}, nil)
+	m.alter("update accounts set internal_delivery = true, mms_fallback = 'sms_link'")
 	if err := m.db.CreateNumber(t.Context(), actor, snapshot.Number{Number: extension, AccountID: m.account, Type: snapshot.LongCode, SMSEnabled: true, MMSEnabled: true, Campaign: m.campaign()}); err != nil {
 		t.Fatal(err)
 	}
@@ -302,6 +305,31 @@ func (m *overMM4) refused(t *testing.T) {
 	if n := len(m.carrier.CameOf("MM4_forward.REQ")); n != 4 {
 		t.Errorf("the carrier has %d messages, want 4", n)
 	}
+}
+
+// textAlone: an MMS needs no file.
+func (m *overMM4) textAlone(t *testing.T) {
+	number := "+13125550135"
+	m.send(t, m.pbx, m.pbx.Forward("ten", from, ownDomain, []string{number}, "", m.all("nothing to see")[0]))
+	m.wantResponse(t, "ten", "Ok")
+	got := m.mail(t, m.carrier, "MM4_forward.REQ", 1, to(number))
+	if len(got.Parts) != 1 || got.Parts[0].ContentType != "text/plain" || !strings.HasPrefix(string(got.Parts[0].Content), "nothing to see") {
+		t.Errorf("it has %+v", got.Parts)
+	}
+}
+
+// asText: where no vendor takes MMS the account wants a text with links, and the PBX hears
+// what became of it.
+func (m *overMM4) asText(t *testing.T) {
+	number := "+15165550136"
+	m.send(t, m.pbx, m.pbx.Forward("eleven", from, ownDomain, []string{number}, "Lunch?", m.all("at noon")...))
+	m.wantResponse(t, "eleven", "Ok")
+	r := m.has(t, number)
+	m.is(r.ID, message.StatusDelivered)
+	if r = m.get(r.ID); r.Type != "sms" || !strings.HasPrefix(r.Body, "Lunch?\nat noon\nhttp://127.0.0.1:") || strings.Count(r.Body, "/media/") != 3 {
+		t.Errorf("it went as %s: %q", r.Type, r.Body)
+	}
+	m.wantReport(t, "eleven", "Retrieved")
 }
 
 // restToCarrier compares the dialogue with the fact sheet's.

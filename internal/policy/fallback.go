@@ -18,8 +18,8 @@ const (
 	maxTextCharacters = 1600
 )
 
-// AsText is the SMS that goes in the place of an MMS which no vendor takes: its text, then
-// a link to each file, a line each. A file that was not fetched yet is linked where the
+// AsText is the SMS that goes in the place of an MMS which no vendor takes: its subject, its
+// text, then a link to each file, a line each. A file that was not fetched yet is linked where the
 // customer has it. link says where a file is read; nil: nowhere.
 //
 // Nil: the account does not want it, the links would be too much text, or would end too
@@ -28,7 +28,7 @@ const (
 // message itself is not changed. Whether the SMS may go is another question.
 func AsText(s *snapshot.Snapshot, m *message.Message, link func(message.MediaFile) string) *message.Message {
 	a := s.Accounts[m.AccountID]
-	if a == nil || a.MMSFallback != snapshot.MMSFallbackLink || link == nil || m.Kind != message.MMS || len(m.Media) == 0 {
+	if a == nil || a.MMSFallback != snapshot.MMSFallbackLink || link == nil || m.Kind != message.MMS || m.Body == "" && len(m.Media) == 0 {
 		return nil
 	}
 	leaves := m.CreatedAt
@@ -39,9 +39,11 @@ func AsText(s *snapshot.Snapshot, m *message.Message, link func(message.MediaFil
 	if kept.Before(m.ExpiresAt) || kept.Before(leaves.Add(leastLinked)) {
 		return nil
 	}
-	lines := make([]string, 0, len(m.Media)+1)
-	if m.Body != "" {
-		lines = append(lines, m.Body)
+	lines := make([]string, 0, len(m.Media)+2)
+	for _, said := range []string{m.Subject, m.Body} {
+		if said != "" {
+			lines = append(lines, said)
+		}
 	}
 	for _, f := range m.Media {
 		if f.Fetched() {

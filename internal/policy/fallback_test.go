@@ -44,6 +44,10 @@ func TestAsText(t *testing.T) {
 	if got = AsText(s, m, link); !strings.HasPrefix(got.Body, "https://") {
 		t.Errorf("%q", got.Body)
 	}
+	m.Subject, m.Body, m.Media = "Lunch?", "at noon", nil
+	if got = AsText(s, m, link); got.Body != "Lunch?\nat noon" {
+		t.Errorf("%q", got.Body)
+	}
 }
 
 // Only where it is wanted, where links can be made, and where they live long enough.
