@@ -43,6 +43,16 @@ type Mail struct {
 	Header textproto.MIMEHeader
 	Parts  []Part // the leaves of its MIME tree
 	Raw    []byte
+
+	on *heard
+}
+
+// Dialogue is what was said so far on the connection that it came on, without the contents
+// of mails: "C: " before what came, "S: " before what was answered.
+func (m Mail) Dialogue() []string {
+	m.on.mu.Lock()
+	defer m.on.mu.Unlock()
+	return slices.Clone(m.on.talk)
 }
 
 // Type is its X-Mms-Message-Type.
@@ -73,7 +83,6 @@ type Peer struct {
 	gateway  string
 	mails    []Mail
 	faults   []error
-	talk     []string // the last dialogue of a connection that came
 	changed  chan struct{}
 	sequence int
 	busy     int
@@ -89,9 +98,9 @@ func Start(cfg Config) (*Peer, error) {
 	}
 	p := &Peer{cfg: cfg, ln: ln, gateway: cfg.Gateway, changed: make(chan struct{}), busy: cfg.Busy, deaf: cfg.Deaf, quiet: cfg.Quiet}
 	p.done, p.end = context.WithCancel(context.Background())
-	p.server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &session{p: p, conn: c.Conn()}, nil }))
+	p.server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &session{p: p, conn: c.Conn().(*heard)}, nil }))
 	p.server.Domain, p.server.MaxMessageBytes, p.server.EnableSMTPUTF8 = cfg.Domain, 32<<20, false
-	p.wg.Go(func() { _ = p.server.Serve(recording{ln, p}) })
+	p.wg.Go(func() { _ = p.server.Serve(recording{ln}) })
 	return p, nil
 }
 
@@ -156,14 +165,6 @@ func (p *Peer) Faults() error {
 	return errors.Join(p.faults...)
 }
 
-// Dialogue is what was said on the connection that was opened last, without the
-// contents of mails: "C: " before what came, "S: " before what was answered.
-func (p *Peer) Dialogue() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.talk)
-}
-
 // Changed is closed when the next mail has come.
 func (p *Peer) Changed() <-chan struct{} {
 	p.mu.Lock()
@@ -201,7 +202,7 @@ var errLost = errors.New("the connection is lost")
 // session takes mails.
 type session struct {
 	p    *Peer
-	conn net.Conn
+	conn *heard
 	m    Mail
 }
 
@@ -224,7 +225,7 @@ func (s *session) Data(r io.Reader) error {
 		return err
 	}
 	m := s.m
-	m.At, m.Raw = time.Now(), raw
+	m.At, m.Raw, m.on = time.Now(), raw, s.conn
 	if m.Header, m.Parts, err = read(bytes.NewReader(raw)); err != nil {
 		err = fmt.Errorf("a mail to %d recipients: %w", len(m.To), err)
 	}
@@ -237,29 +238,25 @@ func (s *session) Data(r io.Reader) error {
 func (s *session) Reset()        { s.m = Mail{} }
 func (s *session) Logout() error { return nil }
 
-// recording notes what is said on the last connection.
-type recording struct {
-	net.Listener
-	p *Peer
-}
+// recording notes what is said on its connections.
+type recording struct{ net.Listener }
 
 func (l recording) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	l.p.mu.Lock()
-	l.p.talk = nil
-	l.p.mu.Unlock()
-	return &heard{Conn: c, p: l.p}, nil
+	return &heard{Conn: c}, nil
 }
 
 // heard notes the lines of one connection.
 type heard struct {
 	net.Conn
-	p       *Peer
-	in, out []byte
-	content bool
+	in, out []byte // begun lines
+	content bool   // of a mail
+
+	mu   sync.Mutex
+	talk []string
 }
 
 func (c *heard) Read(b []byte) (int, error) {
@@ -299,7 +296,7 @@ func (c *heard) Write(b []byte) (int, error) {
 }
 
 func (c *heard) note(line string) {
-	c.p.mu.Lock()
-	defer c.p.mu.Unlock()
-	c.p.talk = append(c.p.talk, line)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.talk = append(c.talk, line)
 }
