@@ -489,9 +489,12 @@ func (m *overMM4) inside(t *testing.T) {
 func (m *overMM4) killedWithin(t *testing.T) {
 	number := "+13125550161"
 	o := m.pbx.Forward("nine", from, ownDomain, []string{number}, "", m.all("after the crash")...)
-	if err := m.pbx.Break(t.Context(), o); err != nil {
+	held, err := m.pbx.Begin(t.Context(), o)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer held.Close()
+	m.until("half of the mail is in the spool", func() bool { return spooled(t, m.gateway.PID()) })
 	if err := m.gateway.Kill(); err != nil {
 		t.Fatal(err)
 	}

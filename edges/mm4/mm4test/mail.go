@@ -194,11 +194,29 @@ func (p *Peer) Send(ctx context.Context, o Out) error {
 
 // Break begins to send a mail and loses the connection in the midst of its content.
 func (p *Peer) Break(ctx context.Context, o Out) error {
-	c, err := p.dial(ctx)
+	conn, err := p.Begin(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = c.Close() }()
+	return conn.Close()
+}
+
+// Begin sends a mail as far as the middle of its content. The connection stays open until
+// the caller closes it.
+func (p *Peer) Begin(ctx context.Context, o Out) (io.Closer, error) {
+	c, err := p.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.half(o); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// half sends the envelope of a mail and half of its content.
+func (c *client) half(o Out) error {
 	if err := c.Mail(o.From, nil); err != nil {
 		return err
 	}
@@ -216,7 +234,10 @@ func (p *Peer) Break(ctx context.Context, o Out) error {
 	return err
 }
 
-func (p *Peer) dial(ctx context.Context) (*smtp.Client, error) {
+// client is a connection to the gateway.
+type client struct{ *smtp.Client }
+
+func (p *Peer) dial(ctx context.Context) (*client, error) {
 	p.mu.Lock()
 	to := p.gateway
 	p.mu.Unlock()
@@ -228,7 +249,7 @@ func (p *Peer) dial(ctx context.Context) (*smtp.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return smtp.NewClient(conn), nil
+	return &client{smtp.NewClient(conn)}, nil
 }
 
 // octets is the mail as it travels.
