@@ -594,8 +594,3 @@ func checkSendAt(at, now time.Time) error {
 	}
 	return nil
 }
-
-func startOf(m *message.Message, vendor string) message.Start {
-	return message.Start{MessageID: m.ID, AccountID: m.AccountID, From: m.From, To: m.To, Kind: m.Kind, Class: m.Class, Edge: m.Edge,
-		Segments: m.Segments, CampaignID: m.CampaignID, Vendor: vendor, SendAt: m.SendAt, ExpiresAt: m.ExpiresAt, CreatedAt: m.CreatedAt}
-}

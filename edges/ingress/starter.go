@@ -350,3 +350,8 @@ func describe(m message.Start) About {
 	return About{AccountID: m.AccountID, Campaign: m.CampaignID, Vendor: m.Vendor, Priority: m.Class.Priority(),
 		Summary: fmt.Sprintf("%s %s → %s, %s, %s", m.Kind, m.From.Masked(), m.To.Masked(), m.Class, parts), Details: details}
 }
+
+func startOf(m *message.Message, vendor string) message.Start {
+	return message.Start{MessageID: m.ID, AccountID: m.AccountID, From: m.From, To: m.To, Kind: m.Kind, Class: m.Class, Edge: m.Edge,
+		Segments: m.Segments, CampaignID: m.CampaignID, Vendor: vendor, SendAt: m.SendAt, ExpiresAt: m.ExpiresAt, CreatedAt: m.CreatedAt}
+}
