@@ -9,8 +9,11 @@ RUN := .run
 TOOL := go run ./internal/stack/make
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 WORKFLOWCHECK := go run go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
+OASDIFF := go run github.com/oasdiff/oasdiff@v1.35.0
+RELEASED := edges/rest/testdata/released
 # Beyond this the go command ends a test that hangs; it measures nothing.
 TEST_TIMEOUT := 20m
+E2E_TIMEOUT := 40m
 # The end-to-end tests and the durability suite run the built programs, which the race detector does not
 # see from outside; their packages are tested under it by everything else.
 UNIT := $$(go list ./... | grep -v -e '/internal/e2e' -e '/internal/chaos')
@@ -43,9 +46,12 @@ test: installed verify ## everything that CI runs: verify, all tests under the r
 	$(call step,the embedded Temporal server)
 	@$(TOOL) temporald
 	$(call step,tests under the race detector)
-	@go test -race -timeout $(TEST_TIMEOUT) $(UNIT)
+	@ARTIFACTS=$(CURDIR)/.run/artifacts go test -race -timeout $(TEST_TIMEOUT) $(UNIT)
+	$(call step,every answer of the API against its documents)
+	@go test -timeout $(TEST_TIMEOUT) ./edges/rest
 	$(call step,end-to-end tests and the short form of the durability suite)
-	@go test -count=1 -p 1 -timeout $(TEST_TIMEOUT) ./internal/e2e/... ./internal/chaos
+	@go test -count=1 -parallel 3 -timeout $(E2E_TIMEOUT) ./internal/e2e/...
+	@go test -count=1 -timeout $(TEST_TIMEOUT) ./internal/chaos
 	$(call step,tests of the embedded Temporal server)
 	@cd deploy/temporal && go test -timeout $(TEST_TIMEOUT) ./...
 	@printf '\nmake test: everything passed in %d s\n' $$(($$(date +%s) - $(BEGAN)))
@@ -83,6 +89,10 @@ bench-overload: ## 4,000 messages a second for a minute: what is accepted, refus
 	@sh deploy/install.sh
 	@$(BENCH) --only --capacity 3000 --rounds 3 --overload 1m $(BENCH_FLAGS)
 
+.PHONY: bench-webhooks
+bench-webhooks: ## 98 webhook consumers, with and without one that is dead and one that takes 14 s beside them
+	go test ./activities/notify -run '^$$' -bench BenchmarkConsumers -benchtime 1x
+
 .PHONY: bench-media
 bench-media: ## pictures, films and sound made fit: files a second and core, memory over 1,000 messages
 	@sh deploy/install.sh
@@ -103,13 +113,14 @@ fuzz: ## fuzz every decoder for FUZZTIME (20s) each
 	done
 
 .PHONY: verify
-verify: lint workflowcheck ## what can be said without running tests: lint, workflowcheck, tidy modules
+verify: lint workflowcheck breaking ## what can be said without running tests: lint, workflowcheck, breaking changes of the API, tidy modules
 	$(call step,go mod tidy)
 	@go mod tidy -diff
 	@cd deploy/temporal && go mod tidy -diff
+	@cd internal/openapilint && go mod tidy -diff
 
 .PHONY: lint
-lint: ## gofmt, go vet and staticcheck
+lint: ## gofmt, go vet, staticcheck, and the rules of OpenAPI documents
 	$(call step,gofmt)
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
 	$(call step,go vet)
@@ -117,11 +128,22 @@ lint: ## gofmt, go vet and staticcheck
 	@cd deploy/temporal && go vet ./...
 	$(call step,staticcheck)
 	@$(STATICCHECK) ./...
+	$(call step,openapilint)
+	@cd internal/openapilint && go vet . && go run . ../../edges/rest/openapi.json ../../edges/rest/openapi_admin.json
 
 .PHONY: workflowcheck
 workflowcheck: ## find what would make a workflow's replay differ
 	$(call step,workflowcheck)
 	@$(WORKFLOWCHECK) ./workflows/...
+
+.PHONY: breaking
+breaking: ## compare the customers' OpenAPI document with that of the last release, and fail if its clients would notice
+	$(call step,oasdiff: what would break customers)
+	@$(OASDIFF) breaking $(RELEASED)/openapi.json edges/rest/openapi.json --fail-on WARN --severity-levels $(RELEASED)/additions.txt
+
+.PHONY: released
+released: ## make today's document the one that later changes are compared with
+	@cp edges/rest/openapi.json $(RELEASED)/openapi.json
 
 .PHONY: replay
 replay: ## replay the stored histories against today's workflows

@@ -25,7 +25,7 @@ func TestTellOwes(t *testing.T) {
 				m := message.Message{ID: message.NewID(), Edge: edge, Status: from}
 				j.Put(m)
 				for range 2 {
-					if _, err := activities.Tell(t.Context(), j, &snapshot.Snapshot{}, m, message.Change{To: to}, nil, time.Now(), false); err != nil {
+					if _, err := activities.Tell(t.Context(), j, &snapshot.Snapshot{}, m, message.Change{To: to}, nil, false); err != nil {
 						t.Fatal(err)
 					}
 				}

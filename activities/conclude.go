@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"maps"
-	"time"
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/notification"
@@ -74,9 +73,9 @@ type Told struct {
 // timeline's line for it and the notifications that the customer wants. detail
 // is added to that line. When the status does not allow the change (it was made
 // before, or the message ended otherwise) nothing is written, and the status
-// and the notifications of the record come back. now stamps the events; late
-// marks those of a message whose process had ended.
-func Tell(ctx context.Context, j Recorder, s *snapshot.Snapshot, m message.Message, c message.Change, detail map[string]any, now time.Time, late bool) (Told, error) {
+// and the notifications of the record come back. late marks the events of a message
+// whose process had ended.
+func Tell(ctx context.Context, j Recorder, s *snapshot.Snapshot, m message.Message, c message.Change, detail map[string]any, late bool) (Told, error) {
 	c.MessageID = m.ID
 	c.Owed = m.Edge == message.EdgeSMPP && (c.To.Final() || c.To == message.StatusSent)
 	c.OwedMM4 = m.Edge == message.EdgeMM4 && c.To.Final()
@@ -94,11 +93,14 @@ func Tell(ctx context.Context, j Recorder, s *snapshot.Snapshot, m message.Messa
 		m.Price = *c.Price
 	}
 	maps.Copy(line, detail)
-	notes, err := notification.Of(s, &m, now, late)
+	notes, err := notification.Of(s, &m, late)
 	if err != nil {
 		return Told{}, err
 	}
 	c.Notifications = notes
+	if m.Status.Told() {
+		c.Said = message.Said(&m, late)
+	}
 	c.Events = append(c.Events, message.Event{Type: message.StatusEvent(c.To), Detail: line})
 	adv, err := j.Advance(ctx, c)
 	if err != nil {

@@ -14,11 +14,11 @@ import (
 // is not recorded again; the timeline says all the same why this message was refused.
 func VendorBlock(c message.Change, s *snapshot.Snapshot, m *message.Message, vendor string, now time.Time) (message.Change, error) {
 	o := message.VendorBlock(m.AccountID, m.From, m.To, vendor, m.ID)
-	notes, err := notification.OfOptOut(s, o, now)
+	event, err := notification.OfOptOut(s, o, now)
 	if err != nil {
 		return c, err
 	}
-	c.OptOut, c.OptOutNotifications = &o, notes
+	c.OptOut, c.OptOutEvent = &o, &event
 	c.Events = append(c.Events, message.Event{Type: message.EventOptOutRecorded, Detail: map[string]any{"scope": o.Scope, "source": o.Source,
 		"detail": "the recipient has stopped this sender, says the carrier's side"}})
 	return c, nil

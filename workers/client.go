@@ -26,7 +26,12 @@ import (
 
 // Starter starts and tells workflows; it is what ingress calls. Safe for
 // concurrent use.
-type Starter struct{ Client client.Client }
+type Starter struct {
+	Client client.Client
+	// DeliveryAccount tells whose a webhook delivery is, so that accounts share the queue
+	// of webhooks evenly; nil: deliveries that no workflow waits for are all one's.
+	DeliveryAccount func(ctx context.Context, delivery message.ID) (message.ID, error)
+}
 
 var _ ingress.Temporal = Starter{}
 
@@ -73,6 +78,21 @@ func (s Starter) StartInbound(ctx context.Context, in workflows.InboundInput) er
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 		return nil
 	}
+	return err
+}
+
+// TellBatch tells the workflow of a batch that the batch was changed, and starts it if it
+// is not running, also when one has run and ended: whether anything is left to be done the
+// record knows, and a run that finds nothing ends at its first look.
+func (s Starter) TellBatch(ctx context.Context, in workflows.BatchInput, about ingress.About) error {
+	_, err := s.Client.SignalWithStartWorkflow(ctx, workflows.BatchID(in.BatchID), workflows.SignalBatch, nil, client.StartWorkflowOptions{
+		TaskQueue:             workflows.QueueMessages,
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		TypedSearchAttributes: temporal.NewSearchAttributes(workflows.AttrAccount.ValueSet(about.AccountID.String())),
+		StaticSummary:         about.Summary,
+		StaticDetails:         about.Details,
+		Priority:              temporal.Priority{PriorityKey: about.Priority, FairnessKey: about.AccountID.String()},
+	}, workflows.BatchType, in)
 	return err
 }
 
@@ -173,15 +193,29 @@ func notRunning(err error) bool {
 const deliveryTimeout = 45 * time.Second
 
 // PostWebhook starts the delivery of one notification as an activity of its
-// own. label tells in the UI where it came from.
+// own. label tells in the UI where it came from. Accounts share the queue evenly: whoever
+// has ten thousand put back does not delay the one of another.
 func (s Starter) PostWebhook(ctx context.Context, label string, delivery message.ID) error {
+	var priority temporal.Priority
+	if s.DeliveryAccount != nil {
+		account, err := s.DeliveryAccount(ctx, delivery)
+		switch {
+		case message.ReasonOf(err) == message.ReasonNotFound: // its activity finds the same
+		case err != nil:
+			return err
+		default:
+			priority.FairnessKey = account.String()
+		}
+	}
 	_, err := s.Client.ExecuteActivity(ctx, client.StartActivityOptions{
 		ID:                     "webhook-" + delivery.String(),
 		TaskQueue:              workflows.QueueNotify,
 		StartToCloseTimeout:    deliveryTimeout,
 		ScheduleToCloseTimeout: 73 * time.Hour,
+		HeartbeatTimeout:       workflows.WebhookHeartbeat,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 5 * time.Second, BackoffCoefficient: 2, MaximumInterval: workflows.MaxLostTry},
 		Summary:                "webhook, " + label,
+		Priority:               priority,
 	}, "PostWebhook", notify.Input{DeliveryID: delivery})
 	var started *serviceerror.ActivityExecutionAlreadyStarted
 	if errors.As(err, &started) {

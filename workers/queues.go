@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/postrider/postrider/activities/admit"
+	"github.com/postrider/postrider/activities/batch"
 	"github.com/postrider/postrider/activities/deliver"
 	"github.com/postrider/postrider/activities/notify"
 	"github.com/postrider/postrider/activities/prepare"
@@ -37,6 +38,9 @@ const (
 	// mm4Slots bounds messages to customers' MMSCs at once. One that hangs takes a few, see
 	// mm4out.Post.
 	mm4Slots = 128
+	// batchSlots bounds the batches whose rows are worked at once in a process. Each takes
+	// turns of seconds, most of which it waits for its rate or for commits.
+	batchSlots = 64
 	// stickyMessages is how many workflows stay in memory between their tasks:
 	// those whose receipt comes soon. The others are replayed from some twenty
 	// events.
@@ -57,6 +61,8 @@ type Steps struct {
 	Notify  *notify.Activities
 	// Deliver takes inbound messages to their owners.
 	Deliver *deliver.Activities
+	// Batch works the rows of batches.
+	Batch *batch.Activities
 }
 
 // MessagesOptions are those of the worker of workflows. The bench measures bare
@@ -78,12 +84,26 @@ func Messages(c client.Client, s Steps) worker.Worker {
 	w := worker.New(c, workflows.QueueMessages, MessagesOptions())
 	w.RegisterWorkflowWithOptions(workflows.Outbound, workflow.RegisterOptions{Name: workflows.OutboundType})
 	w.RegisterWorkflowWithOptions(workflows.Inbound, workflow.RegisterOptions{Name: workflows.InboundType})
+	w.RegisterWorkflowWithOptions(workflows.Batch, workflow.RegisterOptions{Name: workflows.BatchType})
 	w.RegisterActivity(s.Admit)
 	w.RegisterActivity(s.Route)
 	w.RegisterActivity(s.Submit)
 	w.RegisterActivity(s.Record)
 	w.RegisterActivity(s.Notify)
 	w.RegisterActivity(s.Deliver)
+	return w
+}
+
+// Batches is the worker of the rows of batches. Its process should have a worker of
+// messages too, whose workflows start at once.
+func Batches(c client.Client, s Steps) worker.Worker {
+	w := worker.New(c, workflows.QueueBatches, worker.Options{
+		DisableWorkflowWorker:              true,
+		MaxConcurrentActivityExecutionSize: batchSlots,
+		WorkerStopTimeout:                  stopTimeout,
+	})
+	w.RegisterActivityWithOptions(s.Batch.WorkBatch, activity.RegisterOptions{Name: "WorkBatch"})
+	w.RegisterActivityWithOptions(s.Batch.WithdrawBatch, activity.RegisterOptions{Name: "WithdrawBatch"})
 	return w
 }
 

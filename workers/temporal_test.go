@@ -94,6 +94,8 @@ func (l *link) SetShare(s vendors.Share) {
 
 func (l *link) Whole() bool { return false }
 
+func (l *link) Repeats() bool { return false }
+
 func (l *link) Status() vendors.LinkStatus {
 	return vendors.LinkStatus{Bind: "connected"}
 }
@@ -572,10 +574,20 @@ func TestPostWebhook(t *testing.T) {
 	b := setup(t, true)
 	n := message.Notification{ID: message.NewID(), EventID: message.NewID(), AccountID: b.account.ID, MessageID: message.NewID(), URL: "https://shop.example/hook", Payload: `{"late":true}`}
 	b.journal.PutNotification(n)
+	b.starter.DeliveryAccount = func(_ context.Context, id message.ID) (message.ID, error) {
+		if id != n.ID {
+			t.Errorf("asked for %s", id)
+		}
+		return n.AccountID, nil
+	}
 	for range 3 {
 		if err := b.starter.PostWebhook(t.Context(), "late", n.ID); err != nil {
 			t.Fatal(err)
 		}
+	}
+	about, err := b.client.GetActivityHandle(client.GetActivityHandleOptions{ActivityID: "webhook-" + n.ID.String()}).Describe(t.Context(), client.DescribeActivityOptions{})
+	if err != nil || about.Priority.FairnessKey != n.AccountID.String() {
+		t.Errorf("accounts do not share the queue: %+v, %v", about, err)
 	}
 	if err := b.client.GetActivityHandle(client.GetActivityHandleOptions{ActivityID: "webhook-" + n.ID.String()}).Get(t.Context(), nil); err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ const (
 	QueueNotify   = "notify"   // webhook retries
 	QueueMedia    = "media"    // making the files of MMS ready, a few at a time
 	QueueMM4      = "mm4"      // messages to customers' MMSCs, whose answers may take minutes
+	QueueBatches  = "batches"  // rows of batches, some seconds' worth at a time
 	QueueMail     = "mail"     // e-mails, which one relay takes: one that hangs holds up no webhook
 )
 
@@ -36,6 +37,12 @@ const InboundType = "Inbound"
 
 // InboundID is the workflow id of an inbound message.
 func InboundID(id message.ID) string { return "mo-" + id.String() }
+
+// BatchType is the name under which Batch is registered.
+const BatchType = "Batch"
+
+// BatchID is the workflow id of a batch.
+func BatchID(id message.ID) string { return "batch." + id.String() }
 
 // MessageID is the workflow id of a message of either direction.
 func MessageID(d message.Direction, id message.ID) string {
@@ -64,7 +71,10 @@ const (
 	// SignalReroute tells the workflow that staff have named another vendor, or want it
 	// routed anew.
 	SignalReroute = "reroute"
-	// QueryState answers with State.
+	// SignalBatch tells the workflow of a batch that the batch was changed: it is started
+	// by it, goes on, or is canceled.
+	SignalBatch = "batch"
+	// QueryState answers with State, of a batch with BatchState.
 	QueryState = "state"
 )
 

@@ -448,6 +448,9 @@ func (o *outbound) await(ctx workflow.Context) (bool, error) {
 		if err != nil || r.Status.Final() {
 			return true, err
 		}
+		if r.Open && r.Status == message.StatusSent { // staff say that it is not in doubt any more
+			o.shows(r.Status, "")
+		}
 		if r.Open && r.Status == message.StatusQueued {
 			if ended, err := o.queuedAgain(ctx, nil); ended || err != nil {
 				return true, err

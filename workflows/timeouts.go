@@ -27,6 +27,8 @@ const (
 	// tryTimeout bounds a later try: the 15 s of the contract and a second's wait
 	// for the host, for the URL and then its failover, and the record.
 	tryTimeout = 45 * time.Second
+	// WebhookHeartbeat is how soon a try whose process died is noticed.
+	WebhookHeartbeat = 15 * time.Second
 	// submitTimeout bounds one submit: the vendor's response timeout (30 s by
 	// default, 600 at most would outlive it and end in doubt) and the record. A candidate
 	// may say that its vendor takes longer.
@@ -141,15 +143,23 @@ func firstTryOptions(ctx workflow.Context) workflow.Context {
 	})
 }
 
-// retryOptions are for the later tries: the schedule comes from the activity.
+// scheduledOptions are for what is tried until the customer has it: the pauses between
+// tries come from the activity. lost is the first one after a try that said nothing of
+// itself.
+func scheduledOptions(ctx workflow.Context, account message.ID, lost time.Duration, o workflow.ActivityOptions) workflow.Context {
+	o.RetryPolicy = &temporal.RetryPolicy{InitialInterval: lost, BackoffCoefficient: 2, MaximumInterval: MaxLostTry}
+	o.Priority = temporal.Priority{FairnessKey: account.String()}
+	return workflow.WithActivityOptions(ctx, o)
+}
+
+// retryOptions are for the later tries.
 func retryOptions(ctx workflow.Context, account message.ID) workflow.Context {
-	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+	return scheduledOptions(ctx, account, 5*time.Second, workflow.ActivityOptions{
 		TaskQueue:              QueueNotify,
 		ScheduleToCloseTimeout: webhookFor,
 		StartToCloseTimeout:    tryTimeout,
-		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 5 * time.Second, BackoffCoefficient: 2, MaximumInterval: MaxLostTry},
+		HeartbeatTimeout:       WebhookHeartbeat,
 		Summary:                "tell the customer again",
-		Priority:               temporal.Priority{FairnessKey: account.String()},
 	})
 }
 
@@ -164,17 +174,14 @@ const (
 	mm4For = 31 * 24 * time.Hour
 )
 
-// mm4Options are for a message to a customer's MMSC: the pauses between tries come from the
-// activity.
+// mm4Options are for a message to a customer's MMSC.
 func mm4Options(ctx workflow.Context, account message.ID) workflow.Context {
-	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+	return scheduledOptions(ctx, account, 5*time.Second, workflow.ActivityOptions{
 		TaskQueue:              QueueMM4,
 		ScheduleToCloseTimeout: mm4For,
 		StartToCloseTimeout:    mm4Timeout,
 		HeartbeatTimeout:       mm4Heartbeat,
-		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 30 * time.Second, BackoffCoefficient: 2, MaximumInterval: MaxLostTry},
 		Summary:                "send it over MM4",
-		Priority:               temporal.Priority{FairnessKey: account.String()},
 	})
 }
 
@@ -186,15 +193,13 @@ const (
 	mailHeartbeat = time.Minute
 )
 
-// mailOptions are for an e-mail: the pauses between tries come from the activity.
+// mailOptions are for an e-mail.
 func mailOptions(ctx workflow.Context, account message.ID) workflow.Context {
-	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+	return scheduledOptions(ctx, account, 30*time.Second, workflow.ActivityOptions{
 		TaskQueue:              QueueMail,
 		ScheduleToCloseTimeout: webhookFor,
 		StartToCloseTimeout:    mailTimeout,
 		HeartbeatTimeout:       mailHeartbeat,
-		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 30 * time.Second, BackoffCoefficient: 2, MaximumInterval: MaxLostTry},
 		Summary:                "send it by e-mail",
-		Priority:               temporal.Priority{FairnessKey: account.String()},
 	})
 }

@@ -179,7 +179,7 @@ func reasonOf(m *message.Message) message.Reason {
 }
 
 func (a *Activities) refuse(ctx context.Context, m *message.Message, to message.Status, why *message.Error, detail map[string]any, slot *pace.Slot) (Result, error) {
-	told, err := activities.Tell(ctx, a.Journal, a.Gate.Snapshot(), *m, message.Change{To: to, Error: why, Started: true, Revision: &m.Revision}, detail, a.Gate.Now(), false)
+	told, err := activities.Tell(ctx, a.Journal, a.Gate.Snapshot(), *m, message.Change{To: to, Error: why, Started: true, Revision: &m.Revision}, detail, false)
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}

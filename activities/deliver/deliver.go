@@ -10,7 +10,6 @@ package deliver
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"time"
 
@@ -23,7 +22,7 @@ import (
 // Journal is what delivering needs of the record.
 type Journal interface {
 	Received(ctx context.Context, id message.ID) (message.Received, error)
-	PlanInbound(ctx context.Context, id message.ID, plan []message.InboundPlanned) ([]message.InboundOwed, error)
+	PlanInbound(ctx context.Context, id message.ID, plan []message.InboundPlanned, said string) ([]message.InboundOwed, error)
 	FallBack(ctx context.Context, id message.ID, position int, to message.InboundPlanned) (*message.InboundOwed, error)
 	InboundOutcomes(ctx context.Context, id message.ID) ([]message.InboundDelivery, error)
 	RecordMail(ctx context.Context, id message.ID, position int, state message.InboundState, failure string) error
@@ -89,11 +88,12 @@ func (a *Activities) PlanInbound(ctx context.Context, in Input) (Plan, error) {
 	if !in.Fetched && len(m.Files) < len(m.Media) && !m.Redacted {
 		return Plan{Fetch: true}, nil
 	}
-	plan, err := planOf(a.Snapshot(), m, a.Now())
+	s := a.Snapshot()
+	plan, err := planOf(s, m)
 	if err != nil {
 		return Plan{}, activities.Fail(err)
 	}
-	owed, err := a.Journal.PlanInbound(ctx, in.MessageID, plan)
+	owed, err := a.Journal.PlanInbound(ctx, in.MessageID, plan, said(s, m))
 	if err != nil {
 		return Plan{}, activities.Fail(err)
 	}
@@ -115,11 +115,11 @@ func (a *Activities) received(ctx context.Context, id message.ID) (message.Recei
 	if m.Files, err = a.Journal.MessageMedia(ctx, id, ""); err != nil {
 		return m, err
 	}
-	for _, f := range m.Files {
-		if f.Position <= len(m.Media) {
-			m.Media[f.Position-1] = message.InboundMedia{ContentType: f.File.ContentType, Size: f.File.Size, SHA256: hex.EncodeToString(f.File.SHA256[:]), Link: a.MediaURL(f.File)}
-		}
+	days := 0
+	if account := a.Snapshot().Accounts[m.AccountID]; account != nil {
+		days = account.ContentRetentionDays
 	}
+	m.Linked(a.MediaURL, days)
 	return m, nil
 }
 
@@ -149,7 +149,7 @@ func (a *Activities) FallBack(ctx context.Context, in Input) (*Planned, error) {
 			return nil, activities.Fail(err)
 		}
 		to, err := planOne(a.Snapshot(), m, message.Destination{ID: d.RouteID, AccountID: m.AccountID, Position: d.Position + message.FallbackPosition,
-			Place: d.Fallback.Place, Active: true}, a.Now())
+			Place: d.Fallback.Place, Active: true})
 		if err != nil {
 			return nil, activities.Fail(err)
 		}

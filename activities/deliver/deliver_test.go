@@ -48,7 +48,7 @@ func owed(p message.InboundPlanned) message.InboundOwed {
 	return o
 }
 
-func (j *journal) PlanInbound(_ context.Context, _ message.ID, plan []message.InboundPlanned) (out []message.InboundOwed, err error) {
+func (j *journal) PlanInbound(_ context.Context, _ message.ID, plan []message.InboundPlanned, _ string) (out []message.InboundOwed, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.down != nil {

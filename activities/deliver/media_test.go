@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/internal/message"
 )
@@ -38,6 +39,7 @@ func TestPlanWaitsForFiles(t *testing.T) {
 				ContentType string `json:"content_type"`
 				SizeBytes   int64  `json:"size_bytes"`
 				SHA256      *string
+				ExpiresAt   *time.Time `json:"expires_at"`
 			}
 		}
 	}
@@ -52,6 +54,23 @@ func TestPlanWaitsForFiles(t *testing.T) {
 	if len(m) != 2 || m[0].URL == nil || *m[0].URL != "https://gw.example/media/image/png" || m[0].ContentType != "image/png" || m[0].SizeBytes != 70 || m[0].SHA256 == nil ||
 		m[1].URL != nil || m[1].ContentType != "video/mp4" || strings.Contains(payload, "vendor.example") {
 		t.Errorf("%s", payload)
+	}
+	// As long as the text is kept, which is some hours at least.
+	if at := m[0].ExpiresAt; at == nil || !at.Equal(b.message.ReceivedAt.Add(message.TextLeast).Truncate(time.Millisecond)) || m[1].ExpiresAt != nil {
+		t.Errorf("the URLs are good until %v and %v", m[0].ExpiresAt, m[1].ExpiresAt)
+	}
+	b = setup(t)
+	b.goes("", message.Place{Method: message.InboundWebhook, URL: "https://shop.example/in"})
+	b.mms()
+	b.config.Accounts[b.message.AccountID].ContentRetentionDays = 30
+	if _, err := b.Activities.PlanInbound(t.Context(), Input{MessageID: b.message.ID, Fetched: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(b.plan[0].Notifications[0].Payload), &event); err != nil {
+		t.Fatal(err)
+	}
+	if at := event.Data.Media[0].ExpiresAt; at == nil || !at.Equal(b.message.ReceivedAt.Add(30*24*time.Hour).Truncate(time.Millisecond)) {
+		t.Errorf("with 30 days the URL is good until %v", at)
 	}
 }
 

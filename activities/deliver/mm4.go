@@ -93,7 +93,7 @@ func (a *Activities) sendMM4(ctx context.Context, peer *snapshot.MM4Peer, m mess
 
 // forwardOf is the message as a peer gets it.
 func forwardOf(m message.Received) mm4out.Forward {
-	f := mm4out.Forward{From: m.From, To: m.To, Subject: m.Subject, Date: m.ReceivedAt, Class: m.Class}
+	f := mm4out.Forward{From: m.From, To: m.To, Subject: m.Subject, Date: m.ReceivedAt, Class: m.Class, ReadReport: m.ReadReport}
 	for _, a := range m.Group {
 		if a != m.To {
 			f.With = append(f.With, a)

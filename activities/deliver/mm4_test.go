@@ -125,6 +125,12 @@ func TestForwardOf(t *testing.T) {
 	if len(f.With) != 1 || f.With[0] != "+13105550117" || len(f.Files) != 1 || f.Subject != "Lunch" || !strings.Contains(f.Text, "1 of its files") || !strings.Contains(f.Text, "never came") {
 		t.Errorf("%+v", f)
 	}
+	if f.ReadReport || f.DeliveryReport {
+		t.Error("reports are asked for that nobody wants")
+	}
+	if m.ReadReport = true; !forwardOf(m).ReadReport {
+		t.Error("a read report that somebody wants is not asked for")
+	}
 	m.Encoding = message.EncodingBinary
 	if f := forwardOf(m); !strings.HasPrefix(f.Text, "(This message is no text") {
 		t.Errorf("%q", f.Text)

@@ -14,7 +14,7 @@ import (
 // planOf says where a message goes: to the active destinations of its number or else
 // of its account; to the account's endpoints that want such events if nothing is set;
 // and to the store if there is nobody to be told.
-func planOf(s *snapshot.Snapshot, m message.Received, now time.Time) ([]message.InboundPlanned, error) {
+func planOf(s *snapshot.Snapshot, m message.Received) ([]message.InboundPlanned, error) {
 	stored := []message.InboundPlanned{{InboundDelivery: message.InboundDelivery{Position: 1, Method: message.InboundStorage, State: message.InboundStored}}}
 	account := s.Accounts[m.AccountID]
 	if account == nil || account.Status != snapshot.AccountActive {
@@ -32,7 +32,7 @@ func planOf(s *snapshot.Snapshot, m message.Received, now time.Time) ([]message.
 		if !d.Active {
 			continue
 		}
-		p, err := planOne(s, m, *d, now)
+		p, err := planOne(s, m, *d)
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +54,7 @@ func endpointsWant(s *snapshot.Snapshot, account message.ID) bool {
 }
 
 // planOne says what has to be done for one destination.
-func planOne(s *snapshot.Snapshot, m message.Received, d message.Destination, now time.Time) (message.InboundPlanned, error) {
+func planOne(s *snapshot.Snapshot, m message.Received, d message.Destination) (message.InboundPlanned, error) {
 	p := message.InboundPlanned{InboundDelivery: message.InboundDelivery{Position: d.Position, Method: d.Method, State: message.InboundPending,
 		RouteID: d.ID, Fallback: d.Fallback}}
 	fail := func(why string) { p.State, p.LastError = message.InboundFailed, why }
@@ -74,7 +74,7 @@ func planOne(s *snapshot.Snapshot, m message.Received, d message.Destination, no
 			fail("the account has no SMPP credential " + d.SystemID)
 		}
 	case message.InboundWebhook:
-		list, err := webhooks(s, m, d, now)
+		list, err := webhooks(s, m, d)
 		if err != nil {
 			return p, err
 		}
@@ -90,16 +90,13 @@ func planOne(s *snapshot.Snapshot, m message.Received, d message.Destination, no
 // webhooks are the events of one destination: to its URL, or to the endpoints of the
 // account that want them. It is one event wherever it goes, so its id is the
 // message's.
-func webhooks(s *snapshot.Snapshot, m message.Received, d message.Destination, now time.Time) ([]message.Notification, error) {
-	number := s.Numbers[m.To]
-	if number != nil && number.AccountID != m.AccountID {
-		number = nil
-	}
+func webhooks(s *snapshot.Snapshot, m message.Received, d message.Destination) ([]message.Notification, error) {
+	number := numberOf(s, m)
 	base := message.Notification{EventID: m.ID, AccountID: m.AccountID, MessageID: m.ID, InboundPosition: d.Position}
 	var out []message.Notification
 	add := func(n message.Notification, format string) error {
 		n.ID = message.NewID()
-		n, err := notification.OfReceived(n, m, number, format, now)
+		n, err := notification.OfReceived(n, m, number, format)
 		out = append(out, n)
 		return err
 	}
@@ -120,6 +117,23 @@ func webhooks(s *snapshot.Snapshot, m message.Received, d message.Destination, n
 		}
 	}
 	return out, nil
+}
+
+// numberOf is the account's number that the message came to; nil: it is its own no more.
+func numberOf(s *snapshot.Snapshot, m message.Received) *snapshot.Number {
+	if n := s.Numbers[m.To]; n != nil && n.AccountID == m.AccountID {
+		return n
+	}
+	return nil
+}
+
+// said is what the event of the message says of its number.
+func said(s *snapshot.Snapshot, m message.Received) string {
+	n := numberOf(s, m)
+	if n == nil {
+		return ""
+	}
+	return message.SaidOfNumber(n.Tag, n.Group)
 }
 
 // mailGaps lie between the tries of an e-mail; the last goes on.

@@ -30,7 +30,7 @@ func (t *Tester) Test(ctx context.Context, account message.ID, number message.Ad
 	s, now := t.Snapshot(), t.Now()
 	m := message.Received{Complete: true, ReceivedAt: now, Message: &message.Message{ID: message.NewID(), AccountID: account, Direction: message.Inbound, Kind: message.SMS,
 		From: testSender, To: number, Body: "This is a test of the number's settings. Nobody sent it.", Encoding: message.EncodingGSM7, Segments: 1}}
-	plan, err := planOf(s, m, now)
+	plan, err := planOf(s, m)
 	if err != nil {
 		return []message.DestinationTest{{Position: 1, Detail: "the message could not be made"}}
 	}
@@ -69,7 +69,7 @@ func (t *Tester) try(ctx context.Context, s *snapshot.Snapshot, m message.Receiv
 		return message.DestinationTest{OK: true, Detail: "the relay has it"}
 	}
 	for _, n := range p.Notifications {
-		r := t.Sender.Send(ctx, webhook.Request{URL: n.URL, Method: n.Method, Body: []byte(n.Payload), EventID: n.EventID.String(), Secret: secretOf(s, n)})
+		r := t.Sender.Send(ctx, webhook.Request{URL: n.URL, Method: n.Method, Body: []byte(message.Filled(n.Payload, 0, m.ReceivedAt)), EventID: n.EventID.String(), Secret: secretOf(s, n)})
 		if r.Outcome() != webhook.Delivered {
 			detail := "HTTP " + strconv.Itoa(r.HTTPStatus)
 			if r.Err != nil {

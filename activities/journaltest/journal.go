@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -241,6 +240,11 @@ func (j *Journal) apply(r *row, c message.Change) {
 	for _, a := range c.Attempts {
 		r.attempts = append(r.attempts, &attempt{Attempt: a, Answer: message.Answer{Part: a.Part, Attempt: a.Number, State: message.PartSending}})
 	}
+	for _, a := range c.TakenOver {
+		if old := r.attempt(a.Part, a.Number); old != nil && old.State == message.PartSending {
+			old.Instance = a.Instance
+		}
+	}
 	for _, a := range c.Answers {
 		if old := r.attempt(a.Part, a.Attempt); old != nil && (old.State == message.PartSending || old.State == message.PartInDoubt) {
 			old.Answer = a
@@ -253,7 +257,7 @@ func (j *Journal) apply(r *row, c message.Change) {
 	}
 	for _, n := range c.Notifications {
 		if j.notes[n.ID] == nil {
-			n.Payload = strings.Replace(n.Payload, message.SequencePlaceholder, `"sequence":`+itoa(r.seq), 1)
+			n.EventID, n.Payload = message.EventID(c.MessageID, r.seq), message.Filled(n.Payload, r.seq, time.Now())
 			j.notes[n.ID] = &note{Notification: n, state: message.NotificationPending}
 			j.order = append(j.order, n.ID)
 		}
@@ -272,13 +276,6 @@ func (j *Journal) apply(r *row, c message.Change) {
 	if (c.Owed || c.OwedMM4) && c.To != "" && !slices.Contains(r.owed, c.To) {
 		r.owed = append(r.owed, c.To)
 	}
-}
-
-func itoa(n int) string {
-	if n < 10 {
-		return string(rune('0' + n))
-	}
-	return itoa(n/10) + itoa(n%10)
 }
 
 func (r *row) attempt(part, number int) *attempt {
@@ -313,6 +310,7 @@ func (j *Journal) Parts(_ context.Context, id message.ID, segments int) ([]messa
 			out[i].Number = i + 1
 			if a := r.newest(i + 1); a != nil {
 				out[i].Attempt, out[i].State, out[i].Vendor = a.Number, a.State, a.Vendor.Name
+				out[i].Instance = a.Instance
 				out[i].VendorMessageID, out[i].VendorCode, out[i].Reason = a.VendorMessageID, a.Answer.VendorCode, a.Answer.Reason
 			}
 		}

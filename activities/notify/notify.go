@@ -34,6 +34,10 @@ type Activities struct {
 	Now      func() time.Time
 	// Observe is told of each try; nil: nobody is.
 	Observe func(outcome webhook.Outcome, took time.Duration)
+	// Endpoints disables those that take nothing any more; nil: none is.
+	Endpoints Endpoints
+
+	failed lately
 }
 
 // Input names the delivery.
@@ -59,9 +63,10 @@ func (a *Activities) TryWebhook(ctx context.Context, in Input) (bool, error) {
 	if n.Attempts > 0 {
 		return false, nil
 	}
+	n = a.addressed(n)
 	short, cancel := context.WithTimeout(ctx, firstTry)
 	defer cancel()
-	t, err := a.try(short, n, n.URL, false)
+	t, err := a.try(short, n, webhook.Request{URL: n.URL, Quick: true}, false)
 	return t.state != message.NotificationPending, activities.Fail(err)
 }
 
@@ -88,6 +93,7 @@ func First(a *Activities) activities.Teller {
 // the pause before the one after it. Running it twice may call the customer
 // twice, with the same webhook-id; a delivery that is done is left alone.
 func (a *Activities) PostWebhook(ctx context.Context, in Input) error {
+	defer activities.Beat(ctx)()
 	n, state, err := a.Journal.Notification(ctx, in.DeliveryID)
 	if err != nil {
 		return activities.Fail(err)
@@ -98,11 +104,12 @@ func (a *Activities) PostWebhook(ctx context.Context, in Input) error {
 	if early := a.untilSecond(n); early > 0 {
 		return later(early)
 	}
+	n = a.addressed(n)
 	failover := n.FailoverURL != "" && n.Attempts > 0
-	t, err := a.try(ctx, n, n.URL, failover)
+	t, err := a.try(ctx, n, webhook.Request{URL: n.URL}, failover)
 	if err == nil && t.made && t.state == message.NotificationPending && failover {
 		n.Attempts++
-		t, err = a.try(ctx, n, n.FailoverURL, false)
+		t, err = a.try(ctx, n, webhook.Request{URL: n.FailoverURL}, false)
 	}
 	if err != nil {
 		return activities.Fail(err)
@@ -144,19 +151,19 @@ type tried struct {
 	next  time.Duration // until the next try, while pending
 }
 
-// try makes and records one try. another says that the round's second URL
+// try makes and records one try, as r says. another says that the round's second URL
 // follows, so that this one cannot be the last.
-func (a *Activities) try(ctx context.Context, n message.Notification, url string, another bool) (tried, error) {
+func (a *Activities) try(ctx context.Context, n message.Notification, r webhook.Request, another bool) (tried, error) {
 	secret, old := a.secrets(n)
 	if secret == "" {
 		if age(n, a.Now()) < configurationLag {
 			return tried{state: message.NotificationPending, next: configurationLag}, nil
 		}
-		return a.record(ctx, n, webhook.Result{Err: errors.New("the endpoint or account is gone")}, message.NotificationFailed, 0)
+		return a.record(ctx, n, webhook.Result{Err: errors.New("the endpoint is disabled or gone")}, message.NotificationFailed, 0)
 	}
 	began := a.Now()
-	result := a.Sender.Send(ctx, webhook.Request{URL: url, Method: n.Method, Body: []byte(n.Payload), EventID: n.EventID.String(),
-		Secret: secret, OldSecret: old})
+	r.Format, r.Method, r.Body, r.EventID, r.Secret, r.OldSecret = n.Format, n.Method, []byte(n.Payload), n.EventID.String(), secret, old
+	result := a.Sender.Send(ctx, r)
 	outcome := result.Outcome()
 	if a.Observe != nil {
 		a.Observe(outcome, a.Now().Sub(began))
@@ -169,7 +176,18 @@ func (a *Activities) try(ctx context.Context, n message.Notification, url string
 		return tried{state: message.NotificationPending, next: max(result.RetryAfter, time.Second)}, nil
 	case webhook.Delivered:
 		return a.record(ctx, n, result, message.NotificationDelivered, 0)
-	case webhook.Gone:
+	}
+	t, err := a.inVain(ctx, n, result, began, outcome == webhook.Gone && r.URL == n.URL, another)
+	if err == nil {
+		a.judge(context.WithoutCancel(ctx), n, outcome == webhook.Gone && r.URL == n.URL)
+	}
+	return t, err
+}
+
+// inVain records a try that was in vain. gone ends the delivery: its URL has answered 410,
+// which of the failover URL is an answer as any other.
+func (a *Activities) inVain(ctx context.Context, n message.Notification, result webhook.Result, began time.Time, gone, another bool) (tried, error) {
+	if gone {
 		return a.record(ctx, n, result, message.NotificationFailed, 0)
 	}
 	elapsed := time.Duration(0)
@@ -210,7 +228,7 @@ func rounds(n message.Notification) int {
 }
 
 func (a *Activities) record(ctx context.Context, n message.Notification, r webhook.Result, state message.NotificationState, next time.Duration) (tried, error) {
-	attempt := message.NotificationAttempt{DeliveryID: n.ID, MessageID: n.MessageID, Type: n.Type, Number: n.Attempts + 1,
+	attempt := message.NotificationAttempt{DeliveryID: n.ID, MessageID: n.MessageID, AccountID: n.AccountID, EndpointID: n.EndpointID, Type: n.Type, Replay: n.Replays, Number: n.Attempts + 1,
 		HTTPStatus: r.HTTPStatus, Millis: r.Millis, Answer: r.Body, State: state, NextInSecs: int(next / time.Second)}
 	if r.Err != nil {
 		attempt.Error = r.Err.Error()
@@ -236,17 +254,19 @@ func (a *Activities) secrets(n message.Notification) (newest, older string) {
 			}
 		}
 		if account := s.Accounts[n.AccountID]; account != nil {
+			if a.Now().Before(account.WebhookOldUntil) {
+				return account.WebhookSecret, account.WebhookOldSecret
+			}
 			return account.WebhookSecret, ""
 		}
 		return "", ""
 	}
-	for _, e := range s.Endpoints[n.AccountID] {
-		if e.ID == n.EndpointID {
-			if a.Now().Before(e.OldUntil) {
-				return e.Secret, e.OldSecret
-			}
-			return e.Secret, ""
-		}
+	e := endpointOf(s, n)
+	switch {
+	case e == nil:
+		return "", ""
+	case a.Now().Before(e.OldUntil):
+		return e.Secret, e.OldSecret
 	}
-	return "", ""
+	return e.Secret, ""
 }

@@ -192,6 +192,7 @@ func TestTheWindowEndsTheTries(t *testing.T) {
 func TestFailover(t *testing.T) {
 	b := setup(t)
 	b.n.FailoverURL = otherURL
+	b.config.Endpoints[b.n.AccountID][0].FailoverURL = otherURL
 	b.journal.PutNotification(b.n)
 	b.sender.script[mainURL] = []webhook.Result{{HTTPStatus: 500}}
 	b.sender.script[otherURL] = []webhook.Result{{Err: errors.New("refused")}}
@@ -221,6 +222,7 @@ func TestFailover(t *testing.T) {
 func TestFailoverDelivers(t *testing.T) {
 	b := setup(t)
 	b.n.FailoverURL = otherURL
+	b.config.Endpoints[b.n.AccountID][0].FailoverURL = otherURL
 	b.journal.PutNotification(b.n)
 	b.sender.script[mainURL] = []webhook.Result{{HTTPStatus: 503}}
 	b.first(t)
@@ -356,7 +358,7 @@ func TestUnknownDelivery(t *testing.T) {
 func TestFirstOfSeveral(t *testing.T) {
 	b := setup(t)
 	other, strange := b.n, message.NewID()
-	other.ID, other.URL = message.NewID(), "https://away.example/hook"
+	other.ID, other.URL, other.EndpointID = message.NewID(), "https://away.example/hook", message.ID{}
 	b.journal.PutNotification(other)
 	b.sender.script[other.URL] = []webhook.Result{{HTTPStatus: 503}}
 	tell := notify.First(b.steps)

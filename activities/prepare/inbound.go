@@ -2,11 +2,14 @@ package prepare
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/postrider/postrider/activities"
 	"github.com/postrider/postrider/internal/fetch"
+	"github.com/postrider/postrider/internal/media"
 	"github.com/postrider/postrider/internal/message"
 )
 
@@ -32,54 +35,79 @@ func (a *Activities) FetchInbound(ctx context.Context, in Inbound) error {
 		has[f.Position] = true
 	}
 	var again error
-	var missing []map[string]any
+	var missing, other []map[string]any
 	for i, f := range m.Media {
 		if has[i+1] {
 			continue
 		}
-		err := a.receive(ctx, m, i+1, f)
+		announced, err := a.receive(ctx, m, i+1, f)
 		var never *impossible
 		switch {
 		case errors.As(err, &never):
 			missing = append(missing, map[string]any{"file": i + 1, "why": never.why.Detail})
 		case err != nil: // the others may end sooner than this one is mended
 			again = err
+		case !announced:
+			other = append(other, map[string]any{"file": i + 1, "why": "its size or SHA-256 is not what the vendor has announced"})
 		}
 	}
-	if again != nil || len(missing) == 0 {
-		return activities.Fail(again)
+	line := message.Event{Type: message.EventMediaPrepared, Detail: map[string]any{}}
+	if len(missing) > 0 && again == nil { // while another is tried again so are these
+		line.Detail["missing"] = missing
 	}
-	return activities.Fail(a.Journal.Note(ctx, m.ID, message.Event{Type: message.EventMediaPrepared, Detail: map[string]any{"missing": missing}}))
+	if len(other) > 0 {
+		line.Detail["other"] = other
+	}
+	if len(line.Detail) > 0 {
+		if err := a.Journal.Note(ctx, m.ID, line); err != nil {
+			return activities.Fail(err)
+		}
+	}
+	return activities.Fail(again)
 }
 
-// receive fetches one file with what its vendor wants, and nowhere but from it.
-func (a *Activities) receive(ctx context.Context, m message.Received, position int, f message.InboundMedia) error {
+// receive fetches one file with what its vendor wants, and nowhere but from it. What is
+// not what the vendor has announced is asked for again; if it stays so, the owner gets it all
+// the same, and announced is false.
+func (a *Activities) receive(ctx context.Context, m message.Received, position int, f message.InboundMedia) (announced bool, err error) {
 	beat(ctx, fmt.Sprintf("fetching file %d", position))
 	if own, ok, err := a.own(ctx, m, f.URL); ok || err != nil {
 		if err != nil {
-			return err
+			return false, err
 		}
-		return a.Journal.MediaReceived(ctx, m.ID, position, own)
+		return true, a.Journal.MediaReceived(ctx, m.ID, position, own)
 	}
 	hosts, credentials := a.Access(m.VendorID)
 	if len(hosts) == 0 {
-		return &impossible{message.Refuse(message.ReasonMediaUnavailable, "file %d: the vendor is not known any more, or has no files", position)}
+		return false, &impossible{message.Refuse(message.ReasonMediaUnavailable, "file %d: the vendor is not known any more, or has no files", position)}
 	}
 	got, err := a.Fetcher.Fetch(ctx, fetch.Request{URL: f.URL, Limit: MaxFile, Hosts: hosts, Credentials: credentials})
 	if err != nil {
-		return unfetched(ctx, position, err)
+		return false, unfetched(ctx, position, err)
 	}
 	defer got.Body.Close()
 	up, err := a.Library.Receive(ctx, got.Body, MaxFile)
 	if err != nil {
-		return unfetched(ctx, position, err)
+		return false, unfetched(ctx, position, err)
 	}
 	defer up.Close()
+	if announced = asAnnounced(up.Object(), f); !announced && attempt(ctx) < maxFetches {
+		return false, message.Refuse(message.ReasonUnavailable, "file %d: its size or SHA-256 is not what the vendor has announced", position)
+	}
 	file, err := up.Add(ctx, m.AccountID)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return a.Journal.MediaReceived(ctx, m.ID, position, file)
+	return announced, a.Journal.MediaReceived(ctx, m.ID, position, file)
+}
+
+// asAnnounced reports whether a file is what the vendor's signed message says of it, as far
+// as that says anything.
+func asAnnounced(o media.Object, f message.InboundMedia) bool {
+	if len(f.SHA256) == hex.EncodedLen(len(o.SHA256)) && !strings.EqualFold(f.SHA256, o.Hex()) {
+		return false
+	}
+	return f.Size <= 0 || f.Size == o.Size
 }
 
 // own finds the file of a message between accounts of ours, which is in the store already.

@@ -2,11 +2,17 @@ package prepare
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/postrider/postrider/internal/message"
 )
@@ -26,6 +32,19 @@ func (b *bundle) fetchInbound() error {
 	env.RegisterActivity(b.Activities)
 	_, err := env.ExecuteActivity(b.Activities.FetchInbound, Inbound{MessageID: b.in.ID})
 	return err
+}
+
+// fetchInboundAgain has it tried as often as a workflow does.
+func (b *bundle) fetchInboundAgain() error {
+	b.t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestWorkflowEnvironment()
+	env.RegisterActivity(b.Activities)
+	env.ExecuteWorkflow(func(ctx workflow.Context) error {
+		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute, RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 2 * maxFetches}})
+		return workflow.ExecuteActivity(ctx, b.Activities.FetchInbound, Inbound{MessageID: b.in.ID}).Get(ctx, nil)
+	})
+	return env.GetWorkflowError()
 }
 
 func TestFetchInbound(t *testing.T) {
@@ -76,6 +95,37 @@ func TestInboundLater(t *testing.T) {
 	}
 	if err := b.fetchInbound(); err != nil || len(b.files[""]) != 2 || b.asked["/two.png"] != 1 {
 		t.Errorf("%v, it has %+v, asked %v", err, b.files[""], b.asked)
+	}
+}
+
+// What a vendor's message says of a file is checked: another one is asked for again, and
+// told of if it stays so.
+func TestInboundIsAnnounced(t *testing.T) {
+	one := picture(t, 0)
+	sum := sha256.Sum256(one)
+	for name, c := range map[string]struct {
+		size int64
+		sum  string
+		good bool
+	}{
+		"right": {int64(len(one)), strings.ToUpper(hex.EncodeToString(sum[:])), true}, "nothing said": {0, "", true}, "said unreadably": {0, "ab", true},
+		"another size": {int64(len(one)) + 1, "", false}, "another file": {int64(len(one)), strings.Repeat("ab", 32), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			b.came("/one.png")
+			b.in.Media[0].Size, b.in.Media[0].SHA256 = c.size, c.sum
+			b.served["/one.png"] = octets(one)
+			if err := b.fetchInbound(); err == nil != c.good || len(b.files[""]) == 1 != c.good || len(b.lines) > 0 {
+				t.Fatalf("%v, it has %+v, noted %+v", err, b.files[""], b.lines)
+			}
+			if c.good {
+				return
+			}
+			if err := b.fetchInboundAgain(); err != nil || len(b.files[""]) != 1 || len(b.lines) != 1 || b.lines[0].Detail["other"] == nil {
+				t.Errorf("the last time: %v, it has %+v, noted %+v", err, b.files[""], b.lines)
+			}
+		})
 	}
 }
 

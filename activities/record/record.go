@@ -16,6 +16,8 @@ type Journal interface {
 	Message(ctx context.Context, id message.ID) (*message.Message, error)
 	DecidingReceipt(ctx context.Context, id message.ID) (message.PartState, message.ReceiptSummary, message.Reason, error)
 	DropSettlement(ctx context.Context, id message.ID) error
+	// Parts reads the newest attempt of each part.
+	Parts(ctx context.Context, id message.ID, segments int) ([]message.Part, error)
 }
 
 // Activities records outcomes.
@@ -57,6 +59,9 @@ type Input struct {
 	Times message.Times `json:"times,omitzero"`
 	// Revision is the one that the status is about; nil: any.
 	Revision *int `json:"revision,omitempty"`
+	// Staff is what staff say of a message in doubt; nil: nothing. It is for who shows them
+	// the error, and stands with the id alone.
+	Staff *Finding `json:"staff,omitempty"`
 	// Tell: make the first tries of what the customer is to be told.
 	Tell bool `json:"tell,omitempty"`
 }
@@ -90,6 +95,9 @@ func (a *Activities) RecordOutcome(ctx context.Context, in Input) (Result, error
 }
 
 func (a *Activities) record(ctx context.Context, in Input) (Result, error) {
+	if in.Staff != nil {
+		return a.resolve(ctx, in)
+	}
 	if in.Wait && (a.Await == nil || !a.Await(ctx, in.MessageID)) {
 		return Result{Open: true}, nil
 	}
@@ -117,7 +125,7 @@ func (a *Activities) record(ctx context.Context, in Input) (Result, error) {
 	}
 	c.Settled = c.Settled && !in.Told
 	settlePrice(m, &c)
-	told, err := activities.Tell(ctx, a.Journal, a.Snapshot(), *m, c, nil, a.Now(), in.Late)
+	told, err := activities.Tell(ctx, a.Journal, a.Snapshot(), *m, c, nil, in.Late)
 	if err != nil {
 		return Result{}, activities.Fail(err)
 	}

@@ -232,7 +232,7 @@ func graceOf(v *snapshot.Vendor) time.Duration {
 func (a *Activities) noRoute(ctx context.Context, s *snapshot.Snapshot, m *message.Message, w policy.Ways) (Result, error) {
 	why := policy.NoCandidate(s, m, w)
 	told, err := activities.Tell(ctx, a.Journal, s, *m,
-		message.Change{To: message.StatusRejected, Error: why, Started: true, Revision: &m.Revision}, nil, a.Now(), false)
+		message.Change{To: message.StatusRejected, Error: why, Started: true, Revision: &m.Revision}, nil, false)
 	if told.Revised {
 		return Result{Revised: true}, nil
 	}

@@ -308,6 +308,8 @@ type wire func(ctx context.Context) error
 
 func (wire) Whole() bool { return false }
 
+func (wire) Repeats() bool { return false }
+
 func (w wire) Submit(ctx context.Context, s message.Submission) (message.SubmitResult, error) {
 	if err := w(ctx); err != nil {
 		return message.SubmitResult{}, &message.SubmitError{Reason: message.ReasonSubmitInDoubt, Written: true, Err: err}

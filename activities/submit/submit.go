@@ -35,6 +35,9 @@ type Connector interface {
 	Submit(ctx context.Context, s message.Submission) (message.SubmitResult, error)
 	// Whole reports whether a submission carries a whole message.
 	Whole() bool
+	// Repeats reports whether a submission may be made again whose process died while it
+	// was made: the vendor knows it by its Ref.
+	Repeats() bool
 }
 
 // Activities submits messages.
@@ -160,7 +163,8 @@ func (a *Activities) Submit(ctx context.Context, in Input) (Result, error) {
 // submit journals and sends every part that the vendor does not have yet. It may
 // run twice: parts with an answer are left alone, and a part journalled by an
 // earlier run without an answer is in doubt and goes again only if the
-// message's delivery policy says at_least_once. Of two runs at the same time
+// message's delivery policy says at_least_once, or with its own reference to a vendor
+// that knows what it gets twice. Of two runs at the same time
 // one sends: the step from queued to sending is the gate.
 //
 // A message that nobody has submitted before (Queued) is queued and journalled
@@ -195,6 +199,8 @@ func (a *Activities) submit(ctx context.Context, in Input) (Result, error) {
 	if w.media, err = a.media(ctx, m, in.Profile); err != nil {
 		return Result{}, activities.Fail(err)
 	}
+	connector := a.Connector(in.Vendor.ID)
+	w.repeats = connector != nil && connector.Repeats() && w.leftOpen(parts)
 	if err := w.takeStock(ctx, parts); err != nil {
 		return Result{}, activities.Fail(err)
 	}
@@ -205,7 +211,6 @@ func (a *Activities) submit(ctx context.Context, in Input) (Result, error) {
 		if a.drains(in.Vendor.ID) {
 			return Result{Outcome: Busy, Gone: true, Reason: message.ReasonVendorUnreachable, Detail: "the vendor is being drained"}, nil
 		}
-		connector := a.Connector(in.Vendor.ID)
 		if connector == nil {
 			return Result{Outcome: Busy, Reason: message.ReasonVendorUnreachable, RetryAfter: noLinkDelay}, nil
 		}

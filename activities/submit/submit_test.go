@@ -39,6 +39,8 @@ type vendor struct {
 
 func (v *vendor) Whole() bool { return false }
 
+func (v *vendor) Repeats() bool { return false }
+
 func (v *vendor) Submit(_ context.Context, s message.Submission) (message.SubmitResult, error) {
 	if v.gate != nil {
 		if err := v.gate(false); err != nil {
@@ -248,6 +250,8 @@ func TestOutcomes(t *testing.T) {
 type panicky struct{}
 
 func (panicky) Whole() bool { return false }
+
+func (panicky) Repeats() bool { return false }
 
 func (panicky) Submit(context.Context, message.Submission) (message.SubmitResult, error) {
 	panic("bug")

@@ -26,6 +26,9 @@ type work struct {
 	whole   bool             // the vendor gets all of todo at once
 	lost    []message.Answer // journal rows that an earlier run left open
 	resent  bool             // a part in doubt is being sent again
+	repeats bool             // the try that an earlier run left open is made again, as it was
+	before  string           // the process that has left it open
+	unmade  error            // the vendor was not asked again; nil: it was
 	answers []message.Answer
 	early   []string // normalised ids just learnt
 	named   int      // parts that have one of them
@@ -55,6 +58,7 @@ func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
 	}
 	var events []message.Event
 	for i, p := range parts {
+		attempt := p.Attempt + 1
 		switch p.State {
 		case message.PartSubmitted, message.PartDelivered, message.PartUndelivered, message.PartExpired:
 			if !w.elsewhere(p) {
@@ -63,10 +67,13 @@ func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
 			}
 			w.resent = true
 		case message.PartSending, message.PartInDoubt:
+			if w.repeats {
+				attempt = p.Attempt
+				break
+			}
 			if p.State == message.PartSending {
 				w.lost = append(w.lost, message.Answer{Part: p.Number, Attempt: p.Attempt, State: message.PartInDoubt, Reason: message.ReasonSubmitInDoubt})
-				events = append(events, message.Event{Type: message.EventSubmitUnknown,
-					Detail: map[string]any{"part": p.Number, "attempt": p.Attempt, "detail": "the process ended before the vendor's answer was recorded"}})
+				events = append(events, diedBefore(p.Number, p.Attempt))
 			}
 			if w.m.Delivery != message.AtLeastOnce || w.expired || w.in.Resend && !w.elsewhere(p) {
 				w.doubted++
@@ -74,7 +81,7 @@ func (w *work) takeStock(ctx context.Context, parts []message.Part) error {
 			}
 			w.resent = true
 		}
-		w.todo = append(w.todo, message.Submission{MessageID: w.m.ID, Part: p.Number, Parts: len(parts), Attempt: p.Attempt + 1,
+		w.todo = append(w.todo, message.Submission{MessageID: w.m.ID, Part: p.Number, Parts: len(parts), Attempt: attempt, Again: w.repeats,
 			From: w.m.From, To: w.m.To, Encoding: w.m.Encoding, Text: texts[i], DataCoding: w.m.DataCoding, Header: w.m.Header, TLVs: w.m.TLVs,
 			Subject: w.subject(), Media: w.media, Reference: reference(w.m), ExpiresAt: w.m.ExpiresAt, Class: w.m.Class, Still: w.still})
 	}
@@ -101,7 +108,7 @@ func (w *work) write(ctx context.Context, c message.Change) (bool, error) {
 		return adv.Changed, err
 	}
 	_, err = w.a.Journal.Advance(ctx, message.Change{MessageID: c.MessageID, Answers: c.Answers,
-		OptOut: c.OptOut, OptOutNotifications: c.OptOutNotifications})
+		OptOut: c.OptOut, OptOutEvent: c.OptOutEvent})
 	return false, err
 }
 
@@ -200,7 +207,7 @@ func (w *work) barred() *message.SubmitError {
 }
 
 // underWay reports whether some of the message has left, or may have.
-func (w *work) underWay() bool { return w.taken+w.doubted > 0 || w.resent }
+func (w *work) underWay() bool { return w.taken+w.doubted > 0 || w.resent || w.repeats }
 
 // takeBack records that the message was kept from the wire, and what becomes of it
 // now.
@@ -224,7 +231,7 @@ func (w *work) turnedBack(ctx context.Context, p activities.Passage) (*Result, e
 		to = message.StatusExpired
 	}
 	told, err := activities.Tell(ctx, w.a.Journal, w.a.Gate.Snapshot(), *w.m,
-		message.Change{To: to, Error: p.Error, Started: true, Revision: &w.in.Revision}, map[string]any{"trail": p.Trail}, w.a.Gate.Now(), false)
+		message.Change{To: to, Error: p.Error, Started: true, Revision: &w.in.Revision}, map[string]any{"trail": p.Trail}, false)
 	if err != nil {
 		return nil, err
 	}
@@ -249,6 +256,9 @@ var errUnderWay = errors.New("another run of this submit is under way")
 // journal writes a row for each part about to be sent. It reports true when the
 // message has ended: nothing may be sent then, and neither after an error.
 func (w *work) journal(ctx context.Context) (ended bool, err error) {
+	if w.repeats {
+		return w.takeOver(ctx)
+	}
 	if w.m.Status == message.StatusInDoubt && !w.in.Resend {
 		// From in doubt the way leads over queued.
 		if _, err := w.a.Journal.Advance(ctx, message.Change{MessageID: w.m.ID, To: message.StatusQueued, Events: []message.Event{queuedAgain()}}); err != nil {
@@ -384,6 +394,11 @@ func (w *work) answer(s message.Submission, r message.SubmitResult, err error) m
 		// the wire.
 		no = &message.SubmitError{Reason: message.ReasonInternal, Written: true, Err: err}
 	}
+	if s.Again && !no.Answered {
+		if no = w.notMade(no); no == nil {
+			return out
+		}
+	}
 	out.VendorCode, out.Reason = no.VendorCode, no.Reason
 	switch {
 	case no.Ambiguous():
@@ -414,6 +429,8 @@ func (w *work) conclude(ctx context.Context) (Result, error) {
 // record writes the answers and says how the submit ended.
 func (w *work) record(ctx context.Context) (Result, error) {
 	switch {
+	case w.unmade != nil:
+		return Result{}, w.unmade
 	case w.in.Resend && (w.barrier != nil || w.refusal != nil || w.busy != nil || w.doubted > 0):
 		return w.notTakenAgain(ctx)
 	case w.barrier != nil:
@@ -437,7 +454,7 @@ func (w *work) change(to message.Status) message.Change {
 func (w *work) sent(ctx context.Context) (Result, error) {
 	c := w.change(message.StatusSent)
 	c.Submitted = true
-	told, err := activities.Tell(ctx, w.a.Journal, w.a.Gate.Snapshot(), *w.m, c, nil, w.a.Gate.Now(), false)
+	told, err := activities.Tell(ctx, w.a.Journal, w.a.Gate.Snapshot(), *w.m, c, nil, false)
 	if err != nil {
 		return Result{}, err
 	}
@@ -482,7 +499,7 @@ func (w *work) letIn(ctx context.Context) (bool, error) {
 func (w *work) inDoubt(ctx context.Context) (Result, error) {
 	c := w.change(message.StatusInDoubt)
 	c.Events = w.remarks()
-	told, err := activities.Tell(ctx, w.a.Journal, w.a.Gate.Snapshot(), *w.m, c, map[string]any{"parts": w.doubted}, w.a.Gate.Now(), false)
+	told, err := activities.Tell(ctx, w.a.Journal, w.a.Gate.Snapshot(), *w.m, c, map[string]any{"parts": w.doubted}, false)
 	if err != nil {
 		return Result{}, err
 	}

@@ -3,8 +3,11 @@ package transcode
 import (
 	"context"
 	"fmt"
+	"image"
 	"os"
 	"slices"
+
+	"golang.org/x/image/draw"
 
 	"github.com/postrider/postrider/internal/mediaprofile"
 )
@@ -48,7 +51,7 @@ func (j *job) animation(ctx context.Context) (outcome, error) {
 	}
 	j.say("GIF of %d octets, %d frames", len(b), m.frames)
 	if j.fits() && max(cfg.Width, cfg.Height) <= j.profile.MaxSide {
-		if _, err := decode(formatGIF.contentType, b); err != nil {
+		if err := j.readable(ctx, b); err != nil {
 			return outcome{}, err
 		}
 		if !m.private {
@@ -70,11 +73,33 @@ func (j *job) animation(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	out, err := j.encodeStill(ctx, img, meta{orientation: 1})
+	out, err := j.encodeStill(ctx, onCanvas(img, cfg.Width, cfg.Height), meta{orientation: 1})
 	if m.frames > 1 {
 		out.rung = "first frame, " + out.rung
 	}
 	return out, err
+}
+
+// readable unpacks the first frame, when it has a place for that.
+func (j *job) readable(ctx context.Context, b []byte) error {
+	release, err := j.t.acquire(ctx, j.progress)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, err = decode(formatGIF.contentType, b)
+	return err
+}
+
+// onCanvas puts a frame where it belongs: it may cover a part of the picture alone.
+func onCanvas(frame image.Image, w, h int) image.Image {
+	all := image.Rect(0, 0, w, h)
+	if frame.Bounds() == all {
+		return frame
+	}
+	out := image.NewRGBA(all)
+	draw.Draw(out, frame.Bounds(), frame, frame.Bounds().Min, draw.Src)
+	return out
 }
 
 // moving keeps an animation moving; not ok: it cannot within the share.

@@ -11,7 +11,7 @@ import (
 
 // revision is part of every Key: raise it when the same input would now give
 // another output, so that no stored result of the old way is used again.
-const revision = 1
+const revision = 2
 
 // Key is under which the result for a content (its SHA-256), a profile and a
 // share is kept. It depends on what decides the result and on nothing else, so

@@ -22,6 +22,12 @@ import (
 const (
 	maxPixels      = 40_000_000
 	maxPictureSize = 160_000_000 // octets when unpacked: half the pixels at 16 bits a channel
+	// A progressive JPEG is held a second time until its last scan: 40 megapixels with
+	// colours at a quarter, as cameras write them, have 240 MB.
+	maxHeld = 256_000_000
+	// maxScans is how often a decoder goes over a picture. Encoders make some ten; a scan
+	// takes 60 octets of a file and, of 40 megapixels, 27 ms that nobody can end.
+	maxScans = 100
 )
 
 type codec struct {
@@ -76,6 +82,17 @@ func measure(contentType string, b []byte) (cfg image.Config, err error) {
 		}
 	}
 	return cfg, nil
+}
+
+// bearable judges what it takes to unpack a still beyond its size.
+func (m meta) bearable() error {
+	switch {
+	case m.scans > maxScans:
+		return rejected("%d scans are over the limit of %d", m.scans, maxScans)
+	case m.held > maxHeld:
+		return rejected("a progressive JPEG of so many pixels takes %d MB to unpack, over the limit of %d; a plain one takes less", m.held/1_000_000, maxHeld/1_000_000)
+	}
+	return nil
 }
 
 // decode unpacks a still, which measure has judged.

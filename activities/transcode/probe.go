@@ -18,10 +18,12 @@ import (
 const maxStreams = 16
 
 // decoders are the only ones that ffmpeg may use: what phones, browsers and
-// recorders make. The many others have had less of the world's attention.
+// recorders make. The many others have had less of the world's attention. Subtitles are
+// never decoded, but a file that has some is not looked at without their names.
 const decoders = "h264,hevc,mpeg4,h263,vp8,vp9,libvpx-vp9,av1,libdav1d,mjpeg,gif,png,rawvideo,prores," +
 	"aac,mp3,mp3float,amrnb,amrwb,libopencore_amrnb,libopencore_amrwb,opus,libopus,vorbis,flac,alac," +
-	"pcm_s16le,pcm_s16be,pcm_s24le,pcm_s32le,pcm_u8,pcm_f32le,pcm_f64le,pcm_alaw,pcm_mulaw,adpcm_ima_wav,adpcm_ms,gsm_ms"
+	"pcm_s16le,pcm_s16be,pcm_s24le,pcm_s32le,pcm_u8,pcm_f32le,pcm_f64le,pcm_alaw,pcm_mulaw,adpcm_ima_wav,adpcm_ms,gsm_ms," +
+	"ass,mov_text,srt,ssa,subrip,text,webvtt"
 
 // input is what precedes the name of an input file: the demuxer is named, not
 // guessed; nothing but files of this directory is opened, by no other demuxer

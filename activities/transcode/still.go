@@ -128,6 +128,9 @@ func (j *job) fitStill(ctx context.Context, b []byte, f format, turn bool) (outc
 	if err != nil {
 		return outcome{}, undecodable(err, "it is damaged or breaks off")
 	}
+	if err := m.bearable(); err != nil {
+		return outcome{}, err
+	}
 	if !turn {
 		m.orientation = 1
 	}
@@ -159,6 +162,8 @@ func strip(f format, b []byte) ([]byte, meta, error) {
 	case formatWebP:
 		// private: nobody has looked for what else is in there.
 		return nil, meta{orientation: webpOrientation(b), private: true}, nil
+	case formatTIFF:
+		return nil, meta{orientation: exifOrientation(b), private: true}, nil // Exif is of its form
 	}
 	return nil, meta{orientation: 1, private: true}, nil
 }

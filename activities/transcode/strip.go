@@ -12,6 +12,8 @@ type meta struct {
 	orientation int    // as in Exif, 1 to 8; 1: upright
 	private     bool   // it holds more than the picture needs: Exif, GPS, comments, further pictures
 	icc         []byte // JPEG: the segments of the colour profile as they stand
+	scans       int    // JPEG: how often its decoder goes over the picture
+	held        int64  // JPEG, progressive: octets of coefficients that are held until its last scan
 	frames      int    // GIF: how many there are
 	centis      int    // GIF: how long they last, in hundredths of a second
 	pixels      int64  // GIF: width × height × frames of the canvas
@@ -21,6 +23,7 @@ var errCut = errors.New("the file breaks off")
 
 // The markers of JPEG that matter here (ITU-T T.81 table B.1).
 const (
+	markerSOF2  = 0xc2 // progressive
 	markerSOI   = 0xd8
 	markerEOI   = 0xd9
 	markerSOS   = 0xda
@@ -64,7 +67,11 @@ func stripJPEG(b []byte) (out []byte, m meta, err error) {
 			return nil, m, errCut
 		}
 		payload := b[next+2 : end]
-		if marker == markerSOS {
+		switch marker {
+		case markerSOF2:
+			m.held = coefficients(payload)
+		case markerSOS:
+			m.scans++
 			end = entropyEnd(b, end)
 		}
 		if keepSegment(marker, payload) {
@@ -81,6 +88,22 @@ func stripJPEG(b []byte) (out []byte, m meta, err error) {
 		}
 		at = end
 	}
+}
+
+// coefficients are the octets that a decoder holds of a progressive picture, by its
+// frame header (T.81 §B.2.2): image/jpeg keeps 32 bits of each sample, and one sample of a
+// component for each pixel, divided by how much coarser it is than the finest.
+func coefficients(frame []byte) (octets int64) {
+	if len(frame) < 6 {
+		return 0
+	}
+	pixels := int64(binary.BigEndian.Uint16(frame[1:])) * int64(binary.BigEndian.Uint16(frame[3:]))
+	var factors, finest int64
+	for at := 6; at+3 <= len(frame); at += 3 {
+		factor := int64(frame[at+1]>>4) * int64(frame[at+1]&15)
+		factors, finest = factors+factor, max(finest, factor)
+	}
+	return 4 * pixels * factors / max(finest, 1)
 }
 
 // jpegMarker reads the marker at a place, over any fill octets, and gives the

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +33,7 @@ func adminCommand() *cobra.Command {
 	}
 	cmd.AddCommand(accountCommand(), credentialCommand(), smppCredentialCommand(), smppHeldCommand(), mm4PeerCommand(), campaignCommand(), numberCommand(), destinationCommand(), vendorCommand(), routeCommand(), endpointCommand())
 	cmd.AddCommand(staffCommand())
+	cmd.AddCommand(adminMessageCommand())
 	cmd.AddCommand(partitionCommand())
 	cmd.AddCommand(optOutCommand())
 	cmd.AddCommand(inboundCommand())
@@ -38,6 +42,8 @@ func adminCommand() *cobra.Command {
 	cmd.AddCommand(contentRuleCommand())
 	cmd.AddCommand(mediaProfileCommand())
 	cmd.AddCommand(retentionCommand())
+	cmd.AddCommand(signingKeyCommand())
+	cmd.AddCommand(webhookCommand())
 	return cmd
 }
 
@@ -55,6 +61,40 @@ func printJSON(w io.Writer, v any) error {
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false) // passwords are read by people
 	return e.Encode(v)
+}
+
+// table prints rows of tab-separated cells under a head, in columns, once it is flushed.
+func table(out io.Writer, head string) *tabwriter.Writer {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, head)
+	return w
+}
+
+// eachPage reads a list page by page, until one is not full. read goes on where it ended,
+// and says how many rows there were.
+func eachPage(read func(limit int) (rows int, err error)) error {
+	const page = 200
+	for {
+		if n, err := read(page); err != nil || n < page {
+			return err
+		}
+	}
+}
+
+// idOf reads what is given by its id or its name, which named looks up.
+func idOf(ctx context.Context, given string, named func(context.Context, string) (message.ID, error)) (message.ID, error) {
+	if id, err := message.ParseID(given); err == nil {
+		return id, nil
+	}
+	return named(ctx, given)
+}
+
+// openInput opens a file to read, - being standard input.
+func openInput(cmd *cobra.Command, path string) (io.ReadCloser, error) {
+	if path == "-" {
+		return io.NopCloser(cmd.InOrStdin()), nil
+	}
+	return os.Open(path)
 }
 
 // idFlag is an id given as a flag.
@@ -171,7 +211,7 @@ func numberCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		n := snapshot.Number{Number: a, AccountID: account.id, Type: numberType(a), SMSEnabled: true, Campaign: campaign.id, Verification: verification}
+		n := snapshot.Number{Number: a, AccountID: account.id, Type: snapshot.NumberTypeOf(a), SMSEnabled: true, Campaign: campaign.id, Verification: verification}
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
 			var err error
 			if n.VendorID, err = hostingVendor(cmd.Context(), db, host); err == nil {
@@ -190,16 +230,6 @@ func numberCommand() *cobra.Command {
 	_ = add.MarkFlagRequired("account")
 	cmd.AddCommand(add, numberSetCommand(), numberRateCommand())
 	return cmd
-}
-
-func numberType(a message.Address) snapshot.NumberType {
-	switch {
-	case a.Kind() == message.ShortCode:
-		return snapshot.ShortCode
-	case a.TollFree():
-		return snapshot.TollFree
-	}
-	return snapshot.LongCode
 }
 
 // micros reads a decimal price with at most six decimals.

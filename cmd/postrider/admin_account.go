@@ -23,15 +23,32 @@ func accountCommand() *cobra.Command {
 	cmd.AddCommand(accountLimitCommand(), accountPrepaidCommand(), accountCreditCommand(), accountBalanceCommand())
 	cmd.AddCommand(accountAnswersCommand(), accountDestinationsCommand())
 	for word, status := range map[string]snapshot.AccountStatus{"suspend": snapshot.AccountSuspended, "resume": snapshot.AccountActive, "close": snapshot.AccountClosed} {
-		cmd.AddCommand(&cobra.Command{Use: word + " ACCOUNT", Short: "Make the account " + string(status), Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := message.ParseID(args[0])
-			if err != nil {
-				return err
+		cmd.AddCommand(accountStatusCommand(word, status))
+	}
+	return cmd
+}
+
+// accountStatusCommand does what the internal API does under the same word.
+func accountStatusCommand(word string, status snapshot.AccountStatus) *cobra.Command {
+	var reason string
+	var forced bool
+	cmd := &cobra.Command{Use: word + " ACCOUNT", Short: "Make the account " + string(status), Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		id, err := message.ParseID(args[0])
+		if err != nil {
+			return err
+		}
+		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
+			if status == snapshot.AccountClosed {
+				return db.CloseCustomer(cmd.Context(), shellActor(), id, forced, reason)
 			}
-			return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
-				return db.SetAccountStatus(cmd.Context(), shellActor(), id, status)
-			})
-		}})
+			_, err := db.SuspendCustomer(cmd.Context(), shellActor(), id, status == snapshot.AccountSuspended, reason)
+			return err
+		})
+	}}
+	cmd.Flags().StringVar(&reason, "reason", "", "for the audit log")
+	if status == snapshot.AccountClosed {
+		cmd.Short += ", for good: refused while messages are on their way"
+		cmd.Flags().BoolVar(&forced, "force", false, "close it all the same: what waits is refused at its next step")
 	}
 	return cmd
 }

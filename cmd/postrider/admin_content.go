@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,15 +94,11 @@ func (s *contentFlags) into(cmd *cobra.Command, r *content.Rule, all bool) error
 // readUpTo reads a file, or standard input for -, of at most 64 KiB.
 func readUpTo(cmd *cobra.Command, name string) (string, error) {
 	const most = 64 << 10
-	in := cmd.InOrStdin()
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return "", err
-		}
-		defer f.Close()
-		in = f
+	in, err := openInput(cmd, name)
+	if err != nil {
+		return "", err
 	}
+	defer func() { _ = in.Close() }()
 	b, err := io.ReadAll(io.LimitReader(in, most+1))
 	if err == nil && len(b) > most {
 		err = fmt.Errorf("more than %d octets", most)
@@ -152,13 +146,10 @@ func contentListCommand() *cobra.Command {
 	var account idFlag
 	cmd := &cobra.Command{Use: "list", Short: "List rules, and which cannot be used", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tACCOUNT\tNAME\tKIND\tCLASS\tACTION\tFOR\tFROM\tSTATE")
-			for after := (message.ID{}); ; {
-				list, err := db.ContentRules(cmd.Context(), content.Filter{AccountID: account.id}, after, 500)
-				if err != nil {
-					return err
-				}
+			w := table(cmd.OutOrStdout(), "ID\tACCOUNT\tNAME\tKIND\tCLASS\tACTION\tFOR\tFROM\tSTATE")
+			var after message.ID
+			err := eachPage(func(limit int) (int, error) {
+				list, err := db.ContentRules(cmd.Context(), content.Filter{AccountID: account.id}, after, limit)
 				for _, r := range list {
 					state := "off"
 					if r.Active {
@@ -174,10 +165,12 @@ func contentListCommand() *cobra.Command {
 					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, owner, r.Name, r.Kind, r.Class, r.Action, r.MessageClass, r.From.UTC().Format(time.DateOnly), state)
 					after = r.ID
 				}
-				if len(list) < 500 {
-					return w.Flush()
-				}
+				return len(list), err
+			})
+			if err != nil {
+				return err
 			}
+			return w.Flush()
 		})
 	}}
 	cmd.Flags().Var(&account, "account", "only the rules of this account")
@@ -274,8 +267,7 @@ func messageReviewCommands() []*cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tACCOUNT\tSINCE\tEXPIRES\tFROM\tTO\tWHY")
+			w := table(cmd.OutOrStdout(), "ID\tACCOUNT\tSINCE\tEXPIRES\tFROM\tTO\tWHY")
 			for _, m := range list {
 				why := ""
 				if m.Hold != nil {

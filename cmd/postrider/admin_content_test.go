@@ -36,7 +36,7 @@ func TestAdminContentFlags(t *testing.T) {
 			t.Errorf("%q: %v, want %q", c.words, err, c.says)
 		}
 	}
-	if _, _, err := command(t, "message", "refuse", message.NewID().String()); err == nil || !strings.Contains(err.Error(), `"reason"`) {
+	if _, _, err := command(t, "admin", "message", "refuse", message.NewID().String()); err == nil || !strings.Contains(err.Error(), `"reason"`) {
 		t.Errorf("a refusal without a reason: %v", err)
 	}
 }
@@ -95,10 +95,10 @@ func TestAdminContent(t *testing.T) {
 	if got := s.row(quiet); got != "wait none" {
 		t.Errorf("quiet hours %s", got)
 	}
-	if out, _, err := command(t, "message", "held"); err != nil || !strings.Contains(out, "ID") {
+	if out, _, err := command(t, "admin", "message", "held"); err != nil || !strings.Contains(out, "ID") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if _, _, err := command(t, "message", "release", message.NewID().String()); message.ReasonOf(err) != message.ReasonNotFound {
+	if _, _, err := command(t, "admin", "message", "release", message.NewID().String()); message.ReasonOf(err) != message.ReasonNotFound {
 		t.Errorf("a message that does not exist: %v", err)
 	}
 }

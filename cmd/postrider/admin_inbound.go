@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode/utf8"
 
@@ -64,12 +63,11 @@ func inboundCommand() *cobra.Command {
 }
 
 func showInbound(cmd *cobra.Command, found []message.InboundRecord, texts bool) error {
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
 	head := "ID\tRECEIVED\tFROM\tTO\tPART\tKEYWORD\tDOES\tCHANGED\tREAD"
 	if texts {
 		head += "\tTEXT"
 	}
-	fmt.Fprintln(w, head)
+	w := table(cmd.OutOrStdout(), head)
 	for _, r := range found {
 		part := "whole"
 		switch {

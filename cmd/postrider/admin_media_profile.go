@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,8 +36,7 @@ func mediaProfileListCommand() *cobra.Command {
 				stored[p.Name] = p
 				names = append(names, p.Name)
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tOCTETS\tFILES\tPIXELS\tSECONDS\tVIDEO\tAUDIO\tCHANGED\tSTATE")
+			w := table(cmd.OutOrStdout(), "NAME\tOCTETS\tFILES\tPIXELS\tSECONDS\tVIDEO\tAUDIO\tCHANGED\tSTATE")
 			for _, name := range mediaprofile.Names(names) {
 				p, there := stored[name]
 				changed, state := p.UpdatedAt.UTC().Format(time.DateOnly), "set here"

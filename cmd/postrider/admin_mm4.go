@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -30,44 +26,23 @@ func mm4PeerCommand() *cobra.Command {
 
 // mm4PeerID finds the peer that is meant by a name or an id.
 func mm4PeerID(ctx context.Context, db *postgres.DB, given string) (message.ID, error) {
-	if id, err := message.ParseID(given); err == nil {
-		return id, nil
-	}
-	return db.MM4PeerNamed(ctx, given)
+	return idOf(ctx, given, db.MM4PeerNamed)
 }
 
-// mm4Secrets is a file with the passwords of a peer, as secretsFile is of a vendor's.
-type mm4Secrets struct{ path string }
+// mm4Secrets is the file with a peer's passwords.
+type mm4Secrets struct{ secretsFile }
 
 func (f *mm4Secrets) flag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.path, "secrets", "", `a JSON file, - for standard input, with any of "auth_password" (that it must say) and "send_password" (that we say); empty takes one away`)
+	f.secretsFile.flag(cmd, `"auth_password" (that it must say) and "send_password" (that we say); empty takes one away`)
 }
 
 func (f *mm4Secrets) read(cmd *cobra.Command) (vendorconf.MM4Secrets, error) {
-	s := vendorconf.MM4Secrets{Hash: secret.Passwords{}.HashPassword}
-	if f.path == "" {
-		return s, nil
-	}
-	in := cmd.InOrStdin()
-	if f.path != "-" {
-		file, err := os.Open(f.path)
-		if err != nil {
-			return s, fmt.Errorf("--secrets: %w", err)
-		}
-		defer func() { _ = file.Close() }()
-		in = file
-	}
-	d := json.NewDecoder(io.LimitReader(in, 64<<10))
-	d.DisallowUnknownFields()
 	var given struct {
 		AuthPassword *string `json:"auth_password"`
 		SendPassword *string `json:"send_password"`
 	}
-	if err := d.Decode(&given); err != nil {
-		return s, errors.New("--secrets: want a JSON object with any of auth_password and send_password") // what the decoder says may hold some of them
-	}
-	s.AuthPassword, s.SendPassword = given.AuthPassword, given.SendPassword
-	return s, nil
+	err := f.secretsFile.read(cmd, &given, 64<<10, "auth_password and send_password")
+	return vendorconf.MM4Secrets{AuthPassword: given.AuthPassword, SendPassword: given.SendPassword, Hash: secret.Passwords{}.HashPassword}, err
 }
 
 func mm4PeerCreateCommand() *cobra.Command {
@@ -175,8 +150,7 @@ func mm4PeerListCommand() *cobra.Command {
 	var account idFlag
 	cmd := &cobra.Command{Use: "list", Short: "Show peers of MM4", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tNAME\tOF\tSTATE\tFROM\tDOMAINS\tAUTH\tTO\tPENDING")
+			w := table(cmd.OutOrStdout(), "ID\tNAME\tOF\tSTATE\tFROM\tDOMAINS\tAUTH\tTO\tPENDING")
 			err := eachMM4Peer(cmd.Context(), db, snapshot.MM4PeerFilter{AccountID: account.id}, func(p snapshot.MM4PeerState) {
 				of, state := "account "+p.AccountID.String(), "on"
 				if p.VendorID != (message.ID{}) {
@@ -203,20 +177,15 @@ func mm4PeerListCommand() *cobra.Command {
 
 // eachMM4Peer calls visit with every peer, newest first.
 func eachMM4Peer(ctx context.Context, db *postgres.DB, f snapshot.MM4PeerFilter, visit func(snapshot.MM4PeerState)) error {
-	const page = 200
-	for before := (message.ID{}); ; {
-		rows, err := db.MM4Peers(ctx, f, before, page)
-		if err != nil {
-			return err
-		}
+	var before message.ID
+	return eachPage(func(limit int) (int, error) {
+		rows, err := db.MM4Peers(ctx, f, before, limit)
 		for _, p := range rows {
 			visit(p)
 			before = p.ID
 		}
-		if len(rows) < page {
-			return nil
-		}
-	}
+		return len(rows), err
+	})
 }
 
 // mm4PeerShown is a peer as it is printed: no secrets.

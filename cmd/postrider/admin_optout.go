@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -232,15 +231,11 @@ func optOutImportCommand() *cobra.Command {
 			"A row is one line; at most %d rows. Rows that break a rule are left out and told, the others are recorded in batches:\n"+
 			"after an error the file may be given again. Webhooks are not told of imported opt-outs.", optout.MaxRows),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in := io.Reader(os.Stdin)
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer func() { _ = f.Close() }()
-				in = f
+			in, err := openInput(cmd, args[0])
+			if err != nil {
+				return err
 			}
+			defer func() { _ = in.Close() }()
 			return withOptOuts(cmd.Context(), account.id, func(db *postgres.DB, s *snapshot.Snapshot) error {
 				return importOptOuts(cmd, db, s, account.id, in)
 			})

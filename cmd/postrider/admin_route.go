@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -135,14 +133,10 @@ func routeListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tPRIORITY\tSTATE\tVENDOR\tDEST\tSOURCE\tACCOUNT\tTYPE\tCLASS\tNEEDS\tSELECTION\tWEIGHT\tRATE\tWHEN\tNAME")
-			const page = 200
-			for priority, after := -1, int64(0); ; {
-				rows, err := db.Routes(cmd.Context(), f, priority, after, page)
-				if err != nil {
-					return err
-				}
+			w := table(cmd.OutOrStdout(), "ID\tPRIORITY\tSTATE\tVENDOR\tDEST\tSOURCE\tACCOUNT\tTYPE\tCLASS\tNEEDS\tSELECTION\tWEIGHT\tRATE\tWHEN\tNAME")
+			priority, after := -1, int64(0)
+			err = eachPage(func(limit int) (int, error) {
+				rows, err := db.Routes(cmd.Context(), f, priority, after, limit)
 				for _, r := range rows {
 					d := vendorconf.RouteOf(&r.Route, r.Active)
 					state := "on"
@@ -153,10 +147,12 @@ func routeListCommand() *cobra.Command {
 						orDash(deref(d.AccountID)), orDash(string(r.MessageType)), orDash(string(r.Class)), orDash(r.Capability), d.Selection, d.Weight, d.RatePerMsg, routeTimes(d), d.Name)
 					priority, after = r.Priority, r.ID
 				}
-				if len(rows) < page {
-					return w.Flush()
-				}
+				return len(rows), err
+			})
+			if err != nil {
+				return err
 			}
+			return w.Flush()
 		})
 	}}
 	cmd.Flags().StringVar(&vendor, "vendor", "", "only those to this vendor, by name or id")
@@ -230,8 +226,7 @@ func routeTestCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-				fmt.Fprintln(w, "PLACE\tROUTE\tVENDOR\tHEALTH\tRATE\tCOST\tWHY")
+				w := table(cmd.OutOrStdout(), "PLACE\tROUTE\tVENDOR\tHEALTH\tRATE\tCOST\tWHY")
 				for _, e := range list {
 					place := "-"
 					if e.Place > 0 {
@@ -277,9 +272,8 @@ Nothing is changed.`,
 				if err != nil {
 					return err
 				}
-				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-				fmt.Fprintf(w, "%d messages from %s until %s, %d would have gone elsewhere\n\n", f.Messages, p.From.Format(time.RFC3339), p.Until.Format(time.RFC3339), f.Moved)
-				fmt.Fprintln(w, "VENDOR\tUSED\tFIRST BEFORE\tAFTER\tPARTS BEFORE\tAFTER\tCOST BEFORE\tAFTER")
+				fmt.Fprintf(cmd.OutOrStdout(), "%d messages from %s until %s, %d would have gone elsewhere\n\n", f.Messages, p.From.Format(time.RFC3339), p.Until.Format(time.RFC3339), f.Moved)
+				w := table(cmd.OutOrStdout(), "VENDOR\tUSED\tFIRST BEFORE\tAFTER\tPARTS BEFORE\tAFTER\tCOST BEFORE\tAFTER")
 				for _, v := range f.Vendors {
 					fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", v.Name, v.Used, v.First.Before, v.First.After, v.Parts.Before, v.Parts.After, v.Cost.Before, v.Cost.After)
 				}
@@ -295,14 +289,10 @@ Nothing is changed.`,
 const maxProposal = 1 << 20
 
 func readProposal(cmd *cobra.Command, path string) ([]byte, error) {
-	in := cmd.InOrStdin()
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = f.Close() }()
-		in = f
+	in, err := openInput(cmd, path)
+	if err != nil {
+		return nil, err
 	}
+	defer func() { _ = in.Close() }()
 	return io.ReadAll(io.LimitReader(in, maxProposal))
 }

@@ -120,38 +120,30 @@ func (s *settingFlags) said(err error) error {
 	return err
 }
 
-// secretsFile is a file with the secrets of a vendor: flags are seen by whoever lists the
-// processes, and stay in the shell's history.
+// secretsFile is a file with secrets: flags are seen by whoever lists the processes, and
+// stay in the shell's history.
 type secretsFile struct{ path string }
 
-func (f *secretsFile) flag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.path, "secrets", "", `a JSON file, - for standard input, with any of "password", "tls_client_key", "outbind_password" and "signing_keys" (a list, newest first)`)
+// flag adds the flag, whose usage says what may be in the file.
+func (f *secretsFile) flag(cmd *cobra.Command, holds string) {
+	cmd.Flags().StringVar(&f.path, "secrets", "", "a JSON file, - for standard input, with any of "+holds)
 }
 
-func (f *secretsFile) read(cmd *cobra.Command) (vendorconf.Secrets, error) {
-	var s vendorconf.Secrets
+// read reads the JSON object into given, of at most so many octets; without a file given
+// stays as it is. The error names what may be in it.
+func (f *secretsFile) read(cmd *cobra.Command, given any, most int64, names string) error {
 	if f.path == "" {
-		return s, nil
+		return nil
 	}
-	in := cmd.InOrStdin()
-	if f.path != "-" {
-		file, err := os.Open(f.path)
-		if err != nil {
-			return s, fmt.Errorf("--secrets: %w", err)
-		}
-		defer func() { _ = file.Close() }()
-		in = file
+	in, err := openInput(cmd, f.path)
+	if err != nil {
+		return fmt.Errorf("--secrets: %w", err)
 	}
-	d := json.NewDecoder(io.LimitReader(in, 256<<10))
+	defer func() { _ = in.Close() }()
+	d := json.NewDecoder(io.LimitReader(in, most))
 	d.DisallowUnknownFields()
-	given := struct {
-		Password        *string   `json:"password"`
-		TLSClientKey    *string   `json:"tls_client_key"`
-		OutbindPassword *string   `json:"outbind_password"`
-		SigningKeys     *[]string `json:"signing_keys"`
-	}{}
-	if err := d.Decode(&given); err != nil {
-		return s, errors.New("--secrets: want a JSON object with any of password, tls_client_key, outbind_password and signing_keys") // what the decoder says may hold some of them
+	if d.Decode(given) != nil { // what the decoder says may hold some of them
+		return errors.New("--secrets: want a JSON object with any of " + names)
 	}
-	return vendorconf.Secrets(given), nil
+	return nil
 }

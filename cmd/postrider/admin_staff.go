@@ -115,20 +115,19 @@ func staffListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "Show who may log in, and when they did", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
 			list := []map[string]any{}
-			for before := (message.ID{}); ; {
-				const page = 200
-				members, err := db.StaffList(cmd.Context(), before, page)
-				if err != nil {
-					return err
-				}
+			var before message.ID
+			err := eachPage(func(limit int) (int, error) {
+				members, err := db.StaffList(cmd.Context(), before, limit)
 				for _, m := range members {
 					list = append(list, staffShown(m))
 					before = m.ID
 				}
-				if len(members) < page {
-					return printJSON(cmd.OutOrStdout(), list)
-				}
+				return len(members), err
+			})
+			if err != nil {
+				return err
 			}
+			return printJSON(cmd.OutOrStdout(), list)
 		})
 	}}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,8 +93,7 @@ func receiptCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-				fmt.Fprintln(w, "ID\tRECEIVED\tVENDOR\tVENDOR'S ID\tSTATE\tERR\tFROM\tTO")
+				w := table(cmd.OutOrStdout(), "ID\tRECEIVED\tVENDOR\tVENDOR'S ID\tSTATE\tERR\tFROM\tTO")
 				for _, r := range found {
 					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.ReceivedAt.Format(time.RFC3339), r.VendorID, r.VendorMessageID, r.State, r.Err,
 						message.Address(r.Destination).Masked(), message.Address(r.Source).Masked())

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,10 +34,27 @@ func vendorCommand() *cobra.Command {
 
 // vendorID finds the vendor that is meant by a name or an id.
 func vendorID(ctx context.Context, db *postgres.DB, given string) (message.ID, error) {
-	if id, err := message.ParseID(given); err == nil {
-		return id, nil
+	return idOf(ctx, given, db.VendorNamed)
+}
+
+// vendorSecrets is the file with a vendor's secrets.
+type vendorSecrets struct{ secretsFile }
+
+func (f *vendorSecrets) flag(cmd *cobra.Command) {
+	f.secretsFile.flag(cmd, `"password", "tls_client_key", "outbind_password" and "signing_keys" (a list, newest first)`)
+}
+
+func (f *vendorSecrets) read(cmd *cobra.Command) (vendorconf.Secrets, error) {
+	var given struct {
+		Password        *string   `json:"password"`
+		TLSClientKey    *string   `json:"tls_client_key"`
+		OutbindPassword *string   `json:"outbind_password"`
+		SigningKeys     *[]string `json:"signing_keys"`
 	}
-	return db.VendorNamed(ctx, given)
+	if err := f.secretsFile.read(cmd, &given, 256<<10, "password, tls_client_key, outbind_password and signing_keys"); err != nil {
+		return vendorconf.Secrets{}, err
+	}
+	return vendorconf.Secrets(given), nil
 }
 
 // smppPort is where SMSCs usually listen.
@@ -46,7 +62,7 @@ const smppPort = 2775
 
 func vendorAddCommand() *cobra.Command {
 	var flags settingFlags
-	var secrets secretsFile
+	var secrets vendorSecrets
 	var kind, profile, password string
 	cmd := &cobra.Command{
 		Use: "add NAME", Short: "Add a vendor", Args: cobra.ExactArgs(1),
@@ -109,7 +125,7 @@ func profileNames(kind string) []string {
 
 func vendorSetCommand() *cobra.Command {
 	var flags settingFlags
-	var secrets secretsFile
+	var secrets vendorSecrets
 	cmd := &cobra.Command{
 		Use: "set VENDOR", Short: "Change a vendor", Args: cobra.ExactArgs(1), Long: "Change the settings that are given; the others stay.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -171,27 +187,21 @@ func vendorThroughputCommand() *cobra.Command {
 
 // eachVendor calls visit with every vendor, newest first.
 func eachVendor(ctx context.Context, db *postgres.DB, visit func(snapshot.VendorState)) error {
-	const page = 200
-	for before := (message.ID{}); ; {
-		rows, err := db.Vendors(ctx, snapshot.VendorFilter{}, before, page)
-		if err != nil {
-			return err
-		}
+	var before message.ID
+	return eachPage(func(limit int) (int, error) {
+		rows, err := db.Vendors(ctx, snapshot.VendorFilter{}, before, limit)
 		for _, v := range rows {
 			visit(v)
 			before = v.ID
 		}
-		if len(rows) < page {
-			return nil
-		}
-	}
+		return len(rows), err
+	})
 }
 
 func vendorListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "Show vendors", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tNAME\tTYPE\tSTATE\tHEALTH\tWHERE\tPARTS/S\tBINDS\tPRIORITY\tCOST")
+			w := table(cmd.OutOrStdout(), "ID\tNAME\tTYPE\tSTATE\tHEALTH\tWHERE\tPARTS/S\tBINDS\tPRIORITY\tCOST")
 			err := eachVendor(cmd.Context(), db, func(v snapshot.VendorState) {
 				where := v.BaseURL
 				if v.Host != "" {
@@ -275,8 +285,7 @@ func vendorStatusCommand() *cobra.Command {
 						return err
 					}
 				}
-				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-				fmt.Fprintln(w, "NAME\tSTATE\tHEALTH\tPROCESS\tBIND\tBINDS\tPARTS/S\tSHARE\tIN FLIGHT\tERRORS\tMS\tSINCE\tLAST ERROR")
+				w := table(cmd.OutOrStdout(), "NAME\tSTATE\tHEALTH\tPROCESS\tBIND\tBINDS\tPARTS/S\tSHARE\tIN FLIGHT\tERRORS\tMS\tSINCE\tLAST ERROR")
 				err = eachVendor(cmd.Context(), db, func(v snapshot.VendorState) {
 					if only != (message.ID{}) && v.ID != only {
 						return

@@ -33,6 +33,24 @@ type Config struct {
 	// PublicURL is where customers reach the API; it stands in the pages'
 	// examples.
 	PublicURL string `env:"PUBLIC_URL"`
+	// What GET /v1/connection-info tells customers beside PublicURL and the ports, for the
+	// gateway does not see what is in front of it. SMPPPublicHost and MM4PublicHost are the
+	// names that they connect to; empty: not said. The public ports are those of a load
+	// balancer; 0: SMPPPort, SMPPTLSPort if there is a certificate, and MM4Port.
+	// SourceAddresses are the addresses and networks (comma-separated) that the gateway
+	// connects from.
+	SMPPPublicHost    string   `env:"SMPP_PUBLIC_HOST"`
+	SMPPPublicPort    int      `env:"SMPP_PUBLIC_PORT"`
+	SMPPPublicTLSPort int      `env:"SMPP_PUBLIC_TLS_PORT"`
+	MM4PublicHost     string   `env:"MM4_PUBLIC_HOST"`
+	MM4PublicPort     int      `env:"MM4_PUBLIC_PORT"`
+	SourceAddresses   []string `env:"SOURCE_ADDRESSES"`
+
+	// TwilioDoor serves messages under /2010-04-01 as Twilio's API does, and JasminDoor
+	// under /send, /rate and /balance as Jasmin's does. The latter has user names and
+	// passwords in URLs, which proxies log: it is open only where it is asked for.
+	TwilioDoor bool `env:"TWILIO_DOOR" envDefault:"true"`
+	JasminDoor bool `env:"JASMIN_DOOR"`
 	// TrustedProxies are the addresses (CIDR, comma-separated) of the proxies
 	// whose X-Forwarded-For is believed. Without it, allowed addresses and the
 	// limits per address see the proxy only.
@@ -142,6 +160,9 @@ type Config struct {
 	// come from; empty: postrider@ and the relay's host.
 	EmailRelay secret.String `env:"EMAIL_RELAY"`
 	EmailFrom  string        `env:"EMAIL_FROM"`
+	// InvitationsLogged writes the links of invitations to the log when there is no
+	// EmailRelay: for development only, since whoever reads one can use it.
+	InvitationsLogged bool `env:"INVITATIONS_LOGGED"`
 	// EmailMaxBytes is the most octets of an e-mail as it is sent; the files of a message
 	// that do not fit are links. 0: all are.
 	EmailMaxBytes int64 `env:"EMAIL_MAX_BYTES" envDefault:"10000000"`
@@ -184,7 +205,8 @@ func readConfig() (Config, error) {
 	}
 	var errs []error
 	for name, port := range map[string]int{"API_PORT": c.APIPort, "METRICS_PORT": c.MetricsPort, "PPROF_PORT": c.PprofPort, "POSTGRES_PORT": c.PostgresPort,
-		"SMPP_PORT": c.SMPPPort, "SMPP_TLS_PORT": c.SMPPTLSPort, "SMPP_OUTBIND_PORT": c.SMPPOutbindPort, "MM4_PORT": c.MM4Port, "REDIS_PORT": c.RedisPort} {
+		"SMPP_PORT": c.SMPPPort, "SMPP_TLS_PORT": c.SMPPTLSPort, "SMPP_OUTBIND_PORT": c.SMPPOutbindPort, "MM4_PORT": c.MM4Port, "REDIS_PORT": c.RedisPort,
+		"SMPP_PUBLIC_PORT": c.SMPPPublicPort, "SMPP_PUBLIC_TLS_PORT": c.SMPPPublicTLSPort, "MM4_PUBLIC_PORT": c.MM4PublicPort} {
 		if port < 0 || port > 65535 {
 			errs = append(errs, fmt.Errorf("%s is %d; want 0 to 65535", name, port))
 		}
@@ -219,6 +241,9 @@ func readConfig() (Config, error) {
 		errs = append(errs, err)
 	}
 	if err := c.checkMM4(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := c.checkSources(); err != nil {
 		errs = append(errs, err)
 	}
 	if (c.SMPPTLSCert == "") != (c.SMPPTLSKey == "") {

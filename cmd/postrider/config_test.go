@@ -91,3 +91,28 @@ func TestMicros(t *testing.T) {
 		}
 	}
 }
+
+// Customers are told what the operator says, and nothing of machines that they cannot reach.
+func TestConnection(t *testing.T) {
+	c := Config{PublicURL: "https://gw.example", SMPPPort: 2775, SMPPTLSPort: 2776, MM4Port: 2566, MM4Domain: "mms.gw.example"}
+	if got := c.connection(); got.APIURL != "https://gw.example" || got.SMPPHost != "" || got.SMPPPort != 0 || got.MM4Port != 0 || got.MM4Domain != "" {
+		t.Errorf("%+v", got)
+	}
+	c.SMPPPublicHost, c.MM4PublicHost, c.MM4PublicPort, c.SourceAddresses = "smpp.gw.example", "mm4.gw.example", 25, []string{"192.0.2.10", "198.51.100.0/24"}
+	if got := c.connection(); got.SMPPPort != 2775 || got.SMPPTLSPort != 0 || got.MM4Port != 25 || got.MM4Domain != "mms.gw.example" {
+		t.Errorf("%+v", got)
+	}
+	c.SMPPTLSCert = "cert.pem"
+	if got := c.connection(); got.SMPPTLSPort != 2776 {
+		t.Errorf("%+v", got)
+	}
+	if err := c.checkSources(); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"gw.example", "192.0.2.1/24"} {
+		c.SourceAddresses = []string{bad}
+		if err := c.checkSources(); err == nil || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}

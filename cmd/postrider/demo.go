@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
@@ -59,8 +58,7 @@ const demoPatience = 60 * time.Second
 // traffic sends the samples and prints them arriving.
 func (d *dev) traffic(ctx context.Context) error {
 	d.say("\nsending %d messages from %s", len(samples()), d.demo.From)
-	w := tabwriter.NewWriter(d.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "FROM\tTO\tPARTS\tSTATUS\tMS\tWHAT")
+	w := table(d.out, "FROM\tTO\tPARTS\tSTATUS\tMS\tWHAT")
 	ctx, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
 	var list []*sent
@@ -289,7 +287,7 @@ Answer it as a handset would, and read what came:
 Look at vendors, routes and a message's way in a shell:
 
   %s/postrider admin vendor status
-  %s/postrider message show ID
+  %s/postrider admin message show ID
 
 Ctrl-C stops everything.`, d.url(), ui, d.config.MetricsPort, d.smsc.HTTP, d.flags.dir, d.flags.dir,
 		d.demo.APIKey, d.demo.APISecret, d.demo.AdminEmail, d.demo.AdminPassword, d.demo.APIKey, d.demo.APISecret, d.demo.From, d.url(),

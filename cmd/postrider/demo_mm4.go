@@ -31,7 +31,7 @@ func (d *dev) prepareMM4(ctx context.Context, db *postgres.DB) error {
 		}
 	}
 	_, err = db.CreateMM4Peer(ctx, demoActor, snapshot.MM4Peer{ID: message.NewID(), Name: "demo-" + message.Hex32(d.demo.AccountID)[24:], AccountID: d.demo.AccountID, Enabled: true,
-		Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, MailDomains: []string{"mms.demo.example"}, MaxSize: 8 << 20, MaxSessions: 20, MaxRecipients: 20,
+		Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, MailDomains: []string{"mms.demo.example"}, MaxSize: 8 << 20, MaxSessions: 20, MaxRecipients: 20, DataTime: 15 * time.Minute,
 		Host: "127.0.0.1", Port: demoMMSC, TLS: "never", Domain: "mms.demo.example", SystemUser: "system-user", Version: mm4.DefaultVersion, MOLifetime: 72 * time.Hour})
 	return err
 }

@@ -180,6 +180,7 @@ func (d *dev) startPostgres(ctx context.Context) error {
 	d.config.APIHost, d.config.SMPPHost, d.config.MM4Host, d.config.MetricsHost = "127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"
 	d.config.MM4Domain = cmp.Or(d.config.MM4Domain, demoDomain)
 	d.config.WebhookAllowLoopback = true
+	d.config.InvitationsLogged = true
 	if os.Getenv("POSTGRES_HOST") != "" {
 		d.say("Postgres    the one at %s", d.config.PostgresHost)
 		d.server = stack.PostgresServer{Host: d.config.PostgresHost, Port: d.config.PostgresPort, User: d.config.PostgresUser, Password: d.config.PostgresPassword}
@@ -325,7 +326,8 @@ func (c Config) environment() []string {
 		"POSTGRES_PASSWORD=" + c.PostgresPassword, "POSTGRES_DB=" + c.PostgresDB, "POSTGRES_SSLMODE=" + c.PostgresSSLMode,
 		"TEMPORAL_ADDRESS=" + c.TemporalAddress, "TEMPORAL_NAMESPACE=" + c.TemporalNamespace, "TEMPORAL_UI_URL=" + c.TemporalUIURL,
 		"POSTRIDER_KEYS=" + c.Keys, "POSTRIDER_KEY_FILE=" + c.KeyFile,
-		"WEBHOOK_ALLOW_LOOPBACK=" + strconv.FormatBool(c.WebhookAllowLoopback), "CODEC_ORIGIN=" + c.CodecOrigin,
+		"WEBHOOK_ALLOW_LOOPBACK=" + strconv.FormatBool(c.WebhookAllowLoopback), "INVITATIONS_LOGGED=" + strconv.FormatBool(c.InvitationsLogged), "CODEC_ORIGIN=" + c.CodecOrigin,
+		"TWILIO_DOOR=" + strconv.FormatBool(c.TwilioDoor), "JASMIN_DOOR=" + strconv.FormatBool(c.JasminDoor),
 		"LOG_LEVEL=" + c.LogLevel, "LOG_FORMAT=" + c.LogFormat, "STARTERS=" + strconv.Itoa(c.Starters),
 	}
 }

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"time"
 
+	"github.com/postrider/postrider/activities/notify"
+	jasmindoor "github.com/postrider/postrider/edges/compat/jasmin"
+	twiliodoor "github.com/postrider/postrider/edges/compat/twilio"
 	"github.com/postrider/postrider/edges/rest"
 	"github.com/postrider/postrider/edges/vendors"
 	"github.com/postrider/postrider/edges/vendors/hooks"
@@ -68,13 +69,35 @@ func (g *Gateway) startREST(ctx context.Context) error {
 	return nil
 }
 
+// doors are the interfaces of other gateways that the installation serves.
+func (c Config) doors() []rest.Door {
+	var list []rest.Door
+	if c.TwilioDoor {
+		list = append(list, twiliodoor.Door{})
+	}
+	if c.JasminDoor {
+		list = append(list, jasmindoor.Door{})
+	}
+	return list
+}
+
 // restServer is the REST edge with what it works with.
 func (g *Gateway) restServer() *rest.Server {
 	policy := g.webhookPolicy()
 	return &rest.Server{
+		Accounts:    g.db,
 		Admin:       g.internalAPI(),
 		Away:        postgres.Unavailable,
 		CapUsed:     g.capUsed,
+		Feed:        g.db,
+		Batches:     batchEdge{g.db, g.ingress},
+		Connection:  g.Config.connection(),
+		Credentials: g.db,
+		Doors:       g.Config.doors(),
+		ESMEs:       g.db,
+		HashSecret:  g.keys.Hasher().HashSecret,
+		Invite:      g.inviter(),
+		Users:       g.db,
 		Limiter:     g.limiter(),
 		Inbound:     g.db,
 		Ingress:     g.ingress,
@@ -85,6 +108,7 @@ func (g *Gateway) restServer() *rest.Server {
 		Snapshot:    g.config.Current,
 		Secrets:     g.keys.Hasher(),
 		TestInbound: g.tester().Test,
+		Webhooks:    g.db,
 		Log:         g.Log.With("part", "rest"),
 		Now:         g.db.Now,
 		CheckURL:    func(u *url.URL) error { return webhook.ValidateURL(u.String(), policy) },
@@ -105,6 +129,7 @@ func (g *Gateway) restServer() *rest.Server {
 		RateLimited: func(account message.ID, scope string) { g.rateRefused(account, "rest", scope, 1) },
 		PublicURL:   g.Config.PublicURL,
 
+		TestEndpoint:   (&notify.Tester{Journal: g.db, Sender: g.sender, Now: g.db.Now}).Test,
 		TrustedProxies: g.Config.TrustedProxies,
 		Hooks:          g.vendorHooks(),
 	}
@@ -140,11 +165,11 @@ func (g *Gateway) ensureSigningKey(ctx context.Context) error {
 			return nil
 		}
 	}
-	seed := make([]byte, ed25519.SeedSize)
-	if _, err := rand.Read(seed); err != nil {
+	k, err := newSigningKey("EdDSA")
+	if err != nil {
 		return err
 	}
-	k := snapshot.SigningKey{KID: message.Hex32(message.NewID()), Algorithm: "EdDSA", Secret: seed, SignsFrom: time.Now()}
+	k.SignsFrom = g.db.Now()
 	if err := g.db.AddSigningKey(ctx, postgres.Actor{Name: "postrider", Role: "system"}, k); err != nil {
 		return fmt.Errorf("first signing key: %w", err)
 	}

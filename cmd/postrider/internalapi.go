@@ -18,6 +18,7 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		Audit:      g.db,
 		Cancel:     g.ingress.Cancel,
 		Content:    g.db,
+		Decode:     g.decodePayloads,
 		Customers:  g.db,
 		HashSecret: g.keys.Hasher().HashSecret,
 		LoggedIn: func(by message.Actor, staff message.ID, in bool) {
@@ -28,12 +29,16 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		Messages:      g.db,
 		Passwords:     secret.Passwords{},
 		MM4Peers:      g.db,
+		Numbers:       g.db,
+		OptOuts:       g.db,
 		QueueSize: func(ctx context.Context, vendor string) (int, error) {
 			return workers.QueueSize(ctx, g.temporal, g.Config.TemporalNamespace, vendor)
 		},
 		Reconsider: g.ingress.Reconsider,
+		Registry:   registryEdge{g.registry.registrar, g.db},
 		Reload:     g.config.Reload,
 		Reroute:    g.reroute,
+		Resolve:    g.ingress.Resolve,
 		Reviews:    g.db,
 		Routes:     g.db,
 		Routing:    routing{db: g.db, config: g.config.Current, health: g.health.board.Health},
@@ -41,13 +46,17 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		ServiceUsed: func(id message.ID) {
 			g.note("use of a service credential", func(ctx context.Context) error { return g.db.ServiceCredentialUsed(ctx, id) })
 		},
+		Sessions:       g.db,
+		SMPPUsers:      g.db,
 		Strays:         g.db,
 		Staff:          g.db,
 		TestVendor:     g.testVendor,
+		Traffic:        g.db,
 		VendorLinks:    g.db.VendorLinks,
 		VendorProfiles: vendorProfiles(),
 		Vendors:        g.db,
 	}
+	a.CodecOrigin = originOf(g.Config.TemporalUIURL)
 	if at := strings.TrimSuffix(g.Config.TemporalUIURL, "/"); at != "" {
 		a.WorkflowURL = func(m *message.Message) string {
 			return at + "/namespaces/" + url.PathEscape(g.Config.TemporalNamespace) + "/workflows/" + url.PathEscape(workflows.MessageID(m.Direction, m.ID))

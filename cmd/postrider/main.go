@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postrider/postrider/internal/cli"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/secret"
 	"github.com/postrider/postrider/internal/telemetry"
@@ -27,9 +27,9 @@ func main() {
 		stop()
 	}()
 	err := root().ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if code := cli.ExitCode(err); code != 0 {
 		fmt.Fprintln(os.Stderr, "postrider:", err)
-		os.Exit(1)
+		os.Exit(code)
 	}
 }
 
@@ -40,7 +40,9 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(serveCommand(), migrateCommand(), adminCommand(), messageCommand(), devCommand())
+	cmd.AddCommand(serveCommand(), migrateCommand(), adminCommand(), devCommand())
+	cmd.AddCommand(cli.Commands()...)
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usage(err) })
 	return cmd
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/url"
@@ -14,7 +13,6 @@ import (
 	"github.com/postrider/postrider/edges/mm4"
 	"github.com/postrider/postrider/edges/mm4/desk"
 	"github.com/postrider/postrider/edges/mm4/postman"
-	"github.com/postrider/postrider/edges/smpp"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	wire "github.com/postrider/postrider/internal/mm4"
@@ -100,6 +98,7 @@ func (g *Gateway) joinMM4() {
 				RateLimited: func(account message.ID, scope string, n int) { g.rateRefused(account, message.EdgeMM4, scope, n) },
 			}},
 		Spool: g.media, Peers: peers.Current, Rates: g.mailRates(), Hostname: c.MM4Hostname, Domains: c.mm4Domains(), ProxyFrom: c.MM4ProxyFrom, Log: log,
+		Registry: g.db, Instance: g.instance(),
 		Limits: mm4.Limits{Sessions: c.MM4MaxSessions, SessionsPerAddress: c.MM4MaxPerAddress, ConnectRate: c.MM4ConnectRate},
 		Metrics: mm4.Metrics{
 			Sessions: func(delta int) { g.metrics.MM4Sessions.Add(float64(delta)) },
@@ -130,12 +129,10 @@ func (g *Gateway) startMM4(ctx context.Context) error {
 		return nil
 	}
 	if c.MM4TLSCert != "" {
-		files, err := smpp.NewCertificateFiles(c.MM4TLSCert, c.MM4TLSKey)
-		if err != nil {
+		var err error
+		if server.TLS, err = g.tlsOf("mm4", c.MM4TLSCert, c.MM4TLSKey); err != nil {
 			return err
 		}
-		files.Log = g.Log.With("part", "mm4")
-		server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.GetCertificate}
 	}
 	l, err := listen(c.MM4Host, c.MM4Port)
 	if err != nil {

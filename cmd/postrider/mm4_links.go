@@ -19,7 +19,7 @@ func (g *Gateway) mm4Config(log *slog.Logger) vendormm4.Config {
 		cfg.Peer = func(vendor message.ID) *snapshot.MM4Peer { return g.config.Current().MM4PeerOfVendor(vendor) }
 	}
 	if g.db != nil {
-		cfg.Answers = g.db
+		cfg.Answers, cfg.ReadAsked = g.db, g.db.ReadAsked
 	}
 	return cfg
 }

@@ -140,6 +140,7 @@ func (g *Gateway) registerGauges() {
 			return 0
 		})
 	}
+	g.metrics.Counted("batches_running", "Batches whose rows are worked, of all accounts; paused ones do not count.", g.db.BatchesRunning)
 	g.metrics.Counted("inbound_unstarted_messages", "Inbound messages whose workflow may not have been started.", g.db.CountInboundUnstarted)
 	g.metrics.Counted("retention_last_success_timestamp_seconds", "When the last whole round of upkeep ended, of any process; 0: never.", g.db.LastUpkeep)
 	g.metrics.Counted("receipts_unmatched", "Receipts that match no part.", g.db.CountUnmatched)

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 
-	"github.com/postrider/postrider/edges/smpp"
 	vendorsmpp "github.com/postrider/postrider/edges/vendors/smpp"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
@@ -27,12 +25,10 @@ func (g *Gateway) startOutbind() error {
 		if c.SMPPTLSCert == "" {
 			return errors.New("SMPP_OUTBIND_TLS: SMPP_TLS_CERT is not set")
 		}
-		files, err := smpp.NewCertificateFiles(c.SMPPTLSCert, c.SMPPTLSKey)
-		if err != nil {
+		var err error
+		if door.TLS, err = g.tlsOf("vendor", c.SMPPTLSCert, c.SMPPTLSKey); err != nil {
 			return err
 		}
-		files.Log = g.Log.With("part", "vendor")
-		door.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.GetCertificate}
 	}
 	l, err := listen(c.SMPPHost, c.SMPPOutbindPort)
 	if err != nil {

@@ -15,7 +15,7 @@ func (g *Gateway) joinPace() {
 	log := g.Log.With("part", "pace")
 	g.ingress.Pacer = g.db
 	g.db.OnPace(postgres.PaceHooks{
-		Notifications: func(m pace.Mark) []message.Notification {
+		Events: func(m pace.Mark) []message.AccountEvent {
 			list, err := notification.OfCap(g.config.Current(), m, time.Now())
 			if err != nil {
 				log.Error("nobody is told of a daily cap", "of", m.Name, "error", err)

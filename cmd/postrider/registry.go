@@ -9,6 +9,7 @@ import (
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/registry"
 	"github.com/postrider/postrider/internal/secret"
+	"github.com/postrider/postrider/internal/snapshot"
 )
 
 // checkRegistry looks at the settings before anything is opened.
@@ -90,6 +91,10 @@ func (e registryEdge) Campaign(ctx context.Context, account, id message.ID) (*re
 
 func (e registryEdge) Campaigns(ctx context.Context, account, before message.ID, limit int) ([]*registry.Campaign, error) {
 	return e.db.RegistryCampaigns(ctx, account, before, limit)
+}
+
+func (e registryEdge) SetCampaignStatus(ctx context.Context, by registry.Actor, id message.ID, status snapshot.CampaignStatus) error {
+	return e.db.SetCampaignStatus(ctx, by, id, status)
 }
 
 func (e registryEdge) AssignNumbers(ctx context.Context, by registry.Actor, account, campaign message.ID, numbers []message.Address) error {

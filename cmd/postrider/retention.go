@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -120,8 +119,7 @@ func showKept(cmd *cobra.Command, db *postgres.DB, c Config) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "TABLE\tROWS\tMIB\tOLDEST\tKEPT")
+	w := table(cmd.OutOrStdout(), "TABLE\tROWS\tMIB\tOLDEST\tKEPT")
 	for _, k := range list {
 		oldest := ""
 		if !k.Oldest.IsZero() {

@@ -230,6 +230,7 @@ func (d *dev) seed(ctx context.Context, db *postgres.DB, keys *secret.Keyring, h
 func (d *dev) writeEnv() error {
 	lines := []struct{ name, value string }{
 		{"POSTRIDER_URL", d.url()},
+		{"POSTRIDER_API_URL", d.url()}, // for the command line
 		{"POSTRIDER_API_KEY", d.demo.APIKey},
 		{"POSTRIDER_API_SECRET", d.demo.APISecret},
 		{"POSTRIDER_FROM", string(d.demo.From)},

@@ -45,12 +45,10 @@ func (g *Gateway) joinSMPP() {
 func (g *Gateway) startSMPP() error {
 	c := g.Config
 	if c.SMPPTLSCert != "" {
-		files, err := smpp.NewCertificateFiles(c.SMPPTLSCert, c.SMPPTLSKey)
-		if err != nil {
+		var err error
+		if g.smpp.TLS, err = g.tlsOf("smpp", c.SMPPTLSCert, c.SMPPTLSKey); err != nil {
 			return err
 		}
-		files.Log = g.Log.With("part", "smpp")
-		g.smpp.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.GetCertificate}
 	}
 	if c.SMPPPort != 0 {
 		l, err := listen(c.SMPPHost, c.SMPPPort)
@@ -70,6 +68,17 @@ func (g *Gateway) startSMPP() error {
 		g.serve("SMPP over TLS", func() error { return g.smpp.ServeTLS(l) })
 	}
 	return nil
+}
+
+// tlsOf is TLS with the certificate of two PEM files, which are read again when they
+// change; what is wrong with them then is logged as the part's.
+func (g *Gateway) tlsOf(part, cert, key string) (*tls.Config, error) {
+	files, err := smpp.NewCertificateFiles(cert, key)
+	if err != nil {
+		return nil, err
+	}
+	files.Log = g.Log.With("part", part)
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.GetCertificate}, nil
 }
 
 func (g *Gateway) smppMetrics() smpp.Metrics {

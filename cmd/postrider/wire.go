@@ -153,6 +153,7 @@ func (g *Gateway) open(ctx context.Context) error {
 	}
 	g.joinMedia(ctx)
 	g.joinLimits()
+	g.ingress.Rates = g.limiter()
 	if err := g.joinRegistry(); err != nil {
 		return err
 	}
@@ -193,9 +194,10 @@ func (g *Gateway) joinIngress() {
 	g.ingress = &ingress.Ingress{
 		MediaURL:  g.linkURL(),
 		Journal:   g.db,
-		Temporal:  workers.Starter{Client: g.temporal},
+		Temporal:  workers.Starter{Client: g.temporal, DeliveryAccount: g.db.DeliveryAccount},
 		Snapshot:  g.config.Current,
 		OptOuts:   g.optOuts,
+		MediaFile: g.mediaFile(),
 		CheckURL:  func(url string) error { return webhook.ValidateURL(url, policy) },
 		Instance:  g.instance(),
 		Log:       g.Log.With("part", "ingress"),
@@ -226,10 +228,12 @@ func (g *Gateway) joinSteps() {
 			Expect: g.ingress.Expect, Forget: g.ingress.Forget, MediaURL: g.mediaURL},
 		Record: &record.Activities{Journal: g.db, Snapshot: g.config.Current, Now: g.db.Now, Recorded: g.observeOutcome,
 			Await: g.ingress.AwaitDecision, CapReached: gate.CapReached},
-		Notify: &notify.Activities{Journal: g.db, Snapshot: g.config.Current, Sender: g.sender, Now: g.db.Now, Observe: g.observeWebhook},
+		Notify: &notify.Activities{Journal: g.db, Snapshot: g.config.Current, Sender: g.sender, Now: g.db.Now, Observe: g.observeWebhook, Endpoints: g.db},
 	}
 	g.steps.Admit.Route = g.steps.Route.ChooseRoute
 	g.steps.Submit.Tell, g.steps.Record.Tell = notify.First(g.steps.Notify), notify.First(g.steps.Notify)
+	g.ingress.FirstTries = notify.First(g.steps.Notify)
+	g.steps.Batch = g.batchSteps()
 	g.steps.Submit.Outcome = g.steps.Record.RecordOutcome
 	g.fleet.Submit = g.steps.Submit
 }
@@ -259,6 +263,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	}
 	if g.Roles["messages"] {
 		g.keep(ctx, "messages", func() worker.Worker { return workers.Messages(g.temporal, g.steps) })
+		g.keep(ctx, "batches", func() worker.Worker { return workers.Batches(g.temporal, g.steps) })
 	}
 	if g.Roles["messages"] {
 		g.upkeep = g.caretaker(g.db)

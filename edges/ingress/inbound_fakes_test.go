@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postrider/postrider/edges/ingress"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/workflows"
 )
@@ -21,6 +22,8 @@ type inbounds struct {
 
 	parts    []message.Arrival // that wait for others
 	starts   map[message.InboundStart]time.Time
+	tells    map[message.ID]message.BatchTell
+	stalled  []message.ID // batches that nobody works
 	unrouted []message.Unrouted
 	redriven []message.Arrival
 	match    message.Matched // the answer to MatchReceipt
@@ -184,4 +187,53 @@ func (j *journal) DropReply(_ context.Context, id message.ID) error {
 
 func (j *journal) ForgetPairs(context.Context, int) error {
 	return j.do(func() { j.inbounds.pairs++ })
+}
+
+// TellBatch counts the words to the workflow of a batch.
+func (s *server) TellBatch(_ context.Context, in workflows.BatchInput, _ ingress.About) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.moved.Broadcast()
+	if s.down != nil {
+		return s.down
+	}
+	s.begun[in.BatchID]++
+	return nil
+}
+
+func (j *journal) BatchesToTell(_ context.Context, age time.Duration, limit int) (due []message.BatchTell, err error) {
+	err = j.do(func() {
+		for id, t := range j.inbounds.tells {
+			if time.Since(t.CreatedAt) > age && len(due) < limit {
+				due = append(due, t)
+				t.CreatedAt = time.Now() // taken on
+				j.inbounds.tells[id] = t
+			}
+		}
+	})
+	return due, err
+}
+
+func (j *journal) BatchToTell(_ context.Context, id message.ID) (t message.BatchTell, found bool, err error) {
+	err = j.do(func() { t, found = j.inbounds.tells[id] })
+	return t, found, err
+}
+
+func (j *journal) TellStalledBatches(context.Context, time.Duration, int) (n int, err error) {
+	err = j.do(func() {
+		for _, id := range j.inbounds.stalled {
+			j.inbounds.tells[id] = message.BatchTell{BatchID: id, Asked: 1, CreatedAt: time.Now().Add(-time.Hour)}
+			n++
+		}
+		j.inbounds.stalled = nil
+	})
+	return n, err
+}
+
+func (j *journal) BatchTold(_ context.Context, id message.ID, asked int64) error {
+	return j.do(func() {
+		if j.inbounds.tells[id].Asked <= asked {
+			delete(j.inbounds.tells, id)
+		}
+	})
 }

@@ -14,13 +14,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/postrider/postrider/activities/record"
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/notification"
 	"github.com/postrider/postrider/internal/policy"
 	"github.com/postrider/postrider/internal/snapshot"
-	"github.com/postrider/postrider/internal/text"
 	"github.com/postrider/postrider/workflows"
 )
 
@@ -33,6 +33,9 @@ type Journal interface {
 	// TakeTurns lets go at most limit messages whose turn in their conversation has
 	// come, and reports whether some were waiting when it looked.
 	TakeTurns(ctx context.Context, limit int) (free []message.Start, waiting bool, err error)
+	// ListStatuses lists a piece of the messages by their status, and reports whether
+	// there is more to do.
+	ListStatuses(ctx context.Context) (more bool, err error)
 	// Backlog counts the messages that are on their way out.
 	Backlog(ctx context.Context) ([]message.Backlog, error)
 	// Waiting counts the messages whose workflow has not begun, but for those that wait
@@ -68,6 +71,7 @@ type Journal interface {
 	// FirstAnswer finds the stored answer of a key: nil when the key is free, and
 	// ReasonIdempotencyMismatch when it came with another body.
 	FirstAnswer(ctx context.Context, k message.Idempotency) (*message.Idempotency, error)
+	Batches
 	// RepeatParts lets the answers of a set lead to the message that it repeats. It
 	// is called until done is true, or the set is no longer due.
 	RepeatParts(ctx context.Context, set message.SMPPPartSet) (done bool, err error)
@@ -91,6 +95,9 @@ type Temporal interface {
 	// StartInbound starts the workflow of an inbound message. Started before counts as
 	// done.
 	StartInbound(ctx context.Context, in workflows.InboundInput) error
+	// TellBatch tells the workflow of a batch that the batch was changed, and starts it if
+	// it is not running. One that has ended counts as told.
+	TellBatch(ctx context.Context, in workflows.BatchInput, about About) error
 	// PostWebhook starts the delivery of a notification that no workflow works
 	// on. Started before counts as done.
 	PostWebhook(ctx context.Context, account string, delivery message.ID) error
@@ -118,6 +125,12 @@ type Ingress struct {
 	// Pacer says when a message of a campaign may leave, for a dry run; nil: nothing
 	// is paced.
 	Pacer Estimator
+	// MediaFile finds a file that the account has uploaded, for rows of batches; nil: there
+	// is no media store.
+	MediaFile func(ctx context.Context, account, id message.ID) (message.MediaFile, error)
+	// Rates counts rows of batches at the rate of their sender, as edges count messages;
+	// nil: they are not counted.
+	Rates limit.Many
 	// MediaURL is where anybody reads a file, for accounts whose MMS may go as texts with
 	// links; nil: none do.
 	MediaURL func(f message.MediaFile) string
@@ -139,6 +152,9 @@ type Ingress struct {
 	// some seconds later.
 	Calls    Calls
 	Currency string // ISO 4217 of the routes' rates
+	// FirstTries makes the first tries of webhooks about acceptance, and gives those that
+	// need more; nil: the sweep makes them.
+	FirstTries func(ctx context.Context, deliveries []message.ID) (left []message.ID)
 	// PartsWait is how long after its newest part an inbound message waits for the
 	// others before it is taken as it is. 0: message.InboundWait.
 	PartsWait time.Duration
@@ -159,10 +175,12 @@ type Ingress struct {
 	sweeper   sweeper
 	replier   replier
 	inStarter inboundStarter
+	batches   batchTeller
 	caller    caller
 	hearer    hearer
 	turns     turnTaker
 	backlog   backlog
+	firsts    firsts
 	gate      gate
 	expected  expected
 }
@@ -218,10 +236,12 @@ func (in *Ingress) Start(ctx context.Context) {
 		in.turns.start(ctx)
 		in.hearer.start(ctx)
 	}
+	in.firsts.start(ctx)
 	in.backlog.start(ctx)
 	in.gate.start(ctx)
 	in.replier.start(ctx)
 	in.inStarter.start(ctx)
+	in.batches.start(ctx)
 	in.sweeper.start(ctx)
 }
 
@@ -234,10 +254,12 @@ func (in *Ingress) ready() {
 		in.caller.make(in)
 		in.hearer.make(in)
 		in.backlog.make(in)
+		in.firsts.make(in)
 		in.gate.make(in)
 		in.sweeper.make(in)
 		in.replier.make(in)
 		in.inStarter.make(in)
+		in.batches.make(in)
 		in.expected.make(in.sweeper.settle)
 	})
 }
@@ -247,10 +269,12 @@ func (in *Ingress) ready() {
 func (in *Ingress) Stop() {
 	in.expected.close()
 	in.sweeper.stop()
+	in.batches.stop()
 	in.inStarter.stop()
 	in.replier.stop()
 	in.gate.stop()
 	in.backlog.stop()
+	in.firsts.stop()
 	in.hearer.stop()
 	in.caller.stop()
 	in.turns.stop()
@@ -315,6 +339,9 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 		}
 	}
 	if d.Error == nil {
+		if a.Notifications, err = notification.Of(s, m, false); err != nil {
+			return in.refuse(r, err)
+		}
 		if err := in.backlog.enter(account, m); err != nil {
 			return in.refuse(r, err)
 		}
@@ -333,8 +360,11 @@ func (in *Ingress) Enter(r Request) (wait func(ctx context.Context) (Outcome, er
 			return Outcome{Replay: accepted.Replay}, err
 		}
 		out.Trail = accepted.Fit.In(out.Trail)
-		if unfit(m, &d, accepted.Fit) {
+		switch {
+		case unfit(m, &d, accepted.Fit):
 			in.backlog.left(lineOf(m))
+		case !accepted.Repeated:
+			in.firsts.offer(m.AccountID, a.Notifications)
 		}
 		in.tell(m, d, accepted.Waits, began)
 		return out, refusal(d)
@@ -434,163 +464,4 @@ func (in *Ingress) answer(r Request, m *message.Message, refused *message.Error)
 		return nil, message.Because(message.ReasonInternal, err, "")
 	}
 	return &message.Idempotency{AccountID: r.AccountID, Operation: r.Key.Operation, Key: r.Key.Value, BodyHash: r.Key.BodyHash, Status: status, Response: body}, nil
-}
-
-// read makes the message of a request, or says what is wrong with it.
-func (in *Ingress) read(s *snapshot.Snapshot, r Request, now time.Time) (*message.Message, error) {
-	account := s.Accounts[r.AccountID]
-	if account == nil {
-		return nil, message.Refuse(message.ReasonAccountSuspended, "the account does not exist any more")
-	}
-	if r.Refused != nil {
-		return nil, r.Refused
-	}
-	id := r.ID
-	if id == (message.ID{}) {
-		id = message.NewID()
-	}
-	m := &message.Message{ID: id, AccountID: r.AccountID, Direction: message.Outbound, Kind: message.SMS, Status: message.StatusAccepted,
-		Edge: r.Edge, Automatic: r.Automatic, ClientReference: r.ClientReference, Metadata: r.Metadata, WebhookURL: r.WebhookURL, WebhookFailover: r.WebhookFailover,
-		TraceParent: r.TraceParent, SendAt: r.SendAt, CreatedAt: now.UTC().Truncate(time.Millisecond)}
-	m.UpdatedAt = m.CreatedAt
-	setGroup(r, m)
-	var err error
-	if m.To, err = message.ParseRecipient(r.To); err != nil {
-		return nil, field(err, "body.to")
-	}
-	if err := setSender(s, account, r, m); err != nil {
-		return nil, field(err, "body.from")
-	}
-	if err := setMedia(r, m); err != nil {
-		return nil, err
-	}
-	if err := in.setText(account, r, m); err != nil {
-		return nil, err
-	}
-	if err := setPolicy(account, r, m); err != nil {
-		return nil, err
-	}
-	if err := setTimes(r, m, now); err != nil {
-		return nil, err
-	}
-	if err := in.checkURL(r.WebhookURL, "body.webhook_url"); err != nil {
-		return nil, err
-	}
-	return m, in.checkURL(r.WebhookFailover, "body.webhook_failover_url")
-}
-
-func (in *Ingress) checkURL(url, where string) error {
-	if url == "" || in.CheckURL == nil {
-		return nil
-	}
-	if err := in.CheckURL(url); err != nil {
-		return field(err, where)
-	}
-	return nil
-}
-
-// field names the field that an error is about.
-func field(err error, where string) error {
-	e := *message.AsError(err)
-	if len(e.Fields) == 0 {
-		e.Fields = []message.FieldError{{Location: where, Message: e.Detail}}
-	}
-	return &e
-}
-
-func setSender(s *snapshot.Snapshot, account *snapshot.Account, r Request, m *message.Message) error {
-	used, asked, err := Sender(s, account, r.From)
-	if err != nil {
-		return err
-	}
-	if r.Automatic && asked != "" { // it answers from the number that was written to
-		used, asked = asked, ""
-	}
-	m.From, m.RequestedFrom = used, asked
-	return nil
-}
-
-func (in *Ingress) setText(account *snapshot.Account, r Request, m *message.Message) error {
-	if m.Kind == message.MMS {
-		return setMMSText(account, r, m)
-	}
-	m.DataCoding, m.Header, m.TLVs = r.DataCoding, r.Header, r.TLVs
-	if r.Encoding == message.EncodingBinary || len(r.Header) > 0 {
-		return setOctets(account, r, m)
-	}
-	if r.Body == "" {
-		return field(message.Refuse(message.ReasonInvalidRequest, "body is required"), "body.body")
-	}
-	if n := utf8.RuneCountInString(r.Body); n > maxCharacters {
-		return field(message.Refuse(message.ReasonMessageTooLong, "body has %d characters, %d are allowed", n, maxCharacters), "body.body")
-	}
-	smart := account.SmartEncoding
-	if r.SmartEncoding != nil {
-		smart = *r.SmartEncoding
-	}
-	wish := r.Encoding
-	if wish == "" {
-		wish = message.EncodingAuto
-	}
-	layout, err := text.Plan(r.Body, wish, smart)
-	if err != nil {
-		return field(err, "body.body")
-	}
-	return setParts(account, m, layout.Text, layout.Encoding, len(layout.Parts))
-}
-
-func setPolicy(account *snapshot.Account, r Request, m *message.Message) error {
-	m.Class, m.Delivery = r.Class, r.Delivery
-	if m.Class == "" {
-		m.Class = account.DefaultClass
-	}
-	if m.Delivery == "" {
-		m.Delivery = account.Delivery
-	}
-	if !m.Class.Valid() {
-		return field(message.Refuse(message.ReasonInvalidRequest, "message_class must be otp, conversation or bulk"), "body.message_class")
-	}
-	if !m.Delivery.Valid() {
-		return field(message.Refuse(message.ReasonInvalidRequest, "delivery must be at_most_once or at_least_once"), "body.delivery")
-	}
-	return nil
-}
-
-func setTimes(r Request, m *message.Message, now time.Time) error {
-	validity := r.Validity
-	if validity == 0 {
-		validity = m.Class.Validity()
-	}
-	if err := checkValidity(validity); err != nil {
-		return err
-	}
-	from := m.CreatedAt
-	if !r.SendAt.IsZero() {
-		if err := checkSendAt(r.SendAt, now); err != nil {
-			return err
-		}
-		if r.SendAt.After(now) {
-			from = r.SendAt
-		}
-		m.SendAt = r.SendAt.UTC().Truncate(time.Millisecond)
-	}
-	m.ExpiresAt = from.Add(validity).UTC().Truncate(time.Millisecond)
-	return nil
-}
-
-func checkValidity(validity time.Duration) error {
-	if validity < message.MinValidity || validity > message.MaxValidity {
-		return field(message.Refuse(message.ReasonInvalidSchedule, "validity_seconds must be from 60 to 259200"), "body.validity_seconds")
-	}
-	return nil
-}
-
-func checkSendAt(at, now time.Time) error {
-	switch ahead := at.Sub(now); {
-	case ahead > maxSchedule:
-		return field(message.Refuse(message.ReasonInvalidSchedule, "send_at may lie at most 35 days ahead"), "body.send_at")
-	case ahead < -pastSchedule:
-		return field(message.Refuse(message.ReasonInvalidSchedule, "send_at lies in the past"), "body.send_at")
-	}
-	return nil
 }

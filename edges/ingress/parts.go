@@ -142,9 +142,10 @@ func (in *Ingress) join(ctx context.Context, set message.SMPPPartSet) error {
 	began := in.Now()
 	s := in.Snapshot()
 	m, d := in.joined(s, set)
+	var err error
 	a := message.Acceptance{Message: m, Trail: d.Trail, Origin: originOf(set, set.MessageID), Owed: true, Hold: holdOf(s.Accounts[m.AccountID], m),
 		Metered: metered(s.Accounts[m.AccountID], m), Unfit: func(m *message.Message) (*message.Idempotency, []message.Notification, error) {
-			notes, err := notification.Of(s, m, began, false)
+			notes, err := notification.Of(s, m, false)
 			return nil, notes, err
 		}}
 	for _, p := range set.Parts {
@@ -152,11 +153,8 @@ func (in *Ingress) join(ctx context.Context, set message.SMPPPartSet) error {
 			a.More = append(a.More, p.Origin)
 		}
 	}
-	if m.Status.Final() { // no workflow will tell the customer: the sweep does
-		var err error
-		if a.Notifications, err = notification.Of(s, m, began, false); err != nil {
-			return err
-		}
+	if a.Notifications, err = notification.Of(s, m, false); err != nil { // of one that has failed the sweep tells
+		return err
 	}
 	accepted, err := in.Journal.Accept(ctx, a)
 	if err != nil {
@@ -164,6 +162,7 @@ func (in *Ingress) join(ctx context.Context, set message.SMPPPartSet) error {
 	}
 	if !accepted.Repeated {
 		if !unfit(m, &d, accepted.Fit) && d.Error == nil {
+			in.firsts.offer(m.AccountID, a.Notifications)
 			in.backlog.joined(m)
 		}
 		in.tell(m, d, accepted.Waits, began)

@@ -364,7 +364,7 @@ func TestPartsThatEndAreNotified(t *testing.T) {
 		want := map[string][]string{
 			"failed":   {"message.failed https://shop.example/failed", "message.failed https://shop.example/all"},
 			"rejected": {"message.rejected https://shop.example/all"},
-			"accepted": {},
+			"accepted": {"message.accepted https://shop.example/all"},
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%v, want %v", got, want)

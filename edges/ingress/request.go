@@ -21,6 +21,7 @@ type Request struct {
 	Media           []message.Media  // its files: a Source, or the File that was uploaded; none: an SMS
 	MMS             bool             // it is one without files as well
 	MediaAsIs       bool             // as in message.Message
+	BatchID         message.ID       // of a row of one
 	GroupID         message.ID       // the same for all messages that one request has made; zero: it is alone
 	GroupRecipients []string         // of a group: all recipients of the request, To among them
 	Encoding        message.Encoding // empty: auto
@@ -34,6 +35,9 @@ type Request struct {
 	SendAt          time.Time
 	WebhookURL      string
 	WebhookFailover string
+	FailuresOnly    bool             // as in message.Message
+	Callback        message.Callback // as in message.Message
+	RetryOf         message.ID       // the message that this one repeats; zero: none
 	ClientReference string
 	Metadata        map[string]string
 	TraceParent     string

@@ -36,6 +36,8 @@ const (
 	// settleBatch is how many settlements one look takes on: not more than are told
 	// before others may take them on.
 	settleBatch = 8 * settlers
+	// statusPieces is how many pieces of the journal one look lists by status.
+	statusPieces = 20
 	// settlers is how many workflows are told of their receipts at once. Each waits
 	// while the workflow records and makes its first webhook try, so there are
 	// enough of them that slow customers do not hold up the others.
@@ -175,12 +177,24 @@ func (s *sweeper) runRest(ctx context.Context) {
 		for _, sweep := range []struct {
 			name string
 			run  func(context.Context) error
-		}{{"settlements", s.settlements}, {"receipts", s.receipts}, {"webhooks", s.webhooks}, {"parts", s.parts}, {"revisions", s.revisions}, {"holds", s.holds}, {"usage", s.usage}, {"answers", s.answers}, {"inbound parts", s.inbound}} {
+		}{{"settlements", s.settlements}, {"receipts", s.receipts}, {"webhooks", s.webhooks}, {"parts", s.parts}, {"revisions", s.revisions}, {"holds", s.holds}, {"usage", s.usage}, {"answers", s.answers}, {"inbound parts", s.inbound}, {"statuses", s.statuses}} {
 			if err := sweep.run(ctx); err != nil && ctx.Err() == nil {
 				s.in.Log.Warn("sweep interrupted, it will be repeated", "sweep", sweep.name, "error", err)
 			}
 		}
 	}
+}
+
+// statuses lists messages by their status. What a history holds that was not listed yet
+// is worked off in small portions: the other sweeps wait for them.
+func (s *sweeper) statuses(ctx context.Context) error {
+	for range statusPieces {
+		more, err := s.in.Journal.ListStatuses(ctx)
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *sweeper) settlements(ctx context.Context) error {

@@ -186,6 +186,12 @@ func (c *session) receive(in *intake, m *Mail) error {
 	if err != nil {
 		return err
 	}
+	if m.Header.Type != mm4.ForwardREQ {
+		// A report and a response say all in their header; whatever else they have must
+		// not lose them.
+		_, err := io.Copy(io.Discard, in)
+		return err
+	}
 	parts := &taking{session: c, mail: m, most: in.most}
 	for index := 0; ; index++ {
 		p, err := r.Next()
@@ -213,11 +219,10 @@ type taking struct {
 	taken    map[int]bool
 }
 
-// take takes one part. A report and a response say all in their header: what else they
-// have is passed over.
+// take takes one part.
 func (t *taking) take(p *mm4.Part, index int) error {
 	switch {
-	case p.IsSMIL(), t.mail.Header.Type != mm4.ForwardREQ:
+	case p.IsSMIL():
 		return nil
 	case p.IsText():
 		return t.text(p, index)

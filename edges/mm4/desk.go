@@ -17,8 +17,9 @@ import (
 // the text; a *mm4.Fault by its status; any other is not shown, and answered with
 // 451 4.3.0. A panic is the same.
 type Desk interface {
-	// Recipient may refuse a recipient at RCPT: a number, or our system user for what
-	// is about a message. ReasonNotFound is answered with 550 5.1.1. It has 10 s.
+	// Recipient may refuse a recipient at RCPT: a number, or a user with a name, as our
+	// system is for what is about a message. ReasonNotFound is answered with 550 5.1.1.
+	// It has 10 s.
 	Recipient(ctx context.Context, p *Peer, to mm4.Address) error
 
 	// Accept commits a mail, of whatever type its header says: a forward, a report, or

@@ -71,7 +71,7 @@ func TestEveryReply(t *testing.T) {
 				return message.Refuse(message.ReasonNotFound, "no such number")
 			}
 		}},
-		{"550 5.1.1 no relay", hello + "> MAIL FROM:<>\n< 250\n> RCPT TO:<+15551230002/TYPE=PLMN@mms.elsewhere.example>\n< 550 5.1.1\n> RCPT TO:<somebody@mms.gw.example>\n< 550 5.1.1\n> DATA\n< 503 5.5.1", nil},
+		{"550 5.1.1 no relay", hello + "> MAIL FROM:<>\n< 250\n> RCPT TO:<+15551230002/TYPE=PLMN@mms.elsewhere.example>\n< 550 5.1.1\n> DATA\n< 503 5.5.1", nil},
 		{"550 5.7.1 denied", hello + "> MAIL FROM:<>\n< 250\n> RCPT TO:<+15551230002/TYPE=PLMN@mms.gw.example>\n< 550 5.7.1 closed", func(w *world, _ *Peer) {
 			w.desk.recipient = func(*Peer, mm4.Address) error {
 				return message.Refuse(message.ReasonAccountSuspended, "closed")

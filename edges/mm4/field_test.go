@@ -33,6 +33,28 @@ func TestFieldReportsAreNoMessages(t *testing.T) {
 	}
 }
 
+// TestOddBodiesOfReports: what is said in the header is not lost for a body that cannot be
+// read, but for one that is too large.
+func TestOddBodiesOfReports(t *testing.T) {
+	w := setup(t).listen()
+	c := w.dial("127.0.0.1")
+	c.dialogue(hello)
+	report := strings.Replace(top, string(mm4.ForwardREQ), string(mm4.ForwardRES), 1) + "X-Mms-Request-Status-Code: Ok\r\n"
+	for _, tt := range []struct{ body, want string }{
+		{"Content-Type: multipart/report\r\n\r\nthanks\r\n", "250 2.0.0"},
+		{"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nbroken off\r\n", "250 2.0.0"},
+		{"Content-Transfer-Encoding: x-uuencode\r\n\r\nthanks\r\n", "250 2.0.0"},
+		{"\r\n" + strings.Repeat(strings.Repeat("x", 70)+"\r\n", DefaultMaxSize/72), "552 5.3.4"},
+	} {
+		c.dialogue("> MAIL FROM:<system-user@mms.pbx.example>\n< 250\n> RCPT TO:<system-user@mms.gw.example>\n< 250\n> DATA\n< 354")
+		c.send(report + tt.body + ".\r\n")
+		c.want(tt.want)
+	}
+	if got := w.desk.got(); len(got) != 3 || got[0].Header.RequestStatus != mm4.StatusOK {
+		t.Errorf("%d mails: %+v", len(got), got)
+	}
+}
+
 // TestFieldEveryTransferEncoding: parts that are not base64 were refused after the 250.
 // Here each is read, and before the reply.
 func TestFieldEveryTransferEncoding(t *testing.T) {

@@ -84,11 +84,10 @@ const (
 	// authChecks is how many passwords are checked at a time: a check takes a processor
 	// for a tenth of a second.
 	authChecks = 2
-	// connectWindow is what Limits.ConnectRate counts over, authWindow the same of
-	// Limits.AuthFailures.
-	connectWindow = 10 * time.Second
-	authWindow    = time.Minute
-	// maxHosts bounds the addresses that are counted.
+	// authWindow is what Limits.AuthFailures counts over.
+	authWindow = time.Minute
+	// maxHosts bounds the addresses that they are counted for, and the peers whose rates
+	// this process counts.
 	maxHosts = 20_000
 )
 

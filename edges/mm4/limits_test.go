@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/postrider/postrider/internal/door"
 	"github.com/postrider/postrider/internal/media"
 )
 
@@ -77,7 +78,7 @@ func TestConnectRate(t *testing.T) {
 	w.dial("127.0.0.1").dialogue("< 421 4.3.2\nend")
 	w.dial("127.0.0.2").want("220")
 	<-clock
-	clock <- now.Add(connectWindow)
+	clock <- now.Add(door.ConnectWindow)
 	w.dial("127.0.0.1").want("220")
 }
 

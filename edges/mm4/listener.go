@@ -5,22 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-smtp"
 
-	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/door"
+	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/origin"
-)
-
-// Pauses after an accept that failed, for want of file descriptors for example:
-// trying at once would take the processor from those who could free some.
-const (
-	acceptPauseMin = 5 * time.Millisecond
-	acceptPauseMax = time.Second
 )
 
 // ListenAndServe is Serve on a TCP address, such as ":2566".
@@ -45,6 +37,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.mu.Lock()
 	draining := s.draining
 	s.listeners[l] = true
+	s.beginRollCall()
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -68,29 +61,16 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 func (s *Server) accept(l net.Listener) error {
-	var pause time.Duration
-	for {
-		conn, err := l.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			s.admit(conn)
-		case s.isDraining():
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("mm4: listener: %w", err)
-		default:
-			// Whatever it is, it may pass; giving the port up would not help.
-			pause = min(max(2*pause, acceptPauseMin), acceptPauseMax)
-			s.log.Error("mm4 accept", "error", err, "pause", pause)
-			t := time.NewTimer(pause)
-			select {
-			case <-t.C:
-			case <-s.life.Done():
-			}
-			t.Stop()
-		}
+	acceptor := door.Acceptor{
+		Take:     s.admit,
+		Draining: s.isDraining,
+		Cut:      s.life.Done(),
+		Failed:   func(err error, pause time.Duration) { s.log.Error("mm4 accept", "error", err, "pause", pause) },
 	}
+	if err := acceptor.Accept(l); err != nil {
+		return fmt.Errorf("mm4: listener: %w", err)
+	}
+	return nil
 }
 
 func (s *Server) isDraining() bool {
@@ -103,18 +83,12 @@ func (s *Server) isDraining() bool {
 func (s *Server) admit(conn net.Conn) {
 	c := &session{server: s, raw: conn, address: origin.Address(conn.RemoteAddr()), since: time.Now()}
 	c.proxied = origin.In(c.address, s.ProxyFrom)
-	if !s.door.enter() {
-		c.turnAway(RefusedTotal)
+	place, cause := s.door.Enter(c.address, c.proxied, s.now())
+	if cause != "" {
+		c.turnAway(cause)
 		return
 	}
-	if !c.proxied { // else the header tells who it is
-		if cause := s.door.enterFrom(c.address, s.now()); cause != "" {
-			s.door.leave()
-			c.turnAway(cause)
-			return
-		}
-		c.entered = true
-	}
+	c.place = place
 	if s.Metrics.Sessions != nil {
 		s.Metrics.Sessions(1)
 	}
@@ -123,7 +97,7 @@ func (s *Server) admit(conn net.Conn) {
 	if !draining {
 		s.last++
 		c.id = s.last
-		c.info = SessionInfo{ID: c.id, Since: c.since, State: StateOpening}
+		c.info = SessionInfo{ID: c.id, Row: message.NewID(), Since: c.since, State: StateOpening}
 		s.sessions[c.id] = c
 		s.work.Go(c.run)
 	}
@@ -201,11 +175,10 @@ func (c *session) open() (*link, *smtp.SMTPError) {
 		return l, say(codeBusy, "the server is shutting down")
 	}
 	if c.proxied {
-		if cause := s.door.enterFrom(c.address, s.now()); cause != "" {
+		if cause := c.place.From(c.address, s.now()); cause != "" {
 			c.refused(cause)
 			return l, say(codeBusy, "%s", turnAwayTexts[cause])
 		}
-		c.entered = true
 	}
 	c.candidates = s.Peers().At(c.address)
 	switch len(c.candidates) {
@@ -226,20 +199,13 @@ func (c *session) leave() {
 	if c.counted != nil {
 		s.leavePeer(c.counted.ID)
 	}
-	c.leaveDoor()
+	c.place.Leave()
 	s.mu.Lock()
 	delete(s.sessions, c.id)
 	s.mu.Unlock()
 	if s.Metrics.Sessions != nil {
 		s.Metrics.Sessions(-1)
 	}
-}
-
-func (c *session) leaveDoor() {
-	if c.entered {
-		c.server.door.leaveFrom(c.address)
-	}
-	c.server.door.leave()
 }
 
 // single is a listener of one connection.
@@ -260,62 +226,6 @@ func (s *single) Accept() (net.Conn, error) {
 // Close does nothing: the library closes the connection itself.
 func (s *single) Close() error   { return nil }
 func (s *single) Addr() net.Addr { return s.conn.LocalAddr() }
-
-// door holds connections back before anything is read from them. It is safe for
-// concurrent use.
-type door struct {
-	most, mostFrom, rate int
-
-	mu     sync.Mutex
-	open   int
-	from   map[netip.Addr]int
-	recent *limit.Limiter
-}
-
-func newDoor(l Limits) *door {
-	return &door{most: l.Sessions, mostFrom: l.SessionsPerAddress, rate: l.ConnectRate, from: make(map[netip.Addr]int), recent: limit.New(maxHosts)}
-}
-
-// enter takes one of all places; leave gives it back.
-func (d *door) enter() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.open >= d.most {
-		return false
-	}
-	d.open++
-	return true
-}
-
-func (d *door) leave() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.open--
-}
-
-// enterFrom takes one of the address's places, or tells why not; leaveFrom gives it back.
-func (d *door) enterFrom(a netip.Addr, now time.Time) (refused string) {
-	host := origin.Host(a)
-	if !d.recent.Take(host.String(), d.rate, connectWindow, now).OK {
-		return RefusedConnects
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.from[host] >= d.mostFrom {
-		return RefusedAddress
-	}
-	d.from[host]++
-	return ""
-}
-
-func (d *door) leaveFrom(a netip.Addr) {
-	host := origin.Host(a)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.from[host]--; d.from[host] <= 0 {
-		delete(d.from, host)
-	}
-}
 
 // room counts octets of mails that are not committed yet. It is safe for concurrent use.
 type room struct {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postrider/postrider/internal/door"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/mm4"
@@ -32,24 +33,27 @@ type Server struct {
 	// Rates counts the mails of each Peer with a Rate. Nil: this process counts for itself.
 	Rates Rates
 
-	Hostname   string   // in the greeting; empty: the first of Domains
-	Domains    []string // that recipients may be at; at least one
-	SystemUser string   // the local part of our system address; empty: DefaultSystemUser
+	Hostname string   // in the greeting; empty: the first of Domains
+	Domains  []string // that recipients may be at; at least one
 	// TLS is for STARTTLS; at least TLS 1.2 is spoken, whatever it says. Nil: it is
 	// not offered.
 	TLS *tls.Config
 	// ProxyFrom are the proxies whose PROXY protocol header names the peer. Empty: none
 	// is read.
 	ProxyFrom []netip.Prefix
-	Limits    Limits
-	Metrics   Metrics
-	Log       *slog.Logger     // nil: nothing is logged
-	Now       func() time.Time // of rates; nil: time.Now
+	// Registry tells all processes of the sessions, under Instance, and of those that are
+	// to end. Nil: nobody else knows of them.
+	Registry Registry
+	Instance string
+	Limits   Limits
+	Metrics  Metrics
+	Log      *slog.Logger     // nil: nothing is logged
+	Now      func() time.Time // of rates; nil: time.Now
 
 	prepared sync.Once // makes what follows
 	log      *slog.Logger
 	limits   Limits
-	door     *door
+	door     *door.Door
 	room     room
 	rates    Rates
 	tries    *limit.Limiter // wrong passwords
@@ -58,6 +62,7 @@ type Server struct {
 	life  context.Context // ends when sessions are cut off
 	cut   context.CancelFunc
 	work  sync.WaitGroup // sessions; grows under mu only
+	calls sync.WaitGroup // the roll call
 	ended chan struct{}  // closed when Shutdown is through
 
 	mu        sync.Mutex
@@ -66,6 +71,7 @@ type Server struct {
 	perPeer   map[message.ID]int
 	last      uint64 // id of a session
 	draining  bool
+	calling   bool // the roll call was begun
 }
 
 // Rates counts events per key over a window. *limit.Limiter and *limit.Shared do, the
@@ -88,10 +94,10 @@ type Metrics struct {
 
 // The causes of Metrics.Refused.
 const (
-	RefusedTotal       = "too_many"         // Limits.Sessions
-	RefusedAddress     = "address_too_many" // Limits.SessionsPerAddress
-	RefusedConnects    = "address_too_fast" // Limits.ConnectRate
-	RefusedProxyHeader = "proxy_header"     // missing, late, or not to be understood
+	RefusedTotal       = door.RefusedTotal   // Limits.Sessions
+	RefusedAddress     = door.RefusedAddress // Limits.SessionsPerAddress
+	RefusedConnects    = door.RefusedRate    // Limits.ConnectRate
+	RefusedProxyHeader = "proxy_header"      // missing, late, or not to be understood
 	RefusedStranger    = "unknown_peer"
 	RefusedPeer        = "peer_too_many" // Peer.MaxSessions
 	RefusedRate        = "peer_too_fast" // Peer.Rate
@@ -114,6 +120,7 @@ const (
 // SessionInfo is a session at one moment.
 type SessionInfo struct {
 	ID      uint64     // unique in this process
+	Row     message.ID // unique over all processes, in the Registry
 	PeerID  message.ID // zero: not known yet, see Directory
 	Peer    string     // its name; empty: not known yet
 	Address netip.Addr // zero: a PROXY header has not come yet
@@ -137,7 +144,7 @@ func (s *Server) prepare() {
 			s.log = slog.New(slog.DiscardHandler)
 		}
 		s.limits = s.Limits.orDefault()
-		s.door = newDoor(s.limits)
+		s.door = door.New(door.Limits{Connections: s.limits.Sessions, PerAddress: s.limits.SessionsPerAddress, ConnectRate: s.limits.ConnectRate})
 		s.room.most = s.limits.SpoolOctets
 		if s.rates, s.tries = s.Rates, limit.New(maxHosts); s.rates == nil {
 			s.rates = limit.New(maxHosts)
@@ -164,16 +171,12 @@ func (s *Server) ours(domain string) bool {
 	return slices.ContainsFunc(s.Domains, func(d string) bool { return strings.EqualFold(d, domain) })
 }
 
-// tlsConfig is TLS with what must hold for peers: TLS 1.2 at least, and nobody is
-// asked for a certificate.
+// tlsConfig is what STARTTLS is answered with; nil: it is not offered.
 func (s *Server) tlsConfig() *tls.Config {
 	if s.TLS == nil {
 		return nil
 	}
-	c := s.TLS.Clone()
-	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
-	c.ClientAuth = tls.NoClientCert
-	return c
+	return door.ServerTLS(s.TLS)
 }
 
 // Sessions lists the sessions, the oldest first.
@@ -253,6 +256,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	defer close(s.ended)
+	defer s.calls.Wait()
 	defer s.cut()
 	for _, c := range s.all() {
 		c.bid(say(codeBusy, "the server is shutting down"))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/postrider/postrider/internal/door"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/mm4"
 )
@@ -25,7 +26,7 @@ type session struct {
 	id      uint64
 	raw     net.Conn // as accepted
 	proxied bool     // a PROXY header comes first
-	entered bool     // counted with its address
+	place   *door.Place
 	address netip.Addr
 	since   time.Time
 	// candidates are who it may be, as the Directory was at the connection's beginning.
@@ -224,7 +225,7 @@ func allRequireAuth(peers []*Peer) bool {
 	return !slices.ContainsFunc(peers, func(p *Peer) bool { return !p.RequireAuth })
 }
 
-// Rcpt takes a recipient: a number at one of our domains, or our system user.
+// Rcpt takes a recipient at one of our domains, if the Desk has it.
 func (c *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	return answer(c.protect("RCPT", func() error {
 		m := c.mail
@@ -234,8 +235,6 @@ func (c *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 			return say(codeAddress, "the recipient is no number; write +E164/TYPE=PLMN@domain")
 		case !c.server.ours(a.Domain):
 			return say(codeNobody, "the domain is not ours, and nothing is relayed")
-		case a.Type == mm4.Email && !strings.EqualFold(a.Local, c.server.systemUser()):
-			return say(codeNobody, "no such recipient; write +E164/TYPE=PLMN@domain")
 		}
 		if slices.ContainsFunc(m.To, func(r Recipient) bool {
 			return r.Local == a.Local && r.Type == a.Type && strings.EqualFold(r.Domain, a.Domain)
@@ -256,13 +255,6 @@ func (c *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 		m.To = append(m.To, Recipient{a})
 		return nil
 	}))
-}
-
-func (s *Server) systemUser() string {
-	if s.SystemUser == "" {
-		return DefaultSystemUser
-	}
-	return s.SystemUser
 }
 
 // Reset forgets the mail that was begun.

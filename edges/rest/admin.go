@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/postrider/postrider/edges/ingress"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -32,10 +33,16 @@ type Admin struct {
 	Audit AuditLog
 	// Cancel withdraws a message, as ingress does.
 	Cancel func(ctx context.Context, id message.ID) error
+	// CodecOrigin is the origin of the Temporal UI, whose pages may open payloads from a
+	// browser. Empty: no page may.
+	CodecOrigin string
 	// Content keeps the content rules.
 	Content ContentRules
 	// Customers are the accounts.
 	Customers Customers
+	// Decode opens payloads of workflows, as Temporal's remote codec protocol has them, and
+	// says how many there were. Nil: that cannot be done here.
+	Decode func(payloads []byte) (opened []byte, n int, err error)
 	// HashSecret makes the keyed hash of a service's new secret, which Secrets of
 	// the server checks.
 	HashSecret func(secret string) []byte
@@ -48,6 +55,10 @@ type Admin struct {
 	Messages AllMessages
 	// MM4Peers keeps the peers of MM4.
 	MM4Peers MM4PeerTable
+	// Numbers keeps the numbers of all accounts.
+	Numbers NumberTable
+	// OptOuts tells the audit log of what staff do to the opt-outs of accounts.
+	OptOuts StaffOptOuts
 	// Passwords makes and checks the hashes of staff's passwords.
 	Passwords Passwords
 	// Reclaim brings what found nobody to whose it is, as ingress does.
@@ -58,12 +69,17 @@ type Admin struct {
 	// Reconsider tells the workflow of a message that waits to look again, as ingress
 	// does.
 	Reconsider func(ctx context.Context, id message.ID) error
+	// Registry is what staff do with brands and campaigns.
+	Registry StaffRegistry
 	// Reload reads the configuration anew in this process. Nil: it does so in its time.
 	Reload func(ctx context.Context) error
 	// Reroute names the vendor that a message is to go over, or with the zero id leaves it
 	// to the routes again, and tells its workflow. It leaves a line in the audit log, and
 	// refuses with ReasonConflict when it is too late. Nil: that cannot be done here.
 	Reroute func(ctx context.Context, by message.Actor, id, vendor message.ID, reason string) error
+	// Resolve moves a message out of doubt, as ingress does. The line in the audit log is
+	// written before. Nil: that cannot be done here.
+	Resolve func(ctx context.Context, r ingress.Resolution) error
 	// Reviews are the messages that wait for somebody to look at them.
 	Reviews ReviewTable
 	// Routes keeps the routing rules.
@@ -75,10 +91,16 @@ type Admin struct {
 	// ServiceUsed is told, at most once a minute for each, that a service's
 	// credential was used. It must not block. Nil: nobody wants to know.
 	ServiceUsed func(credential message.ID)
+	// Sessions are the live sessions of all processes.
+	Sessions SessionTable
+	// SMPPUsers keeps the SMPP credentials of all accounts and vendors.
+	SMPPUsers SMPPUserTable
 	// Staff are those who may log in.
 	Staff StaffTable
 	// Strays are inbound messages and receipts that found nobody.
 	Strays Strays
+	// Traffic counts what goes through the gateway.
+	Traffic TrafficTable
 	// TestVendor connects to a vendor, over a connection of its own, and tells what it
 	// said; the error holds no credentials. Nil: that cannot be done here.
 	TestVendor func(ctx context.Context, v *snapshot.Vendor) (detail string, err error)
@@ -177,13 +199,23 @@ func adminConfig() huma.Config {
 		{Name: "Access", Description: "Access tokens for staff and services."},
 		{Name: "Messages", Description: "The messages of all accounts."},
 		{Name: "Inbound", Description: "What came from vendors and found nobody."},
+		{Name: "Webhooks", Description: "What customers' endpoints are told, and telling it again."},
 		{Name: "Vendors", Description: "Upstream links: what they are, what they do now."},
 		{Name: "Routes", Description: "Which vendor a message is offered to, and why."},
 		{Name: "MM4 peers", Description: "MMSCs of customers and vendors: how they connect to us, and we to them."},
+		{Name: "SMPP users", Description: "What customers' ESMEs bind with, and vendors that bind to us."},
+		{Name: "Sessions", Description: "Who is connected over SMPP and MM4 now, to whichever process."},
+		{Name: "Metrics", Description: "How much goes through the gateway now."},
+		{Name: "Registrations", Description: "10DLC brands and campaigns of all customers, and their filing with the campaign registry."},
+		{Name: "Opt-outs", Description: "Who has stopped whom, over all customers."},
 		{Name: "Content rules", Description: "What texts are looked at for."},
 		{Name: "Customers", Description: "Accounts."},
+		{Name: "Numbers", Description: "Whose they are, who hosts them, what they may send."},
+		{Name: behalfTag, Description: "The customers' own operations, used by staff for one account. They are those of the public API and follow its rules; the audit log names the member of staff."},
+		{Name: "Codec", Description: "What workflows were given and gave, for the Temporal UI."},
 		{Name: "Staff", Description: "Who may log in, and the credentials of services."},
 		{Name: "Audit", Description: "Who did what."},
+		{Name: keptTag, Description: "Paths of gateways before this one, which scripts still ask."},
 	}
 	return config
 }
@@ -195,15 +227,26 @@ func (s *Server) registerAdmin(api huma.API) {
 	s.registerServices(api)
 	s.registerCustomers(api)
 	s.registerAdminMessages(api)
+	s.registerMessageActions(api)
+	s.registerServiceMessages(api)
 	s.registerReviews(api)
 	s.registerStrays(api)
+	s.registerAdminWebhooks(api)
 	s.registerContent(api)
 	s.registerVendors(api)
 	s.registerMediaProfiles(api)
 	s.registerRoutes(api)
 	s.registerMM4Peers(api)
+	s.registerSMPPUsers(api)
+	s.registerSessions(api)
+	s.registerCodec(api)
+	s.registerStaffOptOuts(api)
+	s.registerStaffRegistry(api)
+	s.registerMetrics(api)
 	s.registerAudit(api)
+	s.registerAllNumbers(api)
 	s.registerKept(api)
+	s.registerBehalf(api)
 }
 
 // RowInput names a row by its id. It is exported only because huma looks into

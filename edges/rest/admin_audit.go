@@ -1,10 +1,12 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -20,6 +22,9 @@ type AuditLog interface {
 	Audit(ctx context.Context, by message.Actor, action, target string, after any) error
 	// AuditLog lists the lines, newest first, older than the line before.
 	AuditLog(ctx context.Context, f message.AuditFilter, before int64, limit int) ([]message.AuditEntry, error)
+	// VerifyAudit gives the id of the first line that does not follow from the one before
+	// it, 0 when all do.
+	VerifyAudit(ctx context.Context) (broken int64, err error)
 }
 
 type auditResource struct {
@@ -61,9 +66,15 @@ func storedJSON(b []byte) json.RawMessage {
 
 type auditInput struct {
 	Page
-	Actor         string    `query:"actor" maxLength:"254" example:"ada@gw.example"`
-	Action        string    `query:"action" maxLength:"64" example:"account.status"`
-	Target        string    `query:"target" maxLength:"254"`
+	AuditFilters
+}
+
+// AuditFilters narrow the audit log. The name is exported only because huma looks into
+// embedded types no other way.
+type AuditFilters struct {
+	Actor         string    `query:"actor" maxLength:"254" doc:"Who did it, as the log names him" example:"ada@gw.example"`
+	Action        string    `query:"action" maxLength:"64" doc:"What was done" example:"account.status"`
+	Target        string    `query:"target" maxLength:"254" doc:"What it was done to, as the log names it"`
 	CreatedAfter  time.Time `query:"created_after" doc:"RFC 3339"`
 	CreatedBefore time.Time `query:"created_before" doc:"RFC 3339"`
 }
@@ -73,6 +84,13 @@ func (s *Server) registerAudit(api huma.API) {
 		OperationID: "listAuditLog", Method: http.MethodGet, Path: adminPrefix + "/audit-log", Tags: []string{"Audit"},
 		Summary: "Read the audit log", Description: "Newest first. Filters narrow the list; all of them must hold.",
 	}, staff(snapshot.RoleCompliance)), s.listAudit, nil)
+	register(api, s.operation(huma.Operation{
+		OperationID: "verifyAuditLog", Method: http.MethodGet, Path: adminPrefix + "/audit-log/verify", Tags: []string{"Audit"},
+		Summary: "Check the chain of the audit log", Description: "Reads it from its first line: a line that was altered, put in or taken out shows. Lines that were taken off its end do not: keep `newest_hash` elsewhere, and look for it the next time. Some seconds a million lines.",
+	}, staff(snapshot.RoleCompliance)), s.verifyAudit, nil)
+	registerExport(api, s, huma.Operation{OperationID: "exportAuditLog", Path: adminPrefix + "/audit-log", Tags: []string{"Audit"},
+		Summary: "Export the audit log as CSV", Description: "Newest first, with the filters of the list, as many as there are.",
+	}, staff(snapshot.RoleCompliance), auditColumns, s.exportAudit)
 }
 
 func (s *Server) listAudit(ctx context.Context, in *auditInput) (*output[list[auditResource]], error) {
@@ -86,18 +104,77 @@ func (s *Server) listAudit(ctx context.Context, in *auditInput) (*output[list[au
 	if !ok {
 		return nil, s.problem(x, badCursor(), 0)
 	}
-	var f faults
-	queryText(&f, "query.actor", in.Actor)
-	queryText(&f, "query.action", in.Action)
-	queryText(&f, "query.target", in.Target)
-	if refusal := f.refusal(); refusal != nil {
+	filter, refusal := in.filter()
+	if refusal != nil {
 		return nil, s.problem(x, refusal, 0)
 	}
-	filter := message.AuditFilter{Actor: in.Actor, Action: in.Action, Target: in.Target, After: in.CreatedAfter, Before: in.CreatedBefore}
 	lines, err := s.Admin.Audit.AuditLog(ctx, filter, before, in.size()+1)
 	if err != nil {
 		return nil, s.problem(x, err, 0)
 	}
 	lines, next := page(lines, in.Page, func(e message.AuditEntry) string { return encodeAuditCursor(e.ID) })
 	return listed(lines, next, auditOf), nil
+}
+
+type auditCheckResource struct {
+	_          struct{} `json:"-" additionalProperties:"true"`
+	Intact     bool     `json:"intact"`
+	BrokenID   *int64   `json:"broken_id" doc:"The first line that does not follow from the one before it; null: all do"`
+	NewestID   int64    `json:"newest_id" doc:"As it was before the check"`
+	NewestHash string   `json:"newest_hash"`
+}
+
+func (s *Server) verifyAudit(ctx context.Context, _ *struct{}) (*output[auditCheckResource], error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.WriteTimeout, DefaultWrite))
+	defer cancel()
+	x := exchangeOf(ctx)
+	newest, err := s.Admin.Audit.AuditLog(ctx, message.AuditFilter{}, 0, 1)
+	var r auditCheckResource
+	if err == nil && len(newest) == 1 {
+		r.NewestID, r.NewestHash = newest[0].ID, hex.EncodeToString(newest[0].Hash)
+	}
+	var broken int64
+	if err == nil {
+		broken, err = s.Admin.Audit.VerifyAudit(ctx)
+	}
+	if err != nil {
+		return nil, s.problem(x, err, 0)
+	}
+	if r.Intact = broken == 0; !r.Intact {
+		r.BrokenID = &broken
+	}
+	return &output[auditCheckResource]{Body: r}, nil
+}
+
+func (in *AuditFilters) filter() (message.AuditFilter, *message.Error) {
+	var f faults
+	queryText(&f, "query.actor", in.Actor)
+	queryText(&f, "query.action", in.Action)
+	queryText(&f, "query.target", in.Target)
+	return message.AuditFilter{Actor: in.Actor, Action: in.Action, Target: in.Target, After: in.CreatedAfter, Before: in.CreatedBefore}, f.refusal()
+}
+
+var auditColumns = []string{"id", "at", "actor", "role", "action", "target", "before", "after", "address", "hash"}
+
+type exportAuditInput struct{ AuditFilters }
+
+func (s *Server) exportAudit(ctx context.Context, in *exportAuditInput) (*huma.StreamResponse, error) {
+	x := exchangeOf(ctx)
+	filter, refusal := in.filter()
+	if refusal != nil {
+		return nil, s.problem(x, refusal, 0)
+	}
+	return export(ctx, s, x.caller.id(), exported[message.AuditEntry]{name: "audit-log", columns: auditColumns,
+		page: func(ctx context.Context, last *message.AuditEntry) ([]message.AuditEntry, error) {
+			before := int64(0)
+			if last != nil {
+				before = last.ID
+			}
+			return s.Admin.Audit.AuditLog(ctx, filter, before, exportPage)
+		},
+		row: func(e message.AuditEntry) []string {
+			r := auditOf(e)
+			return []string{strconv.FormatInt(r.ID, 10), r.At, freeText(&r.Actor), r.Role, r.Action, freeText(&r.Target), string(e.Before), string(e.After), r.Address, r.Hash}
+		},
+	})
 }

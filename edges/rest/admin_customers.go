@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 
@@ -9,6 +8,7 @@ import (
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
+	"github.com/postrider/postrider/internal/vendorconf"
 )
 
 // Customers keeps the accounts. A method that changes something leaves a line in
@@ -20,31 +20,31 @@ type Customers interface {
 	// SuspendCustomer suspends one, or lets it go on; ReasonConflict for one that is
 	// closed.
 	SuspendCustomer(ctx context.Context, by message.Actor, id message.ID, suspended bool, reason string) (snapshot.Customer, error)
+	// CreateCustomer refuses an external_id that another one has with ReasonConflict.
+	CreateCustomer(ctx context.Context, by message.Actor, a snapshot.Account) (snapshot.Customer, error)
+	// UpdateCustomer has change make an account into what it is to be. ReasonConflict as
+	// CreateCustomer, and for one that is closed.
+	UpdateCustomer(ctx context.Context, by message.Actor, id message.ID, change func(*snapshot.Customer) error) (snapshot.Customer, error)
+	// CloseCustomer closes one for good; ReasonConflict while messages of it are on their
+	// way, unless forced.
+	CloseCustomer(ctx context.Context, by message.Actor, id message.ID, forced bool, reason string) error
+	// SetUsageLimits replaces all limits of an account.
+	SetUsageLimits(ctx context.Context, by message.Actor, account message.ID, limits []message.UsageLimit) error
+	// BookOnce adds an entry to a ledger. answer, if not nil, makes the answer that is
+	// kept under the request's key; the second result is the first answer, if there is
+	// one.
+	BookOnce(ctx context.Context, by message.Actor, e message.BalanceEntry, answer func(message.BalanceEntry) (message.Idempotency, error)) (message.BalanceEntry, *message.Idempotency, error)
 }
 
 type customerResource struct {
-	_                    struct{} `json:"-" additionalProperties:"true"`
-	ID                   string   `json:"id" format:"uuid"`
-	ExternalID           *string  `json:"external_id" doc:"The customer's id in the operator's other systems"`
-	CompanyName          string   `json:"company_name"`
-	Status               string   `json:"status" enum:"active,suspended,closed"`
-	AuthType             *string  `json:"auth_type" enum:"API_KEY,SMPP,BOTH" doc:"Which credentials in force it has; null: none"`
-	TimeZone             string   `json:"time_zone" example:"America/New_York"`
-	DefaultMessageClass  string   `json:"default_message_class" enum:"otp,conversation,bulk"`
-	Delivery             string   `json:"delivery" enum:"at_most_once,at_least_once"`
-	OrderedConversations *bool    `json:"ordered_conversations" nullable:"true" doc:"null: over SMPP only"`
-	InternalDelivery     bool     `json:"internal_delivery"`
-	MMSFallback          string   `json:"mms_fallback" enum:"none,sms_link" doc:"What becomes of an MMS that no vendor takes"`
-	SmartEncoding        bool     `json:"smart_encoding"`
-	MaxParts             int      `json:"max_parts"`
-	ContentRetentionDays int      `json:"content_retention_days"`
-	DefaultCountry       string   `json:"default_country" example:"US"`
-	AllowedSources       []string `json:"allowed_source_addresses" nullable:"false"`
-	ForceSource          *string  `json:"force_source_address"`
-	APIRateLimit         int      `json:"api_rate_limit" doc:"Messages a second"`
-	MaxBacklog           int      `json:"max_backlog" doc:"Messages that may be on their way out at once"`
-	CreatedAt            string   `json:"created_at" format:"date-time"`
-	UpdatedAt            string   `json:"updated_at" format:"date-time"`
+	_        struct{} `json:"-" additionalProperties:"true"`
+	ID       string   `json:"id" format:"uuid"`
+	Status   string   `json:"status" enum:"active,suspended,closed"`
+	AuthType *string  `json:"auth_type" enum:"API_KEY,SMPP,BOTH" doc:"Which credentials in force it has; null: none"`
+	CustomerSettings
+	WebhookSecret *string `json:"webhook_secret,omitempty" nullable:"false" doc:"Signs for URLs without a secret of their own. Shown once, when the customer was made"`
+	CreatedAt     string  `json:"created_at" format:"date-time"`
+	UpdatedAt     string  `json:"updated_at" format:"date-time"`
 }
 
 func customerOf(c snapshot.Customer) customerResource {
@@ -57,13 +57,8 @@ func customerOf(c snapshot.Customer) customerResource {
 	case c.ESMEs:
 		kind = "SMPP"
 	}
-	return customerResource{
-		ID: c.ID.String(), ExternalID: optional(c.ExternalID), CompanyName: c.CompanyName, Status: string(c.Status), AuthType: optional(kind),
-		TimeZone: c.TimeZone, DefaultMessageClass: string(c.DefaultClass), Delivery: string(c.Delivery), OrderedConversations: c.OrderedConversations,
-		InternalDelivery: c.InternalDelivery, MMSFallback: string(cmp.Or(c.MMSFallback, snapshot.MMSFallbackNone)), SmartEncoding: c.SmartEncoding, MaxParts: c.MaxParts, ContentRetentionDays: c.ContentRetentionDays,
-		DefaultCountry: c.DefaultCountry, AllowedSources: append([]string{}, c.AllowedSourceAddresses...), ForceSource: optional(string(c.ForceSourceAddress)),
-		APIRateLimit: c.APIRateLimit, MaxBacklog: c.MaxBacklog, CreatedAt: stamp(c.CreatedAt), UpdatedAt: stamp(c.UpdatedAt),
-	}
+	return customerResource{ID: c.ID.String(), Status: string(c.Status), AuthType: optional(kind), CustomerSettings: vendorconf.CustomerOf(&c.Account),
+		CreatedAt: stamp(c.CreatedAt), UpdatedAt: stamp(c.UpdatedAt)}
 }
 
 // reasonBody is the body of what staff do to somebody: why.
@@ -92,8 +87,8 @@ func (in *reasonBody) read(body []byte) (int, *message.Error) {
 
 type customersInput struct {
 	Page
-	Status     string `query:"status" enum:"active,suspended,closed"`
-	ExternalID string `query:"external_id" maxLength:"200"`
+	Status     string `query:"status" enum:"active,suspended,closed" doc:"In this state alone"`
+	ExternalID string `query:"external_id" maxLength:"200" doc:"The one that has this id elsewhere"`
 }
 
 const customerPath = adminPrefix + "/customers"
@@ -107,6 +102,7 @@ func (s *Server) registerCustomers(api huma.API) {
 	register(api, s.operation(huma.Operation{
 		OperationID: "getCustomer", Method: http.MethodGet, Path: customerPath + "/{id}", Tags: tags, Summary: "Read a customer",
 	}, anyStaff(), 404), s.getCustomer, nil)
+	s.registerCustomerChanges(api)
 	register(api, s.operation(huma.Operation{
 		OperationID: "suspendCustomer", Method: http.MethodPost, Path: customerPath + "/{id}/suspend", Tags: tags, Summary: "Suspend a customer",
 		Description: "Within seconds nothing more is taken from it, and what waits is refused at its next step.",
@@ -138,7 +134,7 @@ func (s *Server) listCustomers(ctx context.Context, in *customersInput) (*output
 	return listed(rows, next, customerOf), nil
 }
 
-func (s *Server) getCustomer(ctx context.Context, in *RowInput) (*output[customerResource], error) {
+func (s *Server) getCustomer(ctx context.Context, in *RowInput) (*entity[customerResource], error) {
 	ctx, cancel := context.WithTimeout(ctx, s.answerTimeout())
 	defer cancel()
 	id, err := in.row()
@@ -149,7 +145,7 @@ func (s *Server) getCustomer(ctx context.Context, in *RowInput) (*output[custome
 	if err != nil {
 		return nil, s.problem(exchangeOf(ctx), err, 0)
 	}
-	return &output[customerResource]{Body: customerOf(c)}, nil
+	return showCustomer(c), nil
 }
 
 func (s *Server) suspendCustomer(ctx context.Context, in *rowBody) (*output[customerResource], error) {

@@ -10,18 +10,22 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	commonpb "go.temporal.io/api/common/v1"
 	"golang.org/x/crypto/bcrypt"
+	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/postrider/postrider/activities/record"
 	"github.com/postrider/postrider/edges/ingress"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/postgres"
+	"github.com/postrider/postrider/internal/registry/registrytest"
 	"github.com/postrider/postrider/internal/secret"
 	"github.com/postrider/postrider/internal/snapshot"
 	"github.com/postrider/postrider/internal/stack/stacktest"
 	"github.com/postrider/postrider/migrations"
 )
 
-func TestMain(m *testing.M) { stacktest.Main(m) }
+func TestMain(m *testing.M) { stacktest.Main(m, everyOperationAnswered) }
 
 var migrated = stacktest.NewTemplate(func(ctx context.Context, dsn string) error {
 	conn, err := pgx.Connect(ctx, dsn)
@@ -45,7 +49,9 @@ type office struct {
 	ring     *secret.Keyring
 	customer message.ID
 	service  snapshot.ServiceCredential
-	secret   string // of the service
+	clerk    clerk
+	fake     *registrytest.Fake // what clerk files with
+	secret   string             // of the service
 	staff    map[snapshot.Role]snapshot.StaffMember
 
 	mu       sync.Mutex
@@ -75,7 +81,7 @@ const staffPassword = "correct horse battery"
 var shellActor = message.Actor{Name: "root", Role: "shell"}
 
 // open starts it; change alters the server first.
-func open(t *testing.T, change func(*office)) *office {
+func open(t testing.TB, change func(*office)) *office {
 	t.Helper()
 	o := &office{ctx: stacktest.Context(t), customer: message.NewID(), staff: map[snapshot.Role]snapshot.StaffMember{}, tokens: map[snapshot.Role]string{}}
 	dsn := migrated.Database(t)
@@ -97,6 +103,7 @@ func open(t *testing.T, change func(*office)) *office {
 	}
 	t.Cleanup(func() { _ = o.conn.Close(context.WithoutCancel(o.ctx)) })
 	o.fill(t)
+	o.clerk, o.fake = newClerk(t, o.db, o.ring)
 	o.bundle = setup(t, func(b *bundle) {
 		o.bundle = b
 		b.server.Secrets = o.ring.Hasher()
@@ -104,11 +111,22 @@ func open(t *testing.T, change func(*office)) *office {
 			Audit: o.db, Cancel: o.withdraw, Content: o.db, Customers: o.db, HashSecret: o.ring.Hasher().HashSecret, MediaProfiles: o.db, Messages: o.db, MM4Peers: o.db,
 			Passwords: cheap, Reconsider: o.tell, Reviews: o.db, Services: o.db, Staff: o.db, LoggedIn: o.loggedIn,
 			Strays: o.db, Reclaim: o.door(),
+			Resolve: o.resolve,
+			OptOuts: o.db, Numbers: o.db, SMPPUsers: o.db, Sessions: o.db, Traffic: o.db, Registry: o.clerk,
+			CodecOrigin: "https://temporal.gw.example", Decode: func(body []byte) ([]byte, int, error) {
+				var in commonpb.Payloads
+				if err := protojson.Unmarshal(body, &in); err != nil {
+					return nil, 0, message.Refuse(message.ReasonInvalidRequest, "no payloads")
+				}
+				out, err := protojson.Marshal(&in)
+				return out, 1, err
+			},
 			Vendors: o.db, Routes: o.db, Routing: o, Reroute: o.reroute, TestVendor: o.testVendor, QueueSize: o.queueSize, VendorLinks: o.vendorLinks,
 			VendorProfiles: map[string]snapshot.Vendor{"long": {ProviderType: "smpp", LongMessage: "sar", Window: 77}},
 			WorkflowURL:    func(m *message.Message) string { return "https://temporal.gw.example/" + m.ID.String() },
 		}
 		b.server.Snapshot = o.snapshot
+		b.server.Webhooks = o.db
 		if change != nil {
 			change(o)
 		}
@@ -117,7 +135,7 @@ func open(t *testing.T, change func(*office)) *office {
 }
 
 // fill puts in whoever there is.
-func (o *office) fill(t *testing.T) {
+func (o *office) fill(t testing.TB) {
 	t.Helper()
 	do := func(err error) {
 		t.Helper()
@@ -152,7 +170,7 @@ func (o *office) snapshot() *snapshot.Snapshot {
 	if err == nil && (o.config == nil || o.config.Version != version) {
 		o.config, err = o.db.LoadSnapshot(o.ctx)
 	}
-	if err != nil {
+	if err != nil && o.ctx.Err() == nil { // servers ask until they have been stopped, which is after the test
 		o.t.Error(err)
 	}
 	return o.config
@@ -174,6 +192,13 @@ func (o *office) tell(_ context.Context, id message.ID) error {
 	defer o.mu.Unlock()
 	o.told = append(o.told, id)
 	return nil
+}
+
+// resolve does what ingress does, with the record alone.
+func (o *office) resolve(ctx context.Context, r ingress.Resolution) error {
+	steps := record.Activities{Journal: o.db, Snapshot: o.snapshot, Now: o.clock.now}
+	_, err := steps.RecordOutcome(ctx, record.Input{MessageID: r.MessageID, Staff: &record.Finding{As: r.As, Actor: r.By.Name, Note: r.Note}})
+	return err
 }
 
 func (o *office) loggedIn(by message.Actor, staff message.ID, in bool) {

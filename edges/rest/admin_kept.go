@@ -11,8 +11,11 @@ import (
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
+// keptTag groups the paths of older gateways in the document.
+const keptTag = "Kept paths"
+
 // keptPaths are those of the internal API that do not begin with internalPrefix.
-var keptPaths = []string{"/clients", "/carriers", "/reload"}
+var keptPaths = []string{"/clients", "/carriers", statsPath, "/reload"}
 
 // isInternal reports whether a path is the internal API's.
 func isInternal(path string) bool {
@@ -22,7 +25,7 @@ func isInternal(path string) bool {
 // registerKept registers paths of gateways before this one, which scripts still ask. The
 // lists are read alone there.
 func (s *Server) registerKept(api huma.API) {
-	tags := []string{"Kept paths"}
+	tags := []string{keptTag}
 	register(api, s.operation(huma.Operation{
 		OperationID: "listClients", Method: http.MethodGet, Path: "/clients", Tags: tags, Summary: "List customers", Description: "As `" + customerPath + "`.",
 	}, anyStaff()), s.listCustomers, nil)

@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -55,8 +56,11 @@ type MediaProfileDocumentSet struct {
 type mediaProfileBody struct{ MediaProfileDefinition }
 
 // TransformSchema asks for what has no zero value that means something.
-func (mediaProfileBody) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+func (mediaProfileBody) TransformSchema(in huma.Registry, s *huma.Schema) *huma.Schema {
 	s.Required = []string{"types", "message_bytes", "max_parts", "max_side", "video", "audio", "animated_gif", "transparency"}
+	documents := huma.SchemaFromType(in, reflect.TypeFor[MediaProfileDocumentSet]())
+	documents.Required, documents.Description = nil, s.Properties["documents"].Description
+	s.Properties["documents"] = documents
 	return s
 }
 

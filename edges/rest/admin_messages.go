@@ -104,6 +104,7 @@ type adminListInput struct {
 	AdminList
 	AccountID string `query:"account_id" maxLength:"36" doc:"Of this customer"`
 	Vendor    string `query:"vendor" maxLength:"50" doc:"Name or id of the vendor that has it"`
+	VendorID  string `query:"vendor_message_id" maxLength:"128" doc:"The id that a vendor gave one of its parts"`
 }
 
 // AdminList is the customers' filters. The name is exported only because huma looks
@@ -120,7 +121,7 @@ func (s *Server) registerAdminMessages(api huma.API) {
 	tags := []string{"Messages"}
 	register(api, s.operation(huma.Operation{
 		OperationID: "listAllMessages", Method: http.MethodGet, Path: messagePath, Tags: tags, Summary: "List messages",
-		Description: "Newest first, of all accounts. Filters narrow the list; all of them must hold. Without `account_id`, `to` and `created_after` it goes back seven days. " +
+		Description: "Newest first, of all accounts. Filters narrow the list; all of them must hold. Without `account_id`, `to`, `vendor_message_id` and `created_after` it goes back seven days. " +
 			"Roles admin, support and compliance see the texts, and the audit log says which.",
 	}, anyStaff()), s.listAllMessages, nil)
 	register(api, s.operation(huma.Operation{
@@ -147,7 +148,7 @@ func (s *Server) listAllMessages(ctx context.Context, in *adminListInput) (*outp
 	x := exchangeOf(ctx)
 	ctx, cancel := context.WithTimeout(ctx, s.answerTimeout())
 	defer cancel()
-	filter, before, refusal := in.filter()
+	filter, before, refusal := in.asked()
 	if refusal == nil {
 		refusal = in.widen(&filter, s.now())
 	}
@@ -176,8 +177,9 @@ func (in *adminListInput) widen(f *message.Filter, now time.Time) *message.Error
 		}
 	}
 	queryText(&faults, "query.vendor", in.Vendor)
-	f.Vendor = in.Vendor
-	if in.AccountID == "" && f.To == "" && f.CreatedAfter.IsZero() {
+	queryText(&faults, "query.vendor_message_id", in.VendorID)
+	f.Vendor, f.VendorMessageID = in.Vendor, in.VendorID
+	if in.AccountID == "" && in.VendorID == "" && f.To == "" && f.CreatedAfter.IsZero() {
 		from := now
 		if !f.CreatedBefore.IsZero() {
 			from = f.CreatedBefore

@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -129,12 +128,6 @@ func (s *Server) getVendorStatus(ctx context.Context, in *VendorInput) (*output[
 	return &output[vendorStatusResource]{Body: shown[0]}, nil
 }
 
-// How the queues of vendors are asked for their sizes.
-const (
-	queuesAtOnce = 8
-	queuePatient = 2 * time.Second // all of them together: the rest of the answer does not wait longer
-)
-
 // vendorStatus puts together what is known of vendors now.
 func (s *Server) vendorStatus(ctx context.Context, rows []snapshot.VendorState) ([]vendorStatusResource, error) {
 	links := map[message.ID][]message.VendorLinkState{}
@@ -147,37 +140,14 @@ func (s *Server) vendorStatus(ctx context.Context, rows []snapshot.VendorState) 
 			links[l.VendorID] = append(links[l.VendorID], l)
 		}
 	}
-	out := make([]vendorStatusResource, len(rows))
+	out, names := make([]vendorStatusResource, len(rows)), make([]string, len(rows))
 	for i, v := range rows {
-		out[i] = vendorStatusOf(v, links[v.ID])
+		out[i], names[i] = vendorStatusOf(v, links[v.ID]), v.Name
 	}
-	s.queueSizes(ctx, rows, out)
+	for i, n := range s.queueSizes(ctx, names) {
+		out[i].QueueSize = n
+	}
 	return out, nil
-}
-
-// queueSizes fills in how much waits on the queues. What cannot be asked stays open:
-// Temporal may be away.
-func (s *Server) queueSizes(ctx context.Context, rows []snapshot.VendorState, out []vendorStatusResource) {
-	if s.Admin.QueueSize == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, queuePatient)
-	defer cancel()
-	var asking sync.WaitGroup
-	turns := make(chan struct{}, queuesAtOnce) // never closed
-	for i, v := range rows {
-		turns <- struct{}{}
-		asking.Go(func() {
-			defer func() { <-turns }()
-			n, err := s.Admin.QueueSize(ctx, v.Name)
-			if err != nil {
-				s.log.Warn("queue not asked for its size", "vendor", v.Name, "error", err)
-				return
-			}
-			out[i].QueueSize = &n
-		})
-	}
-	asking.Wait()
 }
 
 // vendorStatusOf sums a vendor's links up.

@@ -21,7 +21,8 @@ type caller struct {
 	credential *snapshot.Credential
 	scopes     []string
 
-	// Of the internal API one of these is set, and neither account nor credential.
+	// Of the internal API one of these is set, and no credential; account is the one for
+	// which staff use an operation of the customers.
 	staff   *snapshot.Staff
 	service *snapshot.ServiceCredential
 }

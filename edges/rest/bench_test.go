@@ -13,7 +13,7 @@ import (
 )
 
 // instantIngress accepts at once and keeps nothing.
-type instantIngress struct{}
+type instantIngress struct{ Ingress }
 
 func (instantIngress) Accept(_ context.Context, r ingress.Request) (ingress.Outcome, error) {
 	m := &message.Message{

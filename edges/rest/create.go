@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"net/url"
@@ -32,7 +33,7 @@ type createMessage struct {
 	Body               string            `json:"body,omitempty" maxLength:"5000" doc:"The text, of at most 1,600 characters; it is cut into parts if it needs to be. Required unless there is media; beside media it may have 5,000." example:"Your parcel is on its way"`
 	MediaURLs          []string          `json:"media_urls,omitempty" maxItems:"10" nullable:"false" doc:"Files to be sent, fetched after acceptance: https on port 443 or 8443, at most 10 MiB each. Their presence makes an MMS. At most ten together with media_ids, which come after them."`
 	MediaIDs           []string          `json:"media_ids,omitempty" maxItems:"10" nullable:"false" doc:"Files of POST /v1/media to be sent. The message keeps them when the upload expires."`
-	MediaTranscoding   string            `json:"media_transcoding,omitempty" enum:"auto,bypass" doc:"auto makes files fit what the vendor takes; bypass sends them as they are, and refuses what does not fit. Left out: auto."`
+	MediaTranscoding   string            `json:"media_transcoding,omitempty" enum:"auto,bypass" doc:"auto makes files fit what the vendor takes; bypass sends them as they are, and refuses what does not fit. Left out: as the account has it, which is auto unless it was changed."`
 	Subject            string            `json:"subject,omitempty" maxLength:"40" doc:"Of an MMS."`
 	WebhookURL         string            `json:"webhook_url,omitempty" format:"uri" maxLength:"2048" doc:"Gets this message's events instead of the account's endpoints." example:"https://shop.example/hooks/sms"`
 	WebhookFailoverURL string            `json:"webhook_failover_url,omitempty" format:"uri" maxLength:"2048" doc:"Used from the second try on when webhook_url fails."`
@@ -57,7 +58,7 @@ func decodeCreate(body []byte, now time.Time, checkURL func(*url.URL) error) (cr
 		return in, 400, unreadable(err)
 	}
 	if !d.faulty("body") { // the body was an object
-		in.check(d, now, checkURL)
+		in.check(d, now, checkURL, 0)
 	}
 	return in, 0, d.refusal()
 }
@@ -119,14 +120,16 @@ func (in *createMessage) sendAt(d *decoder, location string) error {
 	return d.time(location, func(at time.Time) { in.SendAt = &at })
 }
 
-func (in *createMessage) check(d *decoder, now time.Time, checkURL func(*url.URL) error) {
+// check looks at what was read. Files are those that the message has beside media_urls
+// and media_ids.
+func (in *createMessage) check(d *decoder, now time.Time, checkURL func(*url.URL) error, files int) {
 	if in.To == "" && !d.faulty("body.to") {
 		d.invalid("body.to", "is required: the recipient's number, such as +13105550117")
 	}
-	if in.Body == "" && !in.media() && !d.faulty("body.body") && !d.faulty("body.media_urls") && !d.faulty("body.media_ids") {
+	if in.Body == "" && !in.media() && files == 0 && !d.faulty("body.body") && !d.faulty("body.media_urls") && !d.faulty("body.media_ids") {
 		d.invalid("body.body", "is required unless there is media, and must not be empty")
 	}
-	in.checkMedia(d, checkURL)
+	in.checkMedia(d, checkURL, files)
 	if n := utf8.RuneCountInString(in.ClientReference); n > maxReference {
 		d.invalid("body.client_reference", "has %d characters; at most %d are allowed", n, maxReference)
 	}
@@ -220,7 +223,7 @@ func (in *createMessage) request(c *caller) ingress.Request {
 		Class: message.Class(in.MessageClass), Delivery: message.Delivery(in.Delivery),
 		WebhookURL: in.WebhookURL, WebhookFailover: in.WebhookFailoverURL,
 		ClientReference: in.ClientReference, Metadata: in.Metadata,
-		Subject: in.Subject, MediaAsIs: in.MediaTranscoding == mediaBypass,
+		Subject: in.Subject, MediaAsIs: in.media() && cmp.Or(in.MediaTranscoding, c.account.MediaTranscoding) == mediaBypass,
 		DryRun: in.DryRun != nil && *in.DryRun,
 	}
 	if in.ValiditySeconds != nil {

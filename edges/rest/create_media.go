@@ -33,9 +33,9 @@ func (in *createMessage) list(d *decoder, location string, into *[]string) error
 // media reports whether it is an MMS.
 func (in *createMessage) media() bool { return len(in.MediaURLs)+len(in.MediaIDs) > 0 }
 
-func (in *createMessage) checkMedia(d *decoder, checkURL func(*url.URL) error) {
-	if n := len(in.MediaURLs) + len(in.MediaIDs); n > maxFiles {
-		d.invalid("body.media_ids", "makes %d files together with media_urls; at most %d are allowed", n, maxFiles)
+func (in *createMessage) checkMedia(d *decoder, checkURL func(*url.URL) error, files int) {
+	if n := len(in.MediaURLs) + len(in.MediaIDs) + files; n > maxFiles {
+		d.invalid("body.media_ids", "makes %d files together with the others; at most %d are allowed", n, maxFiles)
 	}
 	for i, u := range in.MediaURLs {
 		d.url(fmt.Sprintf("body.media_urls[%d]", i), u, checkURL)
@@ -45,7 +45,7 @@ func (in *createMessage) checkMedia(d *decoder, checkURL func(*url.URL) error) {
 			d.invalid(fmt.Sprintf("body.media_ids[%d]", i), "must be the id of a file of POST /v1/media")
 		}
 	}
-	if in.media() {
+	if in.media() || files > 0 {
 		return
 	}
 	if in.Subject != "" {

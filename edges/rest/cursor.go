@@ -15,6 +15,7 @@ const (
 	eventCursor   = 'e' // 4 octets of a sequence number
 	rowCursor     = 'r' // 16 octets of a row's id
 	auditCursor   = 'a' // 8 octets of a line's number
+	feedCursor    = 'f' // 8 octets of a transaction, 16 of an id, 4 of a sequence number
 )
 
 func encodeMessageCursor(id message.ID) string {

@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/notification"
 )
 
 // assets are the pages' templates and their one style sheet. Nothing is loaded
@@ -30,12 +32,15 @@ const pagePolicy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-
 // here, once.
 func (s *Server) pages(r chi.Router, doc *huma.OpenAPI) {
 	templates := s.reference(r, doc, "")
-	page := func(name string, data any) http.HandlerFunc { return drawn(templates, name, data) }
+	page := func(name string, data any) http.HandlerFunc {
+		return drawn(templates, name, func() any { return data })
+	}
 	style, err := assets.ReadFile("assets/style.css")
 	if err != nil {
 		panic(err) // embedded
 	}
 	r.Get("/docs/style.css", named("docs", static("text/css; charset=utf-8", style)))
+	r.Get("/docs/webhooks", page("webhooks.html", notification.Types()))
 	r.Get("/docs/errors", page("errors.html", message.Catalogue()))
 	byCode := make(map[string]http.HandlerFunc)
 	for _, e := range message.Catalogue() {
@@ -56,34 +61,39 @@ func (s *Server) reference(r chi.Router, doc *huma.OpenAPI, prefix string) *temp
 	if prefix != "" {
 		at = exampleHost // the internal API has no public place
 	}
-	spec, err := documentJSON(doc)
-	if err != nil {
-		panic(fmt.Sprintf("rest: the OpenAPI document cannot be written: %v", err)) // our own types
+	written := func(contentType string, write func() ([]byte, error)) http.HandlerFunc {
+		return named("openapi", onDemand(contentType, func() []byte {
+			text, err := write()
+			if err != nil {
+				panic(fmt.Sprintf("rest: the OpenAPI document cannot be written: %v", err)) // our own types
+			}
+			return text
+		}))
 	}
-	yaml, err := doc.YAML()
-	if err != nil {
-		panic(fmt.Sprintf("rest: the OpenAPI document cannot be written: %v", err))
-	}
-	r.Get(prefix+"/openapi.json", named("openapi", static(jsonType, spec)))
-	r.Get(prefix+"/openapi.yaml", named("openapi", static("application/yaml", yaml)))
+	r.Get(prefix+"/openapi.json", written(jsonType, func() ([]byte, error) { return documentJSON(doc) }))
+	r.Get(prefix+"/openapi.yaml", written("application/yaml", doc.YAML))
 
 	templates := template.Must(template.New("").Funcs(template.FuncMap{
 		"prose": prose,
 		"hex":   func(v uint32) string { return fmt.Sprintf("0x%08X", v) },
 	}).ParseFS(assets, "assets/*.html"))
-	view := viewOf(doc, at)
-	view.Prefix = prefix
-	r.Get(prefix+"/docs", drawn(templates, "docs.html", view))
+	r.Get(prefix+"/docs", drawn(templates, "docs.html", func() any {
+		view := viewOf(doc, at)
+		view.Prefix = prefix
+		return view
+	}))
 	return templates
 }
 
-// drawn serves a page that is made now.
-func drawn(templates *template.Template, name string, data any) http.HandlerFunc {
-	var b bytes.Buffer
-	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
-		panic(fmt.Sprintf("rest: page %s: %v", name, err)) // our own template
-	}
-	return named("docs", static("text/html; charset=utf-8", b.Bytes()))
+// drawn serves a page of what data gives.
+func drawn(templates *template.Template, name string, data func() any) http.HandlerFunc {
+	return named("docs", onDemand("text/html; charset=utf-8", func() []byte {
+		var b bytes.Buffer
+		if err := templates.ExecuteTemplate(&b, name, data()); err != nil {
+			panic(fmt.Sprintf("rest: page %s: %v", name, err)) // our own template
+		}
+		return b.Bytes()
+	}))
 }
 
 // documentJSON is the OpenAPI document as it is stored beside this file.
@@ -98,10 +108,18 @@ func documentJSON(doc *huma.OpenAPI) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// static serves what was made before. Cache-Control lets a browser keep it and
-// ask again after a release.
+// static serves what is at hand.
 func static(contentType string, body []byte) http.HandlerFunc {
+	return onDemand(contentType, func() []byte { return body })
+}
+
+// onDemand serves what make gives, which is asked once, when somebody wants it: all of it
+// together takes longer than the rest of a server's start. Cache-Control lets a browser
+// keep it and ask again after a release.
+func onDemand(contentType string, make func() []byte) http.HandlerFunc {
+	body := sync.OnceValue(make)
 	return func(w http.ResponseWriter, r *http.Request) {
+		text := body()
 		h := w.Header()
 		h.Set("Content-Type", contentType)
 		h.Set("Cache-Control", "public, max-age=300")
@@ -110,7 +128,7 @@ func static(contentType string, body []byte) http.HandlerFunc {
 		}
 		w.WriteHeader(http.StatusOK)
 		if r.Method != http.MethodHead {
-			_, _ = w.Write(body) // a peer that has gone needs no answer
+			_, _ = w.Write(text) // a peer that has gone needs no answer
 		}
 	}
 }

@@ -26,6 +26,7 @@ type exchange struct {
 	caller    caller     // filled in by guard
 	internal  bool       // it is for the internal API
 	status    int        // 0: nothing is written yet
+	base      string     // stands for /v1 in the paths of the answer, if staff act for an account
 	// count counts the request and shows its limit, before the answer; nil: it was
 	// counted, or is not.
 	count func()
@@ -47,6 +48,11 @@ func (x *exchange) WriteHeader(status int) {
 	if count := x.count; count != nil {
 		x.count = nil
 		count()
+	}
+	if x.base != "" {
+		if at, ok := strings.CutPrefix(x.Header().Get("Location"), "/v1/"); ok {
+			x.Header().Set("Location", x.base+"/"+at)
+		}
 	}
 	x.status = status
 	x.ResponseWriter.WriteHeader(status)
@@ -107,6 +113,7 @@ func (s *Server) receive(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		x.request = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		s.allowOrigin(x)
 		defer s.finish(x, began)
 		next.ServeHTTP(x, x.request)
 	})

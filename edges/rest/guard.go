@@ -1,11 +1,15 @@
 package rest
 
 import (
+	"maps"
 	"mime"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -37,6 +41,7 @@ const (
 	asRequest              // the account's requests
 	asMessage              // the account's messages and the credential's; counted by messageRates
 	asStaff                // the requests of a member of staff or of a service
+	asService              // the account's messages; counted by the operation, when it knows the account
 	bySignOn               // tries at the token endpoint; counted there, when the key is known
 	unmeasured             // neither limit nor header: not under /v1
 )
@@ -54,6 +59,9 @@ type access struct {
 	// may.
 	roles   []snapshot.Role
 	service string
+	// behalf: the operation is the customers', and the path names the account for which
+	// staff use it.
+	behalf bool
 }
 
 // guarded makes access into a huma middleware.
@@ -62,7 +70,13 @@ func (s *Server) guarded(a access) func(huma.Context, func(huma.Context)) {
 		_, w := humachi.Unwrap(ctx)
 		x := w.(*exchange)
 		x.operation = ctx.Operation().OperationID
-		if p := s.guard(x, a); p != nil {
+		p := s.guard(x, a)
+		if p == nil && a.behalf {
+			if err := s.actFor(x, ctx.Param("account")); err != nil {
+				p = s.problem(x, err, 0)
+			}
+		}
+		if p != nil {
 			x.refuse(p)
 			return
 		}
@@ -92,10 +106,36 @@ func (s *Server) guard(x *exchange, a access) *problem {
 		return s.problem(x, err, 0)
 	}
 	if accept := x.request.Header.Values("Accept"); !acceptable(accept) && (a.answers == "" || !takes(accept, a.answers)) {
-		return s.problem(x, message.Refuse(message.ReasonInvalidRequest, "answers are application/json; let Accept include it"), http.StatusNotAcceptable)
+		return s.problem(x, message.Refuse(message.ReasonInvalidRequest, "answers are application/json; let Accept include it (lists that can be had as CSV are so at their path with /export behind it)"), http.StatusNotAcceptable)
 	}
 	if err := bodyType(x.request, a.bodies); err != nil {
 		return s.problem(x, err, http.StatusUnsupportedMediaType)
+	}
+	if err := textual(x.request.URL); err != nil {
+		return s.problem(x, err, 0)
+	}
+	return nil
+}
+
+// textual refuses an address that holds what is no text: the journal takes neither octets
+// that are no UTF-8 nor NUL, so no thing is named so.
+func textual(at *url.URL) error {
+	text := func(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+	if !text(at.Path) {
+		return message.Refuse(message.ReasonNotFound, "there is no such thing: what the path names is no text in UTF-8")
+	}
+	query, _ := url.ParseQuery(at.RawQuery) // what cannot be unescaped is refused as a parameter that there is not
+	var f faults
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		switch {
+		case !text(name):
+			f.invalid("query", "has a parameter whose name is no text in UTF-8, or has the control character U+0000; remove it")
+		case !text(strings.Join(query[name], "")):
+			f.invalid("query."+name, "must be UTF-8 text without control characters")
+		}
+	}
+	if refusal := f.refusal(); refusal != nil {
+		return refusal
 	}
 	return nil
 }

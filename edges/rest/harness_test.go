@@ -43,6 +43,57 @@ type fakeIngress struct {
 	hold chan struct{}
 	// entered gets one element for each call, if it is not nil.
 	entered chan struct{}
+
+	revisions []ingress.Revision
+	withdrawn []message.ID
+	stop      error // what Revise and Cancel give
+}
+
+func (f *fakeIngress) Revise(_ context.Context, r ingress.Revision) (*message.Message, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.revisions = append(f.revisions, r)
+	if f.stop != nil {
+		return nil, f.stop
+	}
+	m := f.find(r.MessageID)
+	was := *m
+	if r.Body != "" {
+		was.Body = r.Body
+	}
+	if !r.SendAt.IsZero() {
+		was.SendAt = r.SendAt
+	}
+	*m = was
+	return m, nil
+}
+
+func (f *fakeIngress) Cancel(_ context.Context, id message.ID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.withdrawn = append(f.withdrawn, id)
+	if f.stop == nil {
+		f.find(id).Status = message.StatusCanceled
+	}
+	return f.stop
+}
+
+// find is the stored message; the caller has the lock.
+func (f *fakeIngress) find(id message.ID) *message.Message {
+	for _, m := range f.stored {
+		if m.ID == id {
+			return m
+		}
+	}
+	return nil
+}
+
+// set changes a stored message.
+func (f *fakeIngress) set(t testing.TB, id string, change func(*message.Message)) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f.find(uuidOf(t, id)))
 }
 
 func (f *fakeIngress) Accept(ctx context.Context, r ingress.Request) (ingress.Outcome, error) {
@@ -113,6 +164,7 @@ func (f *fakeIngress) make(r ingress.Request) *message.Message {
 		ID: message.NewID(), AccountID: r.AccountID, Direction: message.Outbound, Kind: message.SMS, Status: message.StatusAccepted,
 		Body: r.Body, Encoding: message.EncodingGSM7, Segments: 1, Class: r.Class, Delivery: r.Delivery,
 		CampaignID: "C8X2KQ1", ClientReference: r.ClientReference, Metadata: r.Metadata, Edge: r.Edge,
+		RetryOf: r.RetryOf, FailuresOnly: r.FailuresOnly, Subject: r.Subject, MediaAsIs: r.MediaAsIs,
 		Price: message.Price{Amount: 4500, Currency: "USD", Estimated: true}, SendAt: r.SendAt,
 		CreatedAt: f.now(), UpdatedAt: f.now(),
 	}
@@ -171,7 +223,8 @@ func (j *fakeJournal) AccountMessage(_ context.Context, account, id message.ID) 
 	defer j.ingress.mu.Unlock()
 	for _, m := range j.ingress.stored {
 		if m.ID == id && m.AccountID == account {
-			return m, nil
+			read := *m
+			return &read, nil
 		}
 	}
 	return nil, message.Refuse(message.ReasonNotFound, "no message %s", id)
@@ -215,6 +268,16 @@ func (j *fakeJournal) Events(_ context.Context, id message.ID, after, limit int)
 
 func (j *fakeJournal) FirstAnswer(_ context.Context, k message.Idempotency) (*message.Idempotency, error) {
 	return j.ingress.first(k)
+}
+
+func (j *fakeJournal) KeepAnswer(_ context.Context, k message.Idempotency) (*message.Idempotency, error) {
+	if first, err := j.ingress.first(k); first != nil || err != nil {
+		return first, err
+	}
+	j.ingress.mu.Lock()
+	defer j.ingress.mu.Unlock()
+	j.ingress.answers[k.AccountID.String()+k.Operation+k.Key] = k
+	return nil, nil
 }
 
 // fakeSecrets compares in the clear and counts what would cost time.
@@ -313,7 +376,7 @@ func setup(t testing.TB, change func(*bundle)) *bundle {
 	served := make(chan error, 1)
 	go func() { served <- b.server.Serve(l) }()
 	b.base = "http://" + l.Addr().String()
-	b.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}}
+	b.client = &http.Client{Transport: judged(t, &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true})}
 	t.Cleanup(func() {
 		b.client.CloseIdleConnections()
 		if err := b.server.Shutdown(context.Background()); err != nil {

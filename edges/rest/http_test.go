@@ -20,12 +20,12 @@ import (
 
 func TestPathsAndMethodsThatAreNot(t *testing.T) {
 	b := setup(t, nil)
-	for _, path := range []string{"/", "/v1", "/v1/", "/v1/messages/", "/v1/nothing", "/v1/webhook-endpoints", "/v1/events", "/v2/messages", "/docs/x", "/docs/errors/x", "/metrics", "/schemas/Message", "//v1/messages"} {
+	for _, path := range []string{"/", "/v1", "/v1/", "/v1/messages/", "/v1/nothing", "/v1/events/x", "/v2/messages", "/docs/x", "/docs/errors/x", "/metrics", "/schemas/Message", "//v1/messages"} {
 		wantProblem(t, b.do("GET", path, ""), 404, message.ReasonNotFound)
 	}
 	for _, c := range []struct{ method, path, allow string }{
 		{"PUT", "/v1/messages", "GET, HEAD, OPTIONS, POST"},
-		{"DELETE", "/v1/messages/" + message.NewID().String(), "GET, HEAD, OPTIONS"},
+		{"PUT", "/v1/messages/" + message.NewID().String(), "DELETE, GET, HEAD, OPTIONS, PATCH"},
 		{"GET", "/v1/auth/token", "OPTIONS, POST"},
 		{"POST", "/docs", "GET, HEAD, OPTIONS"},
 		{"POST", "/healthz", "GET, HEAD, OPTIONS"},

@@ -56,11 +56,6 @@ func (s *Server) beginInbound(ctx context.Context) (context.Context, context.Can
 	return ctx, cancel, x, nil
 }
 
-// customerActor names the caller in the audit log.
-func customerActor(x *exchange) message.Actor {
-	return message.Actor{Name: "credential " + x.caller.credential.ID.String(), Role: "customer", Address: x.client.String()}
-}
-
 func (s *Server) getNumberInbound(ctx context.Context, in *numberPath) (*entity[InboundResource], error) {
 	ctx, cancel, x, err := s.beginInbound(ctx)
 	defer cancel()
@@ -215,6 +210,11 @@ func (s *Server) testInbound(ctx context.Context, in *numberPath) (*testedOutput
 	if err != nil {
 		return nil, s.problem(x, err, 0)
 	}
+	if by := x.staffActor(); by != nil {
+		if err := s.Admin.Audit.Audit(ctx, *by, "inbound.test", string(n.Number), map[string]any{"account_id": n.AccountID}); err != nil {
+			return nil, s.problem(x, err, 0)
+		}
+	}
 	out := &testedOutput{}
 	out.Body.Data = []testedResource{}
 	for _, r := range s.TestInbound(ctx, x.caller.account.ID, n.Number) {
@@ -228,9 +228,21 @@ const receivedCursor = 'i'
 
 type receivedInput struct {
 	Page
+	ReceivedFilters
+}
+
+// ReceivedFilters narrow a list of inbound messages. The name is exported only because
+// huma looks into embedded types no other way.
+type ReceivedFilters struct {
 	To    string    `query:"to" maxLength:"64" doc:"The number that was written to" example:"+12025550143"`
 	From  string    `query:"from" maxLength:"64" doc:"Who wrote" example:"+13105550117"`
 	After time.Time `query:"after" doc:"Taken into the record after; RFC 3339. That is when it was received, or later if its parts were waited for or its number was nobody's then."`
+}
+
+func (in *ReceivedFilters) filter() (message.ReceivedFilter, *message.Error) {
+	var faults faults
+	f := message.ReceivedFilter{To: queryAddress(&faults, "query.to", in.To), From: queryAddress(&faults, "query.from", in.From), After: in.After}
+	return f, faults.refusal()
 }
 
 func (s *Server) listReceived(ctx context.Context, in *receivedInput) (*output[list[receivedResource]], error) {
@@ -239,9 +251,8 @@ func (s *Server) listReceived(ctx context.Context, in *receivedInput) (*output[l
 	if err != nil {
 		return nil, err
 	}
-	var faults faults
-	f := message.ReceivedFilter{To: queryAddress(&faults, "query.to", in.To), From: queryAddress(&faults, "query.from", in.From), After: in.After}
-	if refusal := faults.refusal(); refusal != nil {
+	f, refusal := in.filter()
+	if refusal != nil {
 		return nil, s.problem(x, refusal, 0)
 	}
 	behind, err := decodeIDCursor(receivedCursor, in.Cursor)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/postrider/postrider/internal/email"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/secret"
@@ -44,6 +46,14 @@ type inboundBody struct {
 	DestinationBody
 	Destinations []DestinationBody `json:"destinations,omitempty" minItems:"0" maxItems:"10" doc:"Instead of method and its members: each gets every message. An empty list takes the setting away."`
 	AutoReply    *string           `json:"auto_reply,omitempty" maxLength:"459" doc:"What the number answers by itself, at most once an hour and three times a day to each who writes; empty: nothing; left out: as it is. Not for the account's default."`
+}
+
+// TransformSchema leaves method out, which destinations stand for. That one of the two
+// must be there is said in words: generated clients have no good type for it.
+func (inboundBody) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	s.Required = nil
+	s.Properties["method"].Description += ". Required, unless destinations are given"
+	return s
 }
 
 func (p *PlaceBody) member(d *decoder, name, at string) (bool, error) {

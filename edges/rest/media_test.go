@@ -309,6 +309,25 @@ func TestReadMedia(t *testing.T) {
 	if r := b.do("GET", link, "", header("If-None-Match", `"`+f["sha256"].(string)+`"`)); r.StatusCode != 304 {
 		t.Errorf("known: %d", r.StatusCode)
 	}
+	if r := b.do("GET", link, "", header("Range", "bytes=-3")); r.StatusCode != 206 || string(r.body) != dot[len(dot)-3:] || r.Header.Get("Content-Range") != "bytes 39-41/42" {
+		t.Errorf("the end: %d %q %q", r.StatusCode, r.body, r.Header.Get("Content-Range"))
+	}
+	if r := b.do("GET", link, "", header("Range", "bytes=0-2,3-5")); r.StatusCode != 206 || !strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/byteranges") || !bytes.Contains(r.body, []byte("\r\n\r\n89a\r\n")) {
+		t.Errorf("two ranges: %d %q", r.StatusCode, r.body)
+	}
+	if r := b.do("GET", link, "", header("Range", "bytes=0-0"+strings.Repeat(",1-1", maxRanges))); r.StatusCode != 200 || string(r.body) != dot {
+		t.Errorf("more ranges than are read: %d, %d octets", r.StatusCode, len(r.body))
+	}
+	etag := `"` + f["sha256"].(string) + `"`
+	if r := b.do("GET", link, "", header("If-None-Match", `"other", W/`+etag)); r.StatusCode != 304 || len(r.body) != 0 {
+		t.Errorf("known by a list: %d", r.StatusCode)
+	}
+	if r := b.do("GET", link, "", header("Range", "bytes=3-5"), header("If-Range", `"other"`)); r.StatusCode != 200 || string(r.body) != dot {
+		t.Errorf("a range of another file: %d %q", r.StatusCode, r.body)
+	}
+	if r := b.do("GET", link, "", header("Range", "bytes=3-5"), header("If-Range", etag)); r.StatusCode != 206 || string(r.body) != "89a" {
+		t.Errorf("a range of this file: %d %q", r.StatusCode, r.body)
+	}
 	text := b.do("POST", "/v1/media", "Grüße", as("keyA")).json(t)
 	if r := b.do("GET", strings.TrimPrefix(text["url"].(string), "https://gw.example"), ""); r.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
 		t.Errorf("text: %q", r.Header.Get("Content-Type"))

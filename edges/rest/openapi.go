@@ -44,10 +44,13 @@ func describeAPI(doc *huma.OpenAPI) {
 	}
 	doc.Tags = []*huma.Tag{
 		{Name: "Messages", Description: "Send messages and see what became of them."},
+		{Name: "Batches", Description: "Send many messages by one request, and see how far they are."},
 		{Name: "Inbound", Description: "Where messages go that handsets send, and the messages."},
+		{Name: "Webhooks", Description: "Where events go, what became of them, and how to get them again. How to verify them, and when they are tried again: see `/docs/webhooks`."},
 		{Name: "Usage", Description: "What may be sent, what was, and what it cost."},
 		{Name: "10DLC", Description: "Brands and campaigns of US long codes: describe them, ask for their registration, see what carriers say."},
-		{Name: "Access", Description: "Access tokens for API keys."},
+		{Name: "Account", Description: "The account, its numbers and users, and where the gateway is reached."},
+		{Name: "Access", Description: "Access tokens, API keys, and what ESMEs bind with."},
 		{Name: "Reference", Description: "What the answers mean."},
 	}
 }
@@ -67,6 +70,9 @@ func (s *Server) operation(op huma.Operation, a access, refusals ...int) huma.Op
 	}
 	if len(op.Security) > 0 {
 		refusals = append(refusals, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable)
+	}
+	if strings.Contains(op.Path, "{") {
+		refusals = append(refusals, http.StatusNotFound) // of a name that is no text
 	}
 	op.Metadata = map[string]any{"access": a, "refusals": append(refusals,
 		http.StatusNotAcceptable, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusInternalServerError)}
@@ -113,6 +119,10 @@ func (s *Server) register(api huma.API) {
 		Extensions: example(`curl -sS ` + exampleHost + `/v1/messages/01a1ffbf-8676-7d35-9c44-0f6f2f1b7e21/events -u "$API_KEY:$API_SECRET"`),
 	}, access{scope: scopeMessagesRead, rate: asRequest}, 404), s.listEvents, nil)
 
+	s.registerFeed(api)
+	s.registerMessageWork(api)
+	s.registerKeptSend(api)
+	s.registerExports(api)
 	s.registerUsage(api)
 
 	token := s.operation(huma.Operation{
@@ -128,10 +138,13 @@ func (s *Server) register(api huma.API) {
 		Extensions: example(`curl -sS ` + exampleHost + `/v1/errors`),
 	}, access{rate: byAddress}), s.listErrors, nil)
 
+	s.registerBatches(api)
 	s.registerInbound(api)
+	s.registerWebhooks(api)
 	s.registerMedia(api)
 	s.registerOptOuts(api)
 	s.registerRegistry(api)
+	s.registerOwn(api)
 }
 
 // idempotencyKeyParam describes the header of operations that honour it.
@@ -147,6 +160,12 @@ func idempotencyKeyParam() *huma.Param {
 // register adds an operation. body replaces what huma makes of a body that is
 // handed over as it came.
 func register[I, O any](api huma.API, op huma.Operation, h func(context.Context, *I) (*O, error), body *huma.RequestBody) {
+	if staffed, ok := api.(*behalf); ok {
+		if op, ok = staffed.take(op); !ok {
+			return
+		}
+		api = staffed.API
+	}
 	refusals := op.Metadata["refusals"].([]int)
 	schemas := api.OpenAPI().Components.Schemas
 	if op.Responses == nil {
@@ -202,12 +221,13 @@ func refusalText(status int) string {
 	return text
 }
 
-// finish removes what huma adds for its own errors and puts what every answer
-// has.
+// finish removes what huma adds for its own errors and what nothing refers to, and
+// puts what every answer has.
 func finish(doc *huma.OpenAPI) {
-	schemas := doc.Components.Schemas.Map()
-	delete(schemas, "ErrorModel")
-	delete(schemas, "ErrorDetail")
+	prune(doc)
+	for _, schema := range doc.Components.Schemas.Map() {
+		nullEnums(schema)
+	}
 	doc.Components.Headers = map[string]*huma.Param{}
 	for _, h := range everyHeader {
 		doc.Components.Headers[h.component] = &huma.Param{Description: h.doc, Schema: &huma.Schema{Type: h.kind}}

@@ -33,6 +33,20 @@ type OptOuts interface {
 	EndOptOut(ctx context.Context, account, id message.ID, by message.OptOutEnd, tell message.OptOutTell) (message.OptOut, error)
 }
 
+// StaffOptOuts writes opt-outs for staff, each with a line of the audit log.
+type StaffOptOuts interface {
+	// OptOuts lists them, newest first, older than before; those of all accounts for the
+	// zero id.
+	OptOuts(ctx context.Context, account message.ID, f message.OptOutFilter, before message.ID, limit int) ([]message.OptOut, error)
+	// AnyOptOut reads one; ReasonNotFound when there is none.
+	AnyOptOut(ctx context.Context, id message.ID) (message.OptOut, error)
+	// RemoveOptOut is EndOptOut of OptOuts.
+	RemoveOptOut(ctx context.Context, by message.Actor, account, id message.ID, end message.OptOutEnd, tell message.OptOutTell) (message.OptOut, error)
+	// NoteOptOuts tells of an import or export: action is opt_out.import or
+	// opt_out.export.
+	NoteOptOuts(ctx context.Context, by message.Actor, action string, account message.ID, shown map[string]any) error
+}
+
 // optOutResource is an opt-out as customers see it.
 type optOutResource struct {
 	_          struct{} `json:"-" additionalProperties:"true"`
@@ -99,7 +113,7 @@ func (s *Server) decodeOptOut(c *caller, body []byte) (message.OptOut, int, *mes
 	if refusal := d.refusal(); refusal != nil {
 		return message.OptOut{}, 0, refusal
 	}
-	o := message.OptOut{ID: message.NewID(), AccountID: c.account.ID, Keyword: in.Keyword, Reason: in.Reason, Source: message.OptOutByAPI, Actor: c.credential.Key}
+	o := message.OptOut{ID: message.NewID(), AccountID: c.account.ID, Keyword: in.Keyword, Reason: in.Reason, Source: message.OptOutByAPI, Actor: c.name()}
 	if err := optout.Fill(&o, in.Recipient, in.Scope, in.Sender, in.CampaignID); err != nil {
 		return o, 0, placed("body.", err)
 	}
@@ -175,7 +189,7 @@ func (s *Server) createOptOut(ctx context.Context, in *rawInput) (*rawOutput, er
 	if refusal != nil {
 		return nil, s.problem(x, refusal, status)
 	}
-	write := message.OptOutWrite{Tell: notification.OptOutTell(s.Snapshot(), s.now())}
+	write := message.OptOutWrite{Tell: notification.OptOutTell(s.Snapshot(), s.now()), Staff: x.staffActor()}
 	if key != nil {
 		write.Key = func(o message.OptOut, fresh bool) (message.Idempotency, error) {
 			answer := *key
@@ -280,8 +294,13 @@ func (s *Server) endOptOut(ctx context.Context, in *endOptOutInput) (*output[opt
 	if err != nil {
 		return nil, s.problem(x, err, 0)
 	}
-	end := message.OptOutEnd{Actor: x.caller.credential.Key, Reason: reason}
-	o, err := s.OptOuts.EndOptOut(ctx, x.caller.account.ID, id, end, notification.OptOutTell(s.Snapshot(), s.now()))
+	end, tell := message.OptOutEnd{Actor: x.caller.name(), Reason: reason}, notification.OptOutTell(s.Snapshot(), s.now())
+	var o message.OptOut
+	if by := x.staffActor(); by != nil {
+		o, err = s.Admin.OptOuts.RemoveOptOut(ctx, *by, x.caller.account.ID, id, end, tell)
+	} else {
+		o, err = s.OptOuts.EndOptOut(ctx, x.caller.account.ID, id, end, tell)
+	}
 	return s.ownOptOut(x, o, err)
 }
 
@@ -331,7 +350,7 @@ type optOutsInput struct {
 // OptOutFilter is what lists and exports of opt-outs are narrowed by. It is exported
 // for huma's sake, as Page is.
 type OptOutFilter struct {
-	Recipient  string `query:"recipient" maxLength:"64" example:"+13105550117"`
+	Recipient  string `query:"recipient" maxLength:"64" doc:"Of this handset alone" example:"+13105550117"`
 	Sender     string `query:"sender" maxLength:"64" doc:"Of scope number" example:"+12025550143"`
 	CampaignID string `query:"campaign_id" maxLength:"64" doc:"Of scope campaign"`
 	Active     string `query:"active" enum:"true,false" doc:"true: in force; false: ended; left out: both"`

@@ -57,8 +57,14 @@ func (s *Server) importOptOuts(ctx context.Context, _ *struct{}) (*output[optOut
 	_ = control.SetWriteDeadline(deadline.Add(DefaultWrite))
 	ctx, cancel := context.WithTimeout(ctx, fileTime)
 	defer cancel()
-	in := optout.Import{Account: x.caller.account.ID, Actor: x.caller.credential.Key, Now: s.now(), Check: s.campaignsOwned(x.caller.account.ID)}
+	if err := s.noteOptOuts(ctx, x, "opt_out.import", map[string]any{"state": "begun"}); err != nil {
+		return nil, s.problem(x, err, 0)
+	}
+	in := optout.Import{Account: x.caller.account.ID, Actor: x.caller.name(), Now: s.now(), Check: s.campaignsOwned(x.caller.account.ID)}
 	r, err := in.Read(ctx, http.MaxBytesReader(x.ResponseWriter, x.request.Body, maxImport), s.OptOuts)
+	if nerr := s.noteOptOuts(context.WithoutCancel(ctx), x, "opt_out.import", map[string]any{"state": "ended", "created": r.Created, "already": r.Already, "invalid": r.Invalid}); err == nil {
+		err = nerr
+	}
 	var large *http.MaxBytesError
 	var refused *message.Error
 	switch {
@@ -77,6 +83,16 @@ func (s *Server) importOptOuts(ctx context.Context, _ *struct{}) (*output[optOut
 	return out, nil
 }
 
+// noteOptOuts tells the audit log that staff import or export an account's opt-outs. What
+// the account does itself is in its rows.
+func (s *Server) noteOptOuts(ctx context.Context, x *exchange, action string, shown map[string]any) error {
+	by := x.staffActor()
+	if by == nil {
+		return nil
+	}
+	return s.Admin.OptOuts.NoteOptOuts(ctx, *by, action, x.caller.account.ID, shown)
+}
+
 type exportOptOutsInput struct {
 	OptOutFilter
 }
@@ -87,6 +103,9 @@ func (s *Server) exportOptOuts(ctx context.Context, in *exportOptOutsInput) (*hu
 	filter, refusal := in.filter()
 	if refusal != nil {
 		return nil, s.problem(x, refusal, 0)
+	}
+	if err := s.noteOptOuts(ctx, x, "opt_out.export", map[string]any{"active": filter.Active}); err != nil {
+		return nil, s.problem(x, err, 0)
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		_, w := humachi.Unwrap(hctx)

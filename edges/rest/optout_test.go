@@ -88,11 +88,11 @@ func (f *fakeOptOuts) RecordOptOut(_ context.Context, o message.OptOut, w messag
 	}
 	var r message.OptOutRecorded
 	if r.OptOut, r.Fresh = f.record(o); r.Fresh {
-		notes, err := w.Tell(r.OptOut)
+		event, err := w.Tell(r.OptOut)
 		if err != nil {
 			return r, err
 		}
-		f.told = append(f.told, notes...)
+		f.told = append(f.told, event.Deliveries...)
 	}
 	if w.Key != nil {
 		k, err := w.Key(r.OptOut, r.Fresh)
@@ -118,11 +118,11 @@ func (f *fakeOptOuts) EndOptOut(_ context.Context, account, id message.ID, by me
 		if o.Active() {
 			o.Ended = by
 			o.Ended.At = f.now()
-			notes, err := tell(*o)
+			event, err := tell(*o)
 			if err != nil {
 				return *o, err
 			}
-			f.told = append(f.told, notes...)
+			f.told = append(f.told, event.Deliveries...)
 		}
 		return *o, f.err
 	}

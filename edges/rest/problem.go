@@ -155,7 +155,9 @@ func ours(ctx huma.Context, _ string, v any) (any, error) {
 		for _, d := range m.Errors {
 			e.Fields = append(e.Fields, message.FieldError{Location: d.Location, Message: d.Message})
 		}
-		e.Detail = describe(e.Fields)
+		if e.Detail = m.Detail; len(e.Fields) > 0 {
+			e.Detail = describe(e.Fields)
+		}
 	}
 	return problemOf(e, status, exchangeOf(ctx.Context()).requestID), nil
 }

@@ -25,7 +25,7 @@ import (
 // in them.
 func messageRates(c *caller) []limit.Rate {
 	rates := make([]limit.Rate, 0, 3)
-	if c.credential.RateLimit > 0 {
+	if c.credential != nil && c.credential.RateLimit > 0 { // a service has no API key
 		rates = append(rates, limit.Rate{Scope: limit.ScopeKey, Key: "message by " + c.credential.ID.String(), Whose: "with this API key",
 			PerSecond: c.credential.RateLimit, Burst: c.credential.Burst})
 	}

@@ -22,6 +22,8 @@ type Journal interface {
 	// FirstAnswer finds the stored answer of an idempotency key, nil if the key
 	// is free, ReasonIdempotencyMismatch if it was used with another body.
 	FirstAnswer(ctx context.Context, k message.Idempotency) (*message.Idempotency, error)
+	// KeepAnswer stores the answer of a key, unless there is one: that comes back.
+	KeepAnswer(ctx context.Context, k message.Idempotency) (*message.Idempotency, error)
 	Usage
 }
 
@@ -53,6 +55,10 @@ type output[T any] struct {
 	Body T
 }
 
+// MessageInput names a message. It is exported only because huma looks into embedded
+// types no other way.
+type MessageInput = messageInput
+
 type messageInput struct {
 	ID string `path:"id" doc:"The message's id, with or without hyphens" example:"01a1ffbf-8676-7d35-9c44-0f6f2f1b7e21"`
 }
@@ -64,16 +70,22 @@ type eventsInput struct {
 
 type listInput struct {
 	Page
-	Direction       string    `query:"direction" enum:"outbound,inbound"`
+	MessageFilters
+}
+
+// MessageFilters narrow a list of messages. The name is exported only because huma looks
+// into embedded types no other way.
+type MessageFilters struct {
+	Direction       string    `query:"direction" enum:"outbound,inbound" doc:"outbound: sent by the account; inbound: received"`
 	Status          []string  `query:"status,explode" enum:"accepted,scheduled,queued,sending,in_doubt,sent,delivered,undelivered,failed,rejected,expired,canceled,unconfirmed" maxItems:"13" nullable:"false" doc:"May be repeated: any of them"`
-	Type            string    `query:"type" enum:"sms,mms"`
+	Type            string    `query:"type" enum:"sms,mms" doc:"Of this type alone"`
 	From            string    `query:"from" maxLength:"64" doc:"The sender that was used" example:"+12025550143"`
 	To              string    `query:"to" maxLength:"64" doc:"The recipient" example:"+13105550117"`
-	ClientReference string    `query:"client_reference" maxLength:"64"`
-	BatchID         string    `query:"batch_id" maxLength:"36"`
+	ClientReference string    `query:"client_reference" maxLength:"64" doc:"With this reference, as it was sent"`
+	BatchID         string    `query:"batch_id" maxLength:"36" doc:"Of this batch alone"`
 	CampaignID      string    `query:"campaign_id" maxLength:"64" doc:"The registry's id" example:"C8X2KQ1"`
 	ErrorCode       string    `query:"error_code" maxLength:"64" doc:"A code of GET /v1/errors"`
-	MessageClass    string    `query:"message_class" enum:"otp,conversation,bulk"`
+	MessageClass    string    `query:"message_class" enum:"otp,conversation,bulk" doc:"Of this class alone"`
 	CreatedAfter    time.Time `query:"created_after" doc:"RFC 3339"`
 	CreatedBefore   time.Time `query:"created_before" doc:"RFC 3339"`
 }
@@ -140,7 +152,7 @@ func (s *Server) listMessages(ctx context.Context, in *listInput) (*output[list[
 	x := exchangeOf(ctx)
 	ctx, cancel := context.WithTimeout(ctx, s.answerTimeout())
 	defer cancel()
-	filter, before, refusal := in.filter()
+	filter, before, refusal := in.asked()
 	if refusal != nil {
 		return nil, s.problem(x, refusal, 0)
 	}
@@ -160,8 +172,21 @@ func (s *Server) listMessages(ctx context.Context, in *listInput) (*output[list[
 	return out, nil
 }
 
+// asked is the filter, and the message before which the page begins.
+func (in *listInput) asked() (message.Filter, message.ID, *message.Error) {
+	f, refusal := in.filter()
+	var before message.ID
+	if in.Cursor != "" {
+		var ok bool
+		if before, ok = decodeMessageCursor(in.Cursor); !ok {
+			return f, before, badCursor()
+		}
+	}
+	return f, before, refusal
+}
+
 // filter checks what huma could not and makes the words of the journal of it.
-func (in *listInput) filter() (message.Filter, message.ID, *message.Error) {
+func (in *MessageFilters) filter() (message.Filter, *message.Error) {
 	var faults faults
 	f := message.Filter{
 		Direction: message.Direction(in.Direction), Kind: message.Kind(in.Type), Class: message.Class(in.MessageClass),
@@ -184,14 +209,7 @@ func (in *listInput) filter() (message.Filter, message.ID, *message.Error) {
 			faults.invalid("query.batch_id", "must be a UUID of 32 hex digits, hyphens optional")
 		}
 	}
-	var before message.ID
-	if in.Cursor != "" {
-		var ok bool
-		if before, ok = decodeMessageCursor(in.Cursor); !ok {
-			return f, before, badCursor()
-		}
-	}
-	return f, before, faults.refusal()
+	return f, faults.refusal()
 }
 
 // queryText refuses what Postgres could not compare.

@@ -101,11 +101,6 @@ func (s *Server) changed(x *exchange, err error, ifMatch string) *problem {
 	return s.problem(x, err, status)
 }
 
-// registryActor names the caller in the audit log.
-func registryActor(x *exchange) registry.Actor {
-	return registry.Actor{Name: "credential " + x.caller.credential.ID.String(), Role: "customer", Address: x.client.String()}
-}
-
 // begin is what every operation on registrations starts with.
 func (s *Server) begin(ctx context.Context) (context.Context, context.CancelFunc, *exchange, error) {
 	x := exchangeOf(ctx)
@@ -242,7 +237,7 @@ func (s *Server) createBrand(ctx context.Context, in *rawInput) (*registered, er
 			return b.ID, brandOf(b), nil, 0
 		},
 		store: func(ctx context.Context, key *message.Idempotency) error {
-			return s.Registry.CreateBrand(ctx, registryActor(x), b, asks, key)
+			return s.Registry.CreateBrand(ctx, customerActor(x), b, asks, key)
 		}})
 }
 
@@ -320,7 +315,7 @@ func (s *Server) changeBrand(ctx context.Context, in *patchInput) (*entity[brand
 	if err != nil {
 		return nil, s.changed(x, err, in.IfMatch)
 	}
-	b, err := s.Registry.ChangeBrand(ctx, registryActor(x), x.caller.account.ID, id, revision, body.asks(), body.apply)
+	b, err := s.Registry.ChangeBrand(ctx, customerActor(x), x.caller.account.ID, id, revision, body.asks(), body.apply)
 	if err != nil {
 		return nil, s.changed(x, err, in.IfMatch)
 	}

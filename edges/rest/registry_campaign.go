@@ -28,7 +28,7 @@ func (s *Server) createCampaign(ctx context.Context, in *rawInput) (*registered,
 			return c.ID, campaignOf(c), nil, 0
 		},
 		store: func(ctx context.Context, key *message.Idempotency) error {
-			return s.Registry.CreateCampaign(ctx, registryActor(x), c, asks, key)
+			return s.Registry.CreateCampaign(ctx, customerActor(x), c, asks, key)
 		}})
 }
 
@@ -126,7 +126,7 @@ func (s *Server) changeCampaign(ctx context.Context, in *patchInput) (*entity[ca
 	if err != nil {
 		return nil, s.changed(x, err, in.IfMatch)
 	}
-	c, err := s.Registry.ChangeCampaign(ctx, registryActor(x), x.caller.account.ID, id, revision, body.asks(), body.apply)
+	c, err := s.Registry.ChangeCampaign(ctx, customerActor(x), x.caller.account.ID, id, revision, body.asks(), body.apply)
 	if err != nil {
 		return nil, s.changed(x, err, in.IfMatch)
 	}
@@ -161,7 +161,7 @@ func (s *Server) assignNumbers(ctx context.Context, in *numbersInput) (*entity[c
 		return nil, s.problem(x, refusal, status)
 	}
 	account := x.caller.account.ID
-	if err := s.Registry.AssignNumbers(ctx, registryActor(x), account, id, numbers); err != nil {
+	if err := s.Registry.AssignNumbers(ctx, customerActor(x), account, id, numbers); err != nil {
 		return nil, s.problem(x, err, 0)
 	}
 	c, err := s.Registry.Campaign(ctx, account, id)
@@ -224,7 +224,7 @@ func (s *Server) releaseNumber(ctx context.Context, in *numberInput) (*struct{},
 	if err != nil {
 		return nil, s.problem(x, message.Refuse(message.ReasonNotFound, "the campaign has no such number"), 0)
 	}
-	if err := s.Registry.ReleaseNumber(ctx, registryActor(x), x.caller.account.ID, id, number); err != nil {
+	if err := s.Registry.ReleaseNumber(ctx, customerActor(x), x.caller.account.ID, id, number); err != nil {
 		return nil, s.problem(x, err, 0)
 	}
 	return nil, nil

@@ -98,8 +98,8 @@ type campaignBody struct {
 	BrandID            *string   `json:"brand_id,omitempty" format:"uuid" doc:"The brand's id here. It, use_case and what is under them cannot be changed once the campaign is filed." example:"01a1ffbf-8676-7d35-9c44-0f6f2f1b7e21"`
 	UseCase            *string   `json:"use_case,omitempty" doc:"The registry's word. Needed from the start." example:"ACCOUNT_NOTIFICATION"`
 	SubUseCases        *[]string `json:"sub_use_cases,omitempty" maxItems:"5" nullable:"false" doc:"2 to 5 of MIXED"`
-	Description        *string   `json:"description,omitempty" minLength:"40" maxLength:"4096" doc:"Who sends what to whom, and why"`
-	MessageFlow        *string   `json:"message_flow,omitempty" minLength:"40" maxLength:"4096" doc:"How people come to opt in"`
+	Description        *string   `json:"description,omitempty" maxLength:"4096" doc:"Who sends what to whom, and why; at least 40 characters when it is submitted"`
+	MessageFlow        *string   `json:"message_flow,omitempty" maxLength:"4096" doc:"How people come to opt in; at least 40 characters when it is submitted"`
 	SampleMessages     *[]string `json:"sample_messages,omitempty" maxItems:"5" nullable:"false"`
 	OptInKeywords      *[]string `json:"optin_keywords,omitempty" maxItems:"20" nullable:"false" example:"[\"START\"]"`
 	OptOutKeywords     *[]string `json:"optout_keywords,omitempty" maxItems:"20" nullable:"false" example:"[\"STOP\"]"`

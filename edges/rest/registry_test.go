@@ -211,6 +211,10 @@ func registrations(t *testing.T) (*bundle, *shelf) {
 const wholeBrand = `{"name":"Acme","entity_type":"PRIVATE_PROFIT","legal_name":"Acme Inc.","ein":"12-3456789","ein_issuing_country":"US","phone":"+12025550143",
  "email":"support@acme.example","website":"https://acme.example","street":"1 Main St","city":"Springfield","state":"IL","postal_code":"62701","country":"US","vertical":"RETAIL","submit":true}`
 
+// wholeCampaign is what a campaign needs beside brand, use case and sample messages.
+const wholeCampaign = `{"description":"Tells customers of the shop what becomes of their orders.","message_flow":"Customers tick a box at the checkout on acme.example.",
+ "optout_keywords":["STOP"],"help_keywords":["HELP"],"stop_reply":"Acme: you get no more messages of us.","help_reply":"Acme: write to support@acme.example.","submit":true}`
+
 func TestBrandsOverREST(t *testing.T) {
 	t.Parallel()
 	b, s := registrations(t)
@@ -271,8 +275,7 @@ func TestCampaignsOverREST(t *testing.T) {
 			t.Errorf("%s is not named: %v", field, p["errors"])
 		}
 	}
-	changed := b.do("PATCH", path, `{"description":"Tells customers of the shop what becomes of their orders.","message_flow":"Customers tick a box at the checkout on acme.example.",
-	 "optout_keywords":["STOP"],"help_keywords":["HELP"],"stop_reply":"Acme: you get no more messages of us.","help_reply":"Acme: write to support@acme.example.","submit":true}`, as("keyA"))
+	changed := b.do("PATCH", path, wholeCampaign, as("keyA"))
 	doc.check("patch", "/v1/campaigns/{id}", changed)
 	if changed.json(t)["requested_at"] == nil {
 		t.Errorf("%s", changed.body)

@@ -258,7 +258,7 @@ type eventResource struct {
 	_        struct{}       `json:"-" additionalProperties:"true"`
 	Sequence int            `json:"sequence" doc:"From 1, without gaps" example:"1"`
 	At       string         `json:"at" format:"date-time" example:"2026-11-21T20:15:04.310Z"`
-	Type     string         `json:"type" doc:"A status, or admitted, media_prepared, submit_accepted, submit_refused, submit_unknown, receipt, webhook_attempt, deliver_sm_attempt, mm4_attempt, read, opt_out_recorded, staff_action; of an inbound message also received, opt_out_ended, reply_owed" example:"accepted"`
+	Type     string         `json:"type" doc:"A status, or admitted, revised, media_prepared, fell_back_to_sms, submit_accepted, submit_refused, submit_unknown, receipt, webhook_attempt, deliver_sm_attempt, mm4_attempt, read, opt_out_recorded, staff_action; of an inbound message also received, opt_out_ended, reply_owed" example:"accepted"`
 	Detail   map[string]any `json:"detail"`
 }
 
@@ -270,7 +270,7 @@ var publicDetail = map[string]bool{
 	"stat": true, "err": true, "code": true, "class": true, "detail": true, "reason": true, "segments": true,
 	"send_at": true, "until": true, "http_status": true, "ms": true, "state": true, "event": true, "keyword": true,
 	"possible_duplicate": true, "hold": true, "late": true, "next_in_seconds": true,
-	"scope": true, "source": true, "missing": true, "files": true, "smaller": true, "requested_type": true,
+	"changed": true, "expires_at": true, "encoding": true, "resolved": true, "scope": true, "source": true, "missing": true, "files": true, "smaller": true, "requested_type": true,
 }
 
 func eventOf(e message.Event) eventResource {

@@ -42,6 +42,7 @@ func (s *Server) router() http.Handler {
 		r.Post("/inbound/{vendor}", named("vendorWebhook", s.vendorWebhook))
 		r.Post("/status/{vendor}", named("vendorWebhook", s.vendorWebhook))
 	}
+	s.mount(r)
 	if s.Admin != nil {
 		internal := humachi.New(r, adminConfig())
 		s.registerAdmin(internal)

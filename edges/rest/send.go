@@ -25,6 +25,11 @@ type Ingress interface {
 	// has a message beside the error if the refusal was recorded. A nil error
 	// means that the message is on disk.
 	Accept(ctx context.Context, r ingress.Request) (ingress.Outcome, error)
+	// Revise changes a message that has not left, under the rules of a new one, and gives
+	// it as it is then.
+	Revise(ctx context.Context, r ingress.Revision) (*message.Message, error)
+	// Cancel withdraws a message; one that is withdrawn already counts as done.
+	Cancel(ctx context.Context, id message.ID) error
 }
 
 // rawInput hands the body to the operation as it came.
@@ -78,7 +83,7 @@ func (s *Server) sendMessage(ctx context.Context, in *rawInput) (*rawOutput, err
 	if refusal != nil {
 		// A repeated request gets its first answer even if it would not pass any
 		// more, as with a send_at that has come and gone.
-		if first, err := s.firstAnswer(ctx, x, key); err != nil || first != nil {
+		if first, err := s.firstAnswer(ctx, x, x.caller.account.ID, key); err != nil || first != nil {
 			return first, err
 		}
 		return nil, s.problem(x, refusal, status)
@@ -94,7 +99,11 @@ func (s *Server) sendMessage(ctx context.Context, in *rawInput) (*rawOutput, err
 	if request.DryRun {
 		return s.dryRun(ctx, x, request)
 	}
-	a := &answer{server: s, exchange: x}
+	return s.accept(ctx, &answer{server: s, exchange: x}, request, key)
+}
+
+// accept hands a new message to ingress, and answers.
+func (s *Server) accept(ctx context.Context, a *answer, request ingress.Request, key *ingress.Key) (*rawOutput, error) {
 	if key != nil {
 		key.Render = a.render
 		request.Key = key
@@ -103,7 +112,7 @@ func (s *Server) sendMessage(ctx context.Context, in *rawInput) (*rawOutput, err
 	if err != nil && outcome.Message == nil && lasting(err) {
 		// Ingress may refuse a request before it looks at its key: what was
 		// accepted with it is still its answer.
-		if first, err := s.firstAnswer(ctx, x, key); err != nil || first != nil {
+		if first, err := s.firstAnswer(ctx, a.exchange, request.AccountID, key); err != nil || first != nil {
 			return first, err
 		}
 	}
@@ -144,12 +153,12 @@ func (s *Server) idempotencyKey(x *exchange, body []byte) (*ingress.Key, error) 
 }
 
 // firstAnswer finds the stored answer of a key, nil if the key is fresh.
-func (s *Server) firstAnswer(ctx context.Context, x *exchange, key *ingress.Key) (*rawOutput, error) {
+func (s *Server) firstAnswer(ctx context.Context, x *exchange, account message.ID, key *ingress.Key) (*rawOutput, error) {
 	if key == nil {
 		return nil, nil
 	}
 	first, err := s.Journal.FirstAnswer(ctx, message.Idempotency{
-		AccountID: x.caller.account.ID, Operation: key.Operation, Key: key.Value, BodyHash: key.BodyHash,
+		AccountID: account, Operation: key.Operation, Key: key.Value, BodyHash: key.BodyHash,
 	})
 	switch {
 	case err != nil:
@@ -166,6 +175,8 @@ func (s *Server) firstAnswer(ctx context.Context, x *exchange, key *ingress.Key)
 type answer struct {
 	server   *Server
 	exchange *exchange
+	show     func(m *message.Message) any // what an accepted message is answered with; nil: the resource
+	fields   map[string]string            // what fields of a new message are called in this request; nil: the same
 
 	status  int
 	body    []byte
@@ -178,7 +189,7 @@ func (a *answer) render(m *message.Message, e *message.Error) (int, []byte, erro
 	a.refused = e != nil
 	switch {
 	case e != nil:
-		p := problemOf(e, 0, a.exchange.requestID)
+		p := a.renamed(problemOf(e, 0, a.exchange.requestID))
 		if m != nil {
 			p.MessageID = m.ID.String()
 		}
@@ -188,12 +199,26 @@ func (a *answer) render(m *message.Message, e *message.Error) (int, []byte, erro
 		err = errors.New("nothing to answer with")
 	default:
 		a.status = http.StatusAccepted
-		a.body, err = encode(a.server.resourceOf(m))
+		var shown any = a.server.resourceOf(m)
+		if a.show != nil {
+			shown = a.show(m)
+		}
+		a.body, err = encode(shown)
 	}
 	if m != nil {
 		a.id = m.ID
 	}
 	return a.status, a.body, err
+}
+
+// renamed gives the fields that a refusal names the names that they have in the request.
+func (a *answer) renamed(p *problem) *problem {
+	for i, f := range p.Errors {
+		if name := a.fields[f.Location]; name != "" {
+			p.Errors[i].Location = name
+		}
+	}
+	return p
 }
 
 // of is the answer to what ingress said.
@@ -203,7 +228,7 @@ func (a *answer) of(ctx context.Context, outcome ingress.Outcome, err error) (*r
 	case err == nil && outcome.Replay != nil:
 		return replay(outcome.Replay), nil
 	case err != nil && m == nil:
-		return nil, s.problem(x, late(ctx, err), 0)
+		return nil, a.renamed(s.problem(x, late(ctx, err), 0))
 	case err == nil && m == nil:
 		return nil, s.problem(x, errors.New("ingress accepted without a message"), 0)
 	}
@@ -222,7 +247,7 @@ func (a *answer) of(ctx context.Context, outcome ingress.Outcome, err error) (*r
 		s.problem(x, err, 0).setHeaders(x.Header())
 		return out, nil
 	}
-	out.Location = "/v1/messages/" + m.ID.String()
+	out.Location = messagesPath + "/" + m.ID.String()
 	return out, nil
 }
 
@@ -248,9 +273,15 @@ func replay(first *message.Idempotency) *rawOutput {
 	// The operation names where what was made stands; 200 made nothing.
 	if _, path, ok := strings.Cut(first.Operation, " "); ok && first.Status != http.StatusOK && json.Unmarshal(first.Response, &made) == nil && made.ID != "" {
 		out.Location = path + "/" + made.ID
+		if strings.HasSuffix(path, "/retry") || path == keptSendPath || path == serviceSendPath { // they make a message, which stands with the others
+			out.Location = messagesPath + "/" + made.ID
+		}
 	}
 	return out
 }
+
+// messagesPath is where a customer's messages are.
+const messagesPath = "/v1/messages"
 
 func (s *Server) dryRun(ctx context.Context, x *exchange, request ingress.Request) (*rawOutput, error) {
 	outcome, err := s.Ingress.Accept(ctx, request)

@@ -40,6 +40,9 @@ const (
 // Serve; a field that is changed afterwards has no effect. The fields without a
 // default must be set.
 type Server struct {
+	// Accounts keeps what customers may see and change of their accounts and numbers. Nil:
+	// those operations answer 503, as do those of the other stores that are nil.
+	Accounts Accounts
 	// Admin is what the internal API under /api/v1 works with. Nil: there is none.
 	Admin *Admin
 	// AnswerTimeout is how long ingress or the journal may take for one request
@@ -50,6 +53,8 @@ type Server struct {
 	// Away reports whether an error means that the journal cannot be reached now, so that
 	// the same request may pass later: it is answered 503. Nil: none does.
 	Away func(error) bool
+	// Batches keeps batches. Nil: those operations answer 503.
+	Batches Batches
 	// CapUsed tells how much of a daily cap is used up, and when it begins anew. The
 	// key is one of package pace, of a brand or campaign that the caller may see. Nil:
 	// used_today and resets_at are null.
@@ -59,13 +64,26 @@ type Server struct {
 	// customer. Nil: https on port 443 or 8443, and no address written out that
 	// is not public.
 	CheckURL func(*url.URL) error
+	// Connection is where customers reach the gateway.
+	Connection Connection
+	// Credentials keeps their API credentials.
+	Credentials Credentials
 	// CredentialUsed is told, at most once a minute for each, that a credential
 	// was used. It must not block. Nil: nobody wants to know.
 	CredentialUsed func(credential message.ID)
+	// Doors are the interfaces of other gateways that are served beside this one. Nil: none.
+	Doors []Door
+	// ESMEs keeps their SMPP credentials.
+	ESMEs ESMEs
 	// FailedPerMinute is how many wrong credentials an address (a /64 in IPv6)
 	// may send in a minute before it is held back. Zero:
 	// DefaultFailedPerMinute.
 	FailedPerMinute int
+	// Feed is the events of accounts. Nil: the operation answers 503.
+	Feed Feed
+	// HashSecret gives the keyed hash of a secret that was made here: Secrets checks what
+	// it makes. It must be set where Credentials or Users is.
+	HashSecret func(secret string) []byte
 	// Hooks takes the webhooks of vendors, under /inbound/ and /status/. The RemoteAddr
 	// of a request that it is given is the client's, also behind a trusted proxy. Nil:
 	// there are none.
@@ -77,6 +95,9 @@ type Server struct {
 	Inbound Inbound
 	// Ingress takes new messages.
 	Ingress Ingress
+	// Invite hands the link of an invitation over to whoever it is for; what its error says
+	// is logged. Nil: nobody can be invited.
+	Invite func(ctx context.Context, i Invitation) error
 	// Issuer is the iss claim of access tokens. Empty: DefaultIssuer.
 	Issuer string
 	// Journal answers what customers ask about their messages.
@@ -123,11 +144,20 @@ type Server struct {
 	SignOnsPerMinute int
 	// Snapshot gives the configuration in force.
 	Snapshot func() *snapshot.Snapshot
+	// TestEndpoint makes one try with a test event at a webhook endpoint, within the time
+	// that ctx leaves, and records it. Nil: it is not offered.
+	TestEndpoint func(ctx context.Context, account, id message.ID) (message.WebhookTested, error)
 	// TestInbound tries the destinations of a number with a message that nobody sent,
 	// within the time that ctx leaves. Nil: it is not offered.
 	TestInbound func(ctx context.Context, account message.ID, number message.Address) []message.DestinationTest
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
+	// Webhooks keeps the endpoints of accounts and what was sent to them. Nil: those
+	// operations answer 503.
+	Webhooks Webhooks
+
+	// Users keeps who may use the portal for an account.
+	Users Users
 
 	once     sync.Once
 	handler  http.Handler
@@ -138,6 +168,10 @@ type Server struct {
 	turns    chan struct{}  // one element a password that is being checked; never closed
 	recent   *limit.Limiter // when a credential's use was last told
 	uploads  uploads
+	pollers  pollers
+	closing  context.Context // ended by Shutdown, for who waits for events
+	close    context.CancelFunc
+	bodies   batchBodies
 	draining atomic.Bool
 }
 
@@ -174,6 +208,7 @@ func (s *Server) build() {
 		s.Limiter = limit.New(0)
 	}
 	s.recent = limit.New(0)
+	s.closing, s.close = context.WithCancel(context.Background())
 	s.tokens.issuer = cmp.Or(s.Issuer, DefaultIssuer)
 	s.tokens.audience = cmp.Or(s.Audience, s.tokens.issuer)
 	s.tokens.refusal = "the access token is not valid or has expired; ask for a new one at POST /v1/auth/token"
@@ -210,6 +245,7 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.once.Do(s.build)
 	s.draining.Store(true)
+	s.close()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		_ = s.http.Close() // the error that matters is that time ran out

@@ -19,8 +19,8 @@ const formType = "application/x-www-form-urlencoded"
 
 // signOn is the JSON body of POST /v1/auth/token.
 type signOn struct {
-	APIKey    string `json:"api_key" maxLength:"128" doc:"The API key"`
-	APISecret string `json:"api_secret" maxLength:"256" doc:"Its secret"`
+	APIKey    string `json:"api_key,omitempty" maxLength:"128" doc:"The API key; required, unless key and secret come by HTTP Basic"`
+	APISecret string `json:"api_secret,omitempty" maxLength:"256" doc:"Its secret; required, unless key and secret come by HTTP Basic"`
 	Scope     string `json:"scope,omitempty" maxLength:"512" doc:"Scopes with blanks between, a part of the key's. Left out: all of them." example:"messages:write messages:read"`
 }
 

@@ -124,6 +124,22 @@ func verifyingKey(snap *snapshot.Snapshot, kid string, now time.Time) (snapshot.
 	return snapshot.SigningKey{}, false
 }
 
+// KeyState says in a word what becomes of a key now: it waits, signs, is retired, which is
+// when its tokens are still good, or has ended.
+func KeyState(snap *snapshot.Snapshot, kid string, now time.Time) string {
+	k, ok := verifyingKey(snap, kid, now)
+	signs, _ := signingKey(snap, now)
+	switch {
+	case !ok:
+		return "ended"
+	case signs.KID == kid:
+		return "signs"
+	case k.SignsFrom.After(now):
+		return "waits"
+	}
+	return "retired"
+}
+
 // known gives the grant of a token that was verified before and whose key is
 // still in force, nil otherwise.
 func (t *tokens) known(snap *snapshot.Snapshot, token string, now time.Time) *grant {

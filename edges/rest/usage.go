@@ -23,6 +23,9 @@ type Usage interface {
 	// BalanceEntries lists an account's ledger, newest first, from before an entry's
 	// sequence; 0: from the newest.
 	BalanceEntries(ctx context.Context, account message.ID, before int64, limit int) ([]message.BalanceEntry, error)
+	// UsageReport adds up what an account has sent and received, from midnight to midnight
+	// in UTC: at most limit rows behind the first `skip`, always in the same order.
+	UsageReport(ctx context.Context, account message.ID, from, to time.Time, by message.UsageBy, skip, limit int) ([]message.UsageRow, error)
 }
 
 type limitResource struct {
@@ -65,7 +68,7 @@ type balanceEntryResource struct {
 type limitsInput struct {
 	Page
 	Number string `query:"number" maxLength:"64" doc:"Only the limits of this number" example:"+12025550143"`
-	Type   string `query:"type" enum:"sms,mms"`
+	Type   string `query:"type" enum:"sms,mms" doc:"Limits on messages of this type alone"`
 }
 
 type entriesInput struct{ Page }
@@ -86,6 +89,7 @@ func (s *Server) registerUsage(api huma.API) {
 		Summary: "List the entries of the balance", Description: "Newest first. A message is charged once, when it has ended and left the gateway.",
 		Extensions: example(`curl -sS ` + exampleHost + `/v1/balance/entries -u "$API_KEY:$API_SECRET"`),
 	}, access{scope: scopeUsageRead, rate: asRequest}), s.listBalanceEntries, nil)
+	s.registerUsageReport(api)
 }
 
 func (s *Server) listLimits(ctx context.Context, in *limitsInput) (*output[list[limitResource]], error) {
@@ -121,8 +125,7 @@ func (s *Server) listLimits(ctx context.Context, in *limitsInput) (*output[list[
 			out.Body.NextCursor = optional(encodeNumberCursor(limitCursor, n-1))
 			break
 		}
-		out.Body.Data = append(out.Body.Data, limitResource{Number: optional(string(u.Number)), Type: string(u.Kind), Period: string(u.Period),
-			Limit: u.Parts, Used: u.Used, ResetsAt: stamp(u.ResetsAt)})
+		out.Body.Data = append(out.Body.Data, limitOf(u))
 	}
 	return out, nil
 }
@@ -161,11 +164,19 @@ func (s *Server) listBalanceEntries(ctx context.Context, in *entriesInput) (*out
 	}
 	out := &output[list[balanceEntryResource]]{Body: list[balanceEntryResource]{Data: make([]balanceEntryResource, 0, len(entries)), NextCursor: next}}
 	for _, e := range entries {
-		out.Body.Data = append(out.Body.Data, balanceEntryResource{ID: e.ID.String(), Kind: string(e.Kind),
-			Amount: moneyResource{Amount: e.Amount.String(), Currency: e.Currency}, BalanceAfter: moneyResource{Amount: e.After.String(), Currency: e.Currency},
-			MessageID: optionalID(e.MessageID), Reason: optional(e.Reason), Reference: optional(e.Reference), CreatedAt: stamp(e.At)})
+		out.Body.Data = append(out.Body.Data, entryOf(e))
 	}
 	return out, nil
+}
+
+func limitOf(u message.Usage) limitResource {
+	return limitResource{Number: optional(string(u.Number)), Type: string(u.Kind), Period: string(u.Period), Limit: u.Parts, Used: u.Used, ResetsAt: stamp(u.ResetsAt)}
+}
+
+func entryOf(e message.BalanceEntry) balanceEntryResource {
+	return balanceEntryResource{ID: e.ID.String(), Kind: string(e.Kind),
+		Amount: moneyResource{Amount: e.Amount.String(), Currency: e.Currency}, BalanceAfter: moneyResource{Amount: e.After.String(), Currency: e.Currency},
+		MessageID: optionalID(e.MessageID), Reason: optional(e.Reason), Reference: optional(e.Reference), CreatedAt: stamp(e.At)}
 }
 
 // The cursors of these lists: 8 octets of a number.

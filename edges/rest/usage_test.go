@@ -18,6 +18,19 @@ type money struct {
 	balance map[message.ID]message.Balance
 	entries map[message.ID][]message.BalanceEntry // newest first
 	at      time.Time                             // that limits were asked for
+	reports map[message.ID][]message.UsageRow
+	asked   []reportAsked
+}
+
+type reportAsked struct {
+	from, to time.Time
+	by       message.UsageBy
+}
+
+func (m *money) UsageReport(_ context.Context, account message.ID, from, to time.Time, by message.UsageBy, skip, limit int) ([]message.UsageRow, error) {
+	m.asked = append(m.asked, reportAsked{from, to, by})
+	rows := m.reports[account]
+	return rows[min(skip, len(rows)):min(skip+limit, len(rows))], nil
 }
 
 func (m *money) Limits(_ context.Context, account message.ID, at time.Time) ([]message.Usage, error) {
@@ -179,4 +192,41 @@ func (f metering) Accept(_ context.Context, r ingress.Request) (ingress.Outcome,
 	}
 	rejected.Error = f.refusal
 	return ingress.Outcome{Message: &rejected}, f.refusal
+}
+
+func TestUsageReport(t *testing.T) {
+	t.Parallel()
+	b := setup(t, withUsage)
+	day := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	b.journal.reports = map[message.ID][]message.UsageRow{
+		accountA: {
+			{Day: day, Direction: message.Outbound, Status: message.StatusDelivered, Number: "+12025550143", Messages: 3, Parts: 4, Cost: 13500, Currency: "USD"},
+			{Day: day, Direction: message.Outbound, Status: message.StatusRejected, Messages: 2, Parts: 2},
+			{Day: day, Direction: message.Inbound, Messages: 7, Parts: 7},
+		},
+		accountB: {{Direction: message.Outbound, Messages: 99}},
+	}
+	doc := document(t)
+	r := b.do("GET", "/v1/usage?from=2026-11-01&to=2026-11-21&group_by=day,status&limit=2", "", as("keyA"))
+	doc.check("get", "/v1/usage", r)
+	got := r.json(t)
+	if got["messages_sent_today"] != 3.0 || got["messages_received_today"] != 7.0 || len(got["data"].([]any)) != 2 || got["from"] != "2026-11-01" {
+		t.Errorf("%s", r.body)
+	}
+	if a := b.journal.asked[0]; !a.from.Equal(day.AddDate(0, 0, -20)) || !a.to.Equal(day.AddDate(0, 0, 1)) || a.by != (message.UsageBy{Day: true, Status: true}) {
+		t.Errorf("%+v", a)
+	}
+	r = b.do("GET", "/v1/usage?group_by=status&limit=2&cursor="+got["next_cursor"].(string), "", as("keyA"))
+	if got = r.json(t); len(got["data"].([]any)) != 1 || got["next_cursor"] != nil {
+		t.Errorf("%s", r.body)
+	}
+	r = b.do("GET", "/v1/usage?format=csv", "", as("keyA"), header("Accept", "text/csv"))
+	const table = "day,direction,type,number,campaign_id,status,messages,parts,cost,currency\n2026-11-21,outbound,,+12025550143,,delivered,3,4,0.0135,USD\n2026-11-21,outbound,,,,rejected,2,2,,\n2026-11-21,inbound,,,,,7,7,,\n"
+	if r.StatusCode != 200 || string(r.body) != table || r.Header.Get("Content-Type") != "text/csv; charset=utf-8" {
+		t.Errorf("%d %q", r.StatusCode, r.body)
+	}
+	for _, query := range []string{"from=2026-11-22&to=2026-11-21", "from=2025-11-20&to=2026-11-21", "from=yesterday", "group_by=weather", "cursor=x"} {
+		wantProblem(t, b.do("GET", "/v1/usage?"+query, "", as("keyA")), 422, message.ReasonInvalidRequest)
+	}
+	wantProblem(t, b.do("GET", "/v1/usage", "", as("keyB")), 403, message.ReasonForbidden)
 }

@@ -30,7 +30,7 @@ func (c *connection) decide(ctx context.Context, session *smpp.Session, b *smpp.
 	defer context.AfterFunc(c.life, cancel)()
 
 	cred, err := c.authenticate(ctx, b)
-	if err == nil && !c.server.door.leaveUnbound(c) {
+	if err == nil && !c.server.unbound.leave(c) {
 		err = message.Refuse(message.ReasonUnavailable, "closed to make room for others")
 	}
 	if err != nil {

@@ -40,6 +40,8 @@ type Journal interface {
 	// SurplusBinds lists the credential's live binds beyond the max oldest, over
 	// all processes.
 	SurplusBinds(ctx context.Context, credential message.ID, max int) ([]message.ID, error)
+	// BindsToEnd lists the instance's binds whose end staff have asked for.
+	BindsToEnd(ctx context.Context, instance string) ([]message.ID, error)
 	// ClaimDeliveries takes deliveries that are due for the credentials, oldest
 	// first, at most limit of each credential's share, and keeps other processes
 	// off them for the lease.

@@ -137,11 +137,11 @@ func TestProvedTooLate(t *testing.T) {
 	w.prepare()
 	compare := w.passwords.compare
 	w.passwords.compare = func(h, g []byte) error {
-		w.door.mu.Lock()
-		for e := w.door.unbound.Front(); e != nil; e = w.door.unbound.Front() {
-			w.door.unbound.Remove(e).(*connection).unproved = nil
+		w.unbound.mu.Lock()
+		for e := w.unbound.list.Front(); e != nil; e = w.unbound.list.Front() {
+			w.unbound.list.Remove(e).(*connection).unproved = nil
 		}
-		w.door.mu.Unlock()
+		w.unbound.mu.Unlock()
 		return compare(h, g)
 	}
 	if st := w.pipes().dial("192.0.2.1").tryBind(bindTRX, "acme", serverPassword, 0x34); st != smpp.StatusSystemError {
@@ -153,8 +153,8 @@ func TestUnboundAreFewerThanAll(t *testing.T) {
 	for _, tt := range []struct{ most, unbound, want int }{
 		{5000, 1000, 1000}, {5000, 5000, 4999}, {100, 1000, 99}, {2, 1000, 1}, {1, 1000, 1},
 	} {
-		if d := newDoor(tt.most, tt.unbound, 1, 1); d.mostUnbound != tt.want {
-			t.Errorf("%d of %d: %d", tt.unbound, tt.most, d.mostUnbound)
+		if u := newUnboundList(tt.most, tt.unbound); u.most != tt.want {
+			t.Errorf("%d of %d: %d", tt.unbound, tt.most, u.most)
 		}
 	}
 }

@@ -99,6 +99,7 @@ type serverJournal struct {
 	endHeld func(account message.ID, most int) (int, error)
 
 	rows  map[message.ID]message.SMPPBind
+	toEnd []message.ID
 	alive [][]message.ID // what BindsAlive was told
 }
 
@@ -134,6 +135,12 @@ func (j *serverJournal) Unbind(ctx context.Context, id message.ID) error {
 	delete(j.rows, id)
 	j.events.add("row out")
 	return nil
+}
+
+func (j *serverJournal) BindsToEnd(context.Context, string) ([]message.ID, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.toEnd), nil
 }
 
 func (j *serverJournal) BindsAlive(_ context.Context, instance string, ids []message.ID) (missing []message.ID, err error) {

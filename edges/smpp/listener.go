@@ -7,27 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
-	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/door"
 	"github.com/postrider/postrider/internal/origin"
-)
-
-const (
-	// connectWindow is what Server.ConnectRate counts over.
-	connectWindow = 10 * time.Second
-	// maxHosts bounds the addresses that it is counted for; the one that came
-	// longest ago goes first.
-	maxHosts = 20_000
-)
-
-// Pauses after an accept that failed, for want of file descriptors for example:
-// trying at once would take the processor from those who could free some.
-const (
-	acceptPauseMin = 5 * time.Millisecond
-	acceptPauseMax = time.Second
 )
 
 // Serve takes connections from l until Shutdown, then returns nil. It closes l.
@@ -40,7 +24,7 @@ func (s *Server) ServeTLS(l net.Listener) error {
 		_ = l.Close()
 		return errors.New("smpp: no TLS configuration")
 	}
-	return s.serve(l, serverTLS(s.TLS))
+	return s.serve(l, door.ServerTLS(s.TLS))
 }
 
 func (s *Server) serve(l net.Listener, config *tls.Config) error {
@@ -50,34 +34,16 @@ func (s *Server) serve(l net.Listener, config *tls.Config) error {
 		return nil
 	}
 	defer s.registry.unlisten(l)
-	var pause time.Duration
-	for {
-		conn, err := l.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			s.admitConnection(conn, config)
-		case s.registry.isDraining():
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("smpp: listener: %w", err)
-		default:
-			// Whatever it is, it may pass; giving the port up would not help.
-			pause = min(max(2*pause, acceptPauseMin), acceptPauseMax)
-			s.log.Error("smpp accept", "error", err, "pause", pause)
-			s.rest(pause)
-		}
+	acceptor := door.Acceptor{
+		Take:     func(conn net.Conn) { s.admitConnection(conn, config) },
+		Draining: s.registry.isDraining,
+		Cut:      s.life.Done(),
+		Failed:   func(err error, pause time.Duration) { s.log.Error("smpp accept", "error", err, "pause", pause) },
 	}
-}
-
-// rest waits, or until Shutdown cuts everything off.
-func (s *Server) rest(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-s.life.Done():
+	if err := acceptor.Accept(l); err != nil {
+		return fmt.Errorf("smpp: listener: %w", err)
 	}
+	return nil
 }
 
 // admitConnection runs a connection, or closes it at once.
@@ -86,24 +52,18 @@ func (s *Server) admitConnection(conn net.Conn, config *tls.Config) {
 	c.life, c.end = context.WithCancel(s.life)
 	c.peer = origin.Address(conn.RemoteAddr())
 	c.proxied = origin.In(c.peer, s.ProxyFrom)
-	cause := ""
-	if !s.door.enter() {
-		cause = RefusedTotal
-	} else if !c.proxied { // else the header tells who it is
-		if cause = s.door.enterFrom(c.peer, s.now()); cause != "" {
-			s.door.leave()
-		}
-	}
+	place, cause := s.door.Enter(c.peer, c.proxied, s.now())
 	if cause != "" {
 		c.end()
 		_ = conn.Close()
 		s.refusedConnection(c, cause)
 		return
 	}
+	c.place = place
 	if s.Metrics.Connections != nil {
 		s.Metrics.Connections(1)
 	}
-	if c.entered = !c.proxied; c.entered {
+	if !c.proxied {
 		s.awaitBind(c)
 	}
 	if !s.registry.add(c, &s.work, c.run) {
@@ -115,7 +75,7 @@ func (s *Server) admitConnection(conn net.Conn, config *tls.Config) {
 // awaitBind counts a connection as unbound. When there are too many of them it
 // closes the oldest, whose own goroutine counts that.
 func (s *Server) awaitBind(c *connection) {
-	oldest := s.door.enterUnbound(c)
+	oldest := s.unbound.enter(c)
 	if oldest == nil {
 		return
 	}
@@ -131,89 +91,42 @@ func (s *Server) refusedConnection(c *connection, cause string) {
 	s.log.Info("smpp connection refused", "reason", cause, "address", c.peer.String())
 }
 
-// door holds connections back before anything is read from them. It is safe for
+// unboundList is the connections that have not proved a password. It is safe for
 // concurrent use.
-type door struct {
-	most, mostUnbound, mostFrom, rate int
+type unboundList struct {
+	most int
 
-	mu      sync.Mutex
-	open    int
-	unbound list.List // of *connection, the oldest first
-	from    map[netip.Addr]int
-	recent  *limit.Limiter
+	mu   sync.Mutex
+	list list.List // of *connection, the oldest first
 }
 
-func newDoor(most, mostUnbound, mostFrom, rate int) *door {
-	return &door{
-		most: most, mostUnbound: max(1, min(mostUnbound, most-1)), mostFrom: mostFrom, rate: rate,
-		from: make(map[netip.Addr]int), recent: limit.New(maxHosts),
-	}
+// newUnboundList leaves room for one that is bound, where there is any.
+func newUnboundList(most, mostUnbound int) *unboundList {
+	return &unboundList{most: max(1, min(mostUnbound, most-1))}
 }
 
-// enter takes one of all places; leave gives it back.
-func (d *door) enter() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.open >= d.most {
-		return false
-	}
-	d.open++
-	return true
-}
-
-func (d *door) leave() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.open--
-}
-
-// enterUnbound adds a connection to those that have not proved a password. It
-// takes out the oldest, for the caller to close, when they are too many; nil: none.
-func (d *door) enterUnbound(c *connection) (oldest *connection) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c.unproved = d.unbound.PushBack(c)
-	if d.unbound.Len() <= d.mostUnbound {
+// enter adds a connection. It takes out the oldest, for the caller to close, when they
+// are too many; nil: none.
+func (u *unboundList) enter(c *connection) (oldest *connection) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c.unproved = u.list.PushBack(c)
+	if u.list.Len() <= u.most {
 		return nil
 	}
-	oldest = d.unbound.Remove(d.unbound.Front()).(*connection)
+	oldest = u.list.Remove(u.list.Front()).(*connection)
 	oldest.unproved = nil
 	return oldest
 }
 
-// leaveUnbound takes a connection out; false: it is not there any more.
-func (d *door) leaveUnbound(c *connection) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// leave takes a connection out; false: it is not there any more.
+func (u *unboundList) leave(c *connection) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	if c.unproved == nil {
 		return false
 	}
-	d.unbound.Remove(c.unproved)
+	u.list.Remove(c.unproved)
 	c.unproved = nil
 	return true
-}
-
-// enterFrom takes one of the address's places, or tells why not; leaveFrom
-// gives it back.
-func (d *door) enterFrom(a netip.Addr, now time.Time) (refused string) {
-	host := origin.Host(a)
-	if !d.recent.Take(host.String(), d.rate, connectWindow, now).OK {
-		return RefusedRate
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.from[host] >= d.mostFrom {
-		return RefusedAddress
-	}
-	d.from[host]++
-	return ""
-}
-
-func (d *door) leaveFrom(a netip.Addr) {
-	host := origin.Host(a)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.from[host]--; d.from[host] <= 0 {
-		delete(d.from, host)
-	}
 }

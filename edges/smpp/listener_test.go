@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/postrider/postrider/internal/door"
 )
 
 func TestAcceptErrorsBackOff(t *testing.T) {
@@ -81,7 +83,7 @@ func TestConnectRate(t *testing.T) {
 		l.dial("192.0.2.1").wantEnd()
 		w.events.await("refused "+RefusedRate, 1)
 		l.dial("192.0.2.2").alive()
-		<-time.After(connectWindow)
+		<-time.After(door.ConnectWindow)
 		l.dial("192.0.2.1").alive()
 	})
 }

@@ -70,6 +70,34 @@ func (s *Server) endSurplus() {
 	}
 }
 
+// endAsked unbinds the sessions whose end staff have asked for, of whatever process they
+// have asked it. What the journal does not answer now is asked again by the next watch.
+func (s *Server) endAsked() {
+	ctx, cancel := context.WithTimeout(s.life, journalTime)
+	defer cancel()
+	ids, err := s.Journal.BindsToEnd(ctx, s.Instance)
+	if err != nil {
+		s.log.Warn("smpp binds to end not known", "error", err)
+		return
+	}
+	for _, c := range s.registry.holding(ids) {
+		c.unbind("ended by staff")
+	}
+}
+
+// holding lists the bound connections of the rows.
+func (r *registry) holding(rows []message.ID) []*connection {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []*connection
+	for _, id := range rows {
+		if row := r.rows[id]; row != nil && row.connection.bound != nil {
+			list = append(list, row.connection)
+		}
+	}
+	return list
+}
+
 // lowered is a credential that some of our sessions were let in to under a higher
 // max_binds.
 type lowered struct {

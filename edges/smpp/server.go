@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postrider/postrider/internal/door"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/smpp"
@@ -99,7 +100,8 @@ type Server struct {
 
 	prepared  sync.Once // makes what follows
 	log       *slog.Logger
-	door      *door
+	door      *door.Door
+	unbound   *unboundList
 	passwords *passwords
 	failures  *failures
 	audits    *audits
@@ -139,14 +141,14 @@ type Metrics struct {
 
 // The causes of Metrics.ConnectionRefused.
 const (
-	RefusedTotal       = "too_many"         // Server.MaxConnections
-	RefusedUnbound     = "unbound_too_many" // Server.MaxUnbound: it was the oldest
-	RefusedAddress     = "address_too_many" // Server.MaxPerAddress
-	RefusedRate        = "address_too_fast" // Server.ConnectRate
-	RefusedProxyHeader = "proxy_header"     // missing, late, or not to be understood
-	RefusedTLS         = "tls"              // no handshake
-	RefusedSessionInit = "session_init"     // no bind in time
-	RefusedFraming     = "framing"          // not SMPP, such as a PROXY header of a stranger
+	RefusedTotal       = door.RefusedTotal   // Server.MaxConnections
+	RefusedUnbound     = "unbound_too_many"  // Server.MaxUnbound: it was the oldest
+	RefusedAddress     = door.RefusedAddress // Server.MaxPerAddress
+	RefusedRate        = door.RefusedRate    // Server.ConnectRate
+	RefusedProxyHeader = "proxy_header"      // missing, late, or not to be understood
+	RefusedTLS         = "tls"               // no handshake
+	RefusedSessionInit = "session_init"      // no bind in time
+	RefusedFraming     = "framing"           // not SMPP, such as a PROXY header of a stranger
 )
 
 // bound is one bound session of a customer, or of a vendor.
@@ -189,8 +191,11 @@ func (s *Server) now() time.Time {
 func (s *Server) prepare() {
 	s.prepared.Do(func() {
 		s.log = quietLogger(s.Log)
-		s.door = newDoor(cmp.Or(s.MaxConnections, DefaultMaxConnections), cmp.Or(s.MaxUnbound, DefaultMaxUnbound),
-			cmp.Or(s.MaxPerAddress, DefaultMaxPerAddress), cmp.Or(s.ConnectRate, DefaultConnectRate))
+		most := cmp.Or(s.MaxConnections, DefaultMaxConnections)
+		s.door = door.New(door.Limits{
+			Connections: most, PerAddress: cmp.Or(s.MaxPerAddress, DefaultMaxPerAddress), ConnectRate: cmp.Or(s.ConnectRate, DefaultConnectRate),
+		})
+		s.unbound = newUnboundList(most, cmp.Or(s.MaxUnbound, DefaultMaxUnbound))
 		s.passwords = newPasswords()
 		s.failures = newFailures()
 		s.registry = newRegistry()
@@ -267,6 +272,7 @@ func (s *Server) watch(seen int64) int64 {
 		seen = snap.Version
 	}
 	s.endSurplus()
+	s.endAsked()
 	return seen
 }
 

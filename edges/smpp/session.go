@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postrider/postrider/internal/door"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/origin"
 	"github.com/postrider/postrider/internal/smpp"
@@ -32,13 +33,13 @@ type connection struct {
 	deadline time.Time   // of the bind
 	proxied  bool        // a PROXY header comes first
 	peer     netip.Addr  // the proxy's until the header is read
-	entered  bool        // counted with its address
+	place    *door.Place
 	gone     chan struct{}
 
 	life context.Context // ends with the server's, or when it has to make room
 	end  context.CancelFunc
 
-	unproved *list.Element // in door.unbound, guarded by door.mu; nil: not in it
+	unproved *list.Element // in unbound.list, guarded by unbound.mu; nil: not in it
 
 	// Those of the reader; run looks at them once the session has ended.
 	tried bool       // a bind was decided
@@ -108,11 +109,11 @@ func (c *connection) open() (conn net.Conn, cause string) {
 		if err != nil {
 			return nil, RefusedProxyHeader
 		}
-		if cause := c.server.door.enterFrom(peer, c.server.now()); cause != "" {
+		if cause := c.place.From(peer, c.server.now()); cause != "" {
 			c.peer = peer
 			return nil, cause
 		}
-		conn, c.peer, c.entered = behind, peer, true
+		conn, c.peer = behind, peer
 		c.server.awaitBind(c)
 	}
 	if c.config != nil {
@@ -132,11 +133,8 @@ func (c *connection) leave() {
 	s := c.server
 	c.end()
 	s.registry.remove(c)
-	s.door.leaveUnbound(c)
-	if c.entered {
-		s.door.leaveFrom(c.peer)
-	}
-	s.door.leave()
+	s.unbound.leave(c)
+	c.place.Leave()
 	if s.Metrics.Connections != nil {
 		s.Metrics.Connections(-1)
 	}

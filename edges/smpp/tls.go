@@ -10,15 +10,6 @@ import (
 	"time"
 )
 
-// serverTLS is the configuration with what must hold for customers: TLS 1.2 at
-// least, and nobody is asked for a certificate. Cipher suites are Go's choice.
-func serverTLS(c *tls.Config) *tls.Config {
-	c = c.Clone()
-	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
-	c.ClientAuth = tls.NoClientCert
-	return c
-}
-
 // certificateCheck is how often CertificateFiles looks at its files, at most.
 const certificateCheck = time.Second
 

@@ -32,6 +32,9 @@ type Connector interface {
 	// Whole reports whether a submission carries a whole message: the vendor cuts
 	// texts itself, and gives one id for all parts.
 	Whole() bool
+	// Repeats reports whether the vendor knows an attempt that it gets again: s.Again is
+	// heeded then.
+	Repeats() bool
 }
 
 // Link is a Connector that this process keeps to a vendor: the binds that it holds, or

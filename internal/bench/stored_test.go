@@ -1,17 +1,20 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
+	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestReportStored(t *testing.T) {
 	r := example()
 	x := &stored{Messages: 1000, Bytes: 4_000_000, Seconds: 2, DropSeconds: 1.5, Looks: 70, Dropped: []string{"messages_20260831"},
-		Lists: []listed{{"the newest 50", quantiles{P50: 1}, quantiles{P50: 2.5}}}}
+		Lists: []listed{{"the newest 50", quantiles{P50: 1}, quantiles{P50: 2.5}}, {"the feed", quantiles{}, quantiles{P99: 51.25}}}}
 	r.further = append(r.further, x.section())
-	for _, want := range []string{"4000 octets", "messages_20260831", "took 1.5 s", "in 70 looks", "| the newest 50 | 1.0 |"} {
+	for _, want := range []string{"4000 octets", "messages_20260831", "took 1.5 s", "in 70 looks", "| the newest 50 | 1.0 |", "Of 2 reads 1 have a p99 of 50 ms and more: the feed (51.2 ms)"} {
 		if got := r.markdown(); !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
@@ -38,5 +41,41 @@ func TestStoredOptions(t *testing.T) {
 	}
 	if s, kept, err := (&storedBench{}).run(t.Context(), nil); err != nil || kept != nil || len(s.table) != 0 {
 		t.Error("it measured unasked")
+	}
+}
+
+// Each list of the customers' API is among the reads that are measured.
+func TestEveryListIsMeasured(t *testing.T) {
+	text, err := os.ReadFile("../../edges/rest/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Paths map[string]map[string]struct{ Parameters []struct{ Name, In string } }
+	}
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	measured := map[string]bool{}
+	for _, r := range reads("{id}", time.Now()) {
+		path, _, _ := strings.Cut(r.path, "?")
+		measured[path] = true
+	}
+	// Of one batch there are 10,000 rows at most, found by its id.
+	measured["/v1/messages/batch/{id}/messages"] = true
+	lists := 0
+	for path, methods := range doc.Paths {
+		for _, p := range methods["get"].Parameters {
+			if p.Name != "cursor" {
+				continue
+			}
+			lists++
+			if !measured[path] {
+				t.Errorf("GET %s is a list that the bench does not measure: add it to reads", path)
+			}
+		}
+	}
+	if lists < 10 {
+		t.Errorf("%d lists: the document was not read", lists)
 	}
 }

@@ -19,14 +19,14 @@ func TestParseEnv(t *testing.T) {
 
 func TestDevDir(t *testing.T) {
 	for line, want := range map[string]string{
-		"/x/postrider dev":                       ".run",
-		"postrider dev --dir /tmp/a":             "/tmp/a",
-		"postrider dev --dir=b":                  "b",
-		"postrider --dir c dev":                  "c",
-		"postrider dev --dir":                    ".run",
-		"postrider serve --roles rest":           "-",
-		"postrider":                              "-",
-		"/home/dev/postrider message show --dir": "-",
+		"/x/postrider dev":                             ".run",
+		"postrider dev --dir /tmp/a":                   "/tmp/a",
+		"postrider dev --dir=b":                        "b",
+		"postrider --dir c dev":                        "c",
+		"postrider dev --dir":                          ".run",
+		"postrider serve --roles rest":                 "-",
+		"postrider":                                    "-",
+		"/home/dev/postrider admin message show --dir": "-",
 	} {
 		dir, ok := devDir(strings.Fields(line))
 		if !ok {

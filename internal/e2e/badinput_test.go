@@ -12,6 +12,7 @@ import (
 // TestBadInput posts bodies that cannot become a message. Each gets a problem
 // that says what to change, and nothing is stored.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	with := func(change string) string {
 		return `{"from":"` + from + `","to":"+13105550117","body":"hello",` + change + `}`
@@ -67,7 +68,7 @@ func TestBadInput(t *testing.T) {
 		{"webhook to a private address", with(`"webhook_url":"https://10.0.0.1/hooks"`), "unsafe_url"},
 	}
 	for _, c := range bodies {
-		a, err := s.call(http.MethodPost, "/v1/messages", "", []byte(c.body))
+		a, err := s.call(http.MethodPost, "/v1/messages", []byte(c.body))
 		if err != nil {
 			t.Errorf("%s: no answer: %v", c.name, err)
 			continue

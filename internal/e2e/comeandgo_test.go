@@ -199,6 +199,7 @@ func (s *system) waiting(v *smsc) (ids []string) {
 // remove vendors and their routes over the API while 100 messages a second come. None
 // fails, and each is taken by one vendor, once.
 func TestVendorsComeAndGo(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	s.alter("delete from routing_rules")
 	staff := s.office(snapshot.RoleOperator)

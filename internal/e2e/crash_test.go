@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -58,13 +57,9 @@ func (f *flood) one(i int) {
 	defer again.Stop()
 	deadline := time.After(patience)
 	for {
-		a, err := f.s.call(http.MethodPost, "/v1/messages", fmt.Sprintf("flood-%d", i), body)
-		if err == nil && a.status == http.StatusAccepted {
-			var r resource
-			if err := json.Unmarshal(a.body, &r); err != nil {
-				f.s.tb.Error(err)
-			}
-			f.ids[i] = r.ID
+		a, err := f.s.submit(fmt.Sprintf("flood-%d", i), body)
+		if err == nil && a.JSON202 != nil {
+			f.ids[i] = a.JSON202.ID.String()
 			f.accepted.Add(1)
 			return
 		}
@@ -75,7 +70,7 @@ func (f *flood) one(i int) {
 		select {
 		case <-again.C:
 		case <-deadline:
-			f.s.tb.Errorf("message %d was never accepted: %v, %d: %s", i, err, a.status, a.body)
+			f.s.tb.Errorf("message %d was never accepted: %v, %+v", i, err, a)
 			return
 		}
 	}
@@ -163,6 +158,7 @@ func (s *system) status(id string) message.Status {
 // workflows wait for their receipts in their first task, some sleep until they
 // are told, and some receipts find nobody bound.
 func TestKillGateway(t *testing.T) {
+	t.Parallel()
 	s := start(t, "--latency", "5ms", "--receipt-delay", "1s", "--receipt-delay-jitter", "1s")
 	const n = 500
 	var once sync.Once
@@ -215,6 +211,7 @@ func (f *flood) wantWebhooks(t *testing.T) {
 
 // TestTemporalAway stops Temporal for 20 seconds while messages come in.
 func TestTemporalAway(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	const n, away = 400, 20 * time.Second
 	if err := s.temporal.Stop(stacktest.Context(t)); err != nil {

@@ -23,10 +23,11 @@ type hooks struct {
 	events map[string]map[string]bool // message id to the types that came
 	ids    map[string]string          // webhook-id to the body first seen under it
 	forged int                        // the same webhook-id with another body
+	times  map[string]int             // how often a webhook-id came
 }
 
 func startHooks(tb testing.TB) *hooks {
-	h := &hooks{events: map[string]map[string]bool{}, ids: map[string]string{}}
+	h := &hooks{events: map[string]map[string]bool{}, ids: map[string]string{}, times: map[string]int{}}
 	h.server = httptest.NewServer(h)
 	tb.Cleanup(h.server.Close)
 	return h
@@ -64,6 +65,7 @@ func (h *hooks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.forged++
 	}
 	h.ids[id] = string(body)
+	h.times[id]++
 	if h.events[e.Data.MessageID] == nil {
 		h.events[e.Data.MessageID] = map[string]bool{}
 	}

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -116,6 +115,7 @@ func (s *system) is(id string, want message.Status) {
 // TestHTTPVendors sends texts over Twilio and over Telnyx, whose webhooks come signed,
 // before the answer, twice, in any order, and from somebody else.
 func TestHTTPVendors(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	s.alter("delete from routing_rules")
 	s.env = append(s.env, fmt.Sprintf("PUBLIC_URL=http://127.0.0.1:%d", s.apiPort))
@@ -268,22 +268,9 @@ func (s *system) receives(t *testing.T, sender string, want ...string) {
 // received are the texts that the account has of a handset.
 func (s *system) received(t *testing.T, sender string) (texts []string) {
 	t.Helper()
-	a, err := s.call(http.MethodGet, "/v1/inbound-messages?from="+strings.ReplaceAll(sender, "+", "%2B"), "", nil)
-	if err != nil || a.status != http.StatusOK {
-		t.Fatalf("%v, %d: %s", err, a.status, a.body)
-	}
-	var page struct {
-		Data []struct {
-			Body     string
-			Delivery struct{ State string }
-		}
-	}
-	if err := json.Unmarshal(a.body, &page); err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range page.Data {
+	for _, m := range s.inbound(sender) {
 		if m.Delivery.State == "stored" {
-			texts = append(texts, m.Body)
+			texts = append(texts, given(m.Body))
 		}
 	}
 	return texts

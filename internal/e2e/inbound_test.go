@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,16 +58,16 @@ func (s *system) send(api int, to, text string) bool {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	a, err := at.call(http.MethodPost, "/v1/messages", "", body)
+	a, err := at.submit("", body)
 	switch {
 	case err != nil:
 		s.tb.Fatal(err)
-	case a.status == http.StatusAccepted:
+	case a.JSON202 != nil:
 		return true
-	case a.status == http.StatusUnprocessableEntity && bytes.Contains(a.body, []byte("opted_out")):
+	case a.ApplicationProblemJSONDefault != nil && a.ApplicationProblemJSONDefault.Code == "opted_out":
 		return false
 	}
-	s.tb.Fatalf("POST answered %d: %s", a.status, a.body)
+	s.tb.Fatalf("POST answered %s: %s", a.Status(), a.Body)
 	return false
 }
 
@@ -99,6 +98,7 @@ func (s *system) replies(to string) (got []string) {
 // TestStopByHandset: STOP that comes in at one gateway closes the others, START opens
 // them, and each is confirmed once.
 func TestStopByHandset(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	door := s.door()
 	if !s.send(door, handset, "first") {
@@ -151,6 +151,7 @@ func TestStopByHandset(t *testing.T) {
 // TestStopSurvivesDeath: the gateway dies right after it has taken a STOP. The opt-out
 // holds, and the confirmation is one message.
 func TestStopSurvivesDeath(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	for i := range 3 {
 		from := destination(900 + i)

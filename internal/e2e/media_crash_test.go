@@ -83,6 +83,7 @@ func entries(t *testing.T, pattern string) []string {
 // The process that converts a film is killed while it does. The next one does it again,
 // the vendor is asked once, and nothing is left of the first: no program, no file.
 func TestKillWhileAFilmIsConverted(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	s.alter("delete from routing_rules")
 	work := stacktest.Folder(t)
@@ -91,7 +92,7 @@ func TestKillWhileAFilmIsConverted(t *testing.T) {
 	s.restartGateway()
 	v := s.newHTTPVendor(s.office(snapshot.RoleOperator), "twilio", "+1310")
 	s.current()
-	up := s.upload(t, film(t))
+	up := s.upload(film(t))
 	id := s.post(map[string]any{"from": from, "to": v.to(1), "body": "look", "media_ids": []string{up.ID}}).ID
 	s.until("ffmpeg converts the film", func() bool {
 		for _, name := range workersIn(t, work) {
@@ -168,6 +169,7 @@ func (s *system) stored(t *testing.T) (files []string) {
 // The gateway is killed in the middle of an upload. The customer's connection breaks, and
 // there is nothing of the file: neither rows nor octets, stored or on their way.
 func TestKillDuringAnUpload(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	octets := photo(t)
 	before := s.stored(t)
@@ -203,7 +205,7 @@ func TestKillDuringAnUpload(t *testing.T) {
 	if after := s.stored(t); len(after) != len(before) {
 		t.Errorf("files are left: %v, and before were %v", after, before)
 	}
-	if up := s.upload(t, octets); up.SizeBytes != int64(len(octets)) {
+	if up := s.upload(octets); up.SizeBytes != int64(len(octets)) {
 		t.Errorf("the next try stored %d octets of %d", up.SizeBytes, len(octets))
 	}
 }

@@ -2,12 +2,10 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"image/png"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/postrider/postrider/edges/mm4/mm4test"
 	"github.com/postrider/postrider/edges/vendors/vendortest"
+	"github.com/postrider/postrider/internal/client/api"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 	"github.com/postrider/postrider/internal/stack/stacktest"
@@ -41,6 +40,7 @@ type overMM4 struct {
 // TestMM4 sends MMS over every pair of doors that has MM4 on one side at least: text,
 // picture, video and vCard arrive, and so do the responses and reports.
 func TestMM4(t *testing.T) {
+	t.Parallel()
 	m, staff := startMM4(t)
 	twilio, telnyx := m.newHTTPVendor(staff, "twilio", "+1310"), m.newHTTPVendor(staff, "telnyx", "+1415")
 	m.current()
@@ -52,6 +52,7 @@ func TestMM4(t *testing.T) {
 	t.Run("as a text with links", m.asText)
 	t.Run("from REST to a carrier", m.restToCarrier)
 	t.Run("from a carrier to REST", m.carrierToREST)
+	t.Run("from a carrier to a PBX", m.carrierToPBX)
 	t.Run("from a PBX to Twilio", func(t *testing.T) { m.pbxToTwilio(t, twilio) })
 	t.Run("from Telnyx to a PBX", func(t *testing.T) { m.telnyxToPBX(t, telnyx) })
 	t.Run("from a PBX to a PBX", m.inside)
@@ -181,10 +182,16 @@ func to(number string) func(mm4test.Mail) bool {
 	return func(c mm4test.Mail) bool { return c.Recipient() == number }
 }
 
+// between fits mails from a number to a number.
+func between(sender, number string) func(mm4test.Mail) bool {
+	return func(c mm4test.Mail) bool { return to(number)(c) && strings.Contains(c.Header.Get("From"), sender) }
+}
+
 // reference fits mails about a message by its peer's id.
 func reference(id string) func(mm4test.Mail) bool {
 	return func(c mm4test.Mail) bool {
-		return strings.Trim(c.Header.Get("X-Mms-Message-ID"), `"<>`) == id+"@mms.pbx.example"
+		own, _, _ := strings.Cut(strings.Trim(c.Header.Get("X-Mms-Message-ID"), `"<>`), "@")
+		return own == id
 	}
 }
 
@@ -192,16 +199,17 @@ func reference(id string) func(mm4test.Mail) bool {
 func (m *overMM4) has(t *testing.T, number string) (r resource) {
 	t.Helper()
 	m.until("there is a message to "+number, func() bool {
-		a, err := m.call(http.MethodGet, "/v1/messages?direction=outbound&to="+url.QueryEscape(number), "", nil)
-		if err != nil || a.status != http.StatusOK {
-			t.Fatalf("%v, %d: %s", err, a.status, a.body)
-		}
-		var page struct{ Data []resource }
-		if err := json.Unmarshal(a.body, &page); err != nil {
+		out := api.ListMessagesParamsDirection("outbound")
+		a, err := m.api().ListMessagesWithResponse(t.Context(), &api.ListMessagesParams{Direction: &out, To: &number})
+		if err != nil {
 			t.Fatal(err)
 		}
+		page := a.JSON200
+		if page == nil {
+			t.Fatalf("%s: %s", a.Status(), a.Body)
+		}
 		if len(page.Data) > 0 {
-			r = page.Data[0]
+			r = resourceOf(page.Data[0])
 		}
 		return len(page.Data) > 0
 	})
@@ -278,21 +286,11 @@ func (m *overMM4) again(t *testing.T) {
 	for n := range 2 {
 		m.send(t, m.pbx, o)
 		m.mail(t, m.pbx, "MM4_forward.RES", n+1, reference("three"))
-		m.responded("three-t")
 	}
 	m.mail(t, m.carrier, "MM4_forward.REQ", 1, to(number))
 	if n := m.number("select count(*) from messages where to_addr = $1", number); n != 1 {
 		t.Errorf("there are %d messages, want 1", n)
 	}
-}
-
-// responded waits until it is on record that a response has gone: a request that comes
-// again before that is answered by the same one.
-func (m *overMM4) responded(transaction string) {
-	m.tb.Helper()
-	m.until("the response to "+transaction+" is on record", func() bool {
-		return m.number("select count(*) from mm4_mails where kind = 'forward_res' and state = 'sent' and transaction_id = convert_to($1, 'UTF8')", transaction) == 1
-	})
 }
 
 // refused: by a response where one was asked for, else by SMTP.
@@ -345,7 +343,7 @@ func (m *overMM4) asText(t *testing.T) {
 // restToCarrier compares the dialogue with the fact sheet's.
 func (m *overMM4) restToCarrier(t *testing.T) {
 	number := "+13125550141"
-	up := m.upload(t, m.picture)
+	up := m.upload(m.picture)
 	id := m.post(map[string]any{"from": from, "to": number, "body": "from REST", "subject": "Hi", "media_ids": []string{up.ID}}).ID
 	got := m.mail(t, m.carrier, "MM4_forward.REQ", 1, to(number))
 	for name, want := range map[string]string{"X-Mms-3gpp-Mms-Version": "6.10.0", "X-Mms-Ack-Request": "Yes", "X-Mms-Delivery-Report": "Yes",
@@ -399,29 +397,46 @@ func (m *overMM4) carrierToREST(t *testing.T) {
 	for n := range 2 {
 		m.send(t, m.carrier, o)
 		m.mail(t, m.carrier, "MM4_forward.RES", n+1, func(c mm4test.Mail) bool { return c.TransactionID() == "c-one-t" })
-		m.responded("c-one-t")
 	}
 	m.receives(t, sender, "hello from MM4")
-	a, err := m.call(http.MethodGet, "/v1/inbound-messages?from="+url.QueryEscape(sender), "", nil)
-	if err != nil {
-		t.Fatal(err)
+	r := m.mail(t, m.carrier, "MM4_delivery_report.REQ", 1, reference("c-one"))
+	if r.Header.Get("X-Mms-MM-Status-Code") != "Retrieved" || r.Header.Get("From") != "<"+mm4test.User(from, ownDomain)+">" || r.Header.Get("To") != "<"+mm4test.User(sender, "mms.carrier.example")+">" ||
+		r.To[0] != m.carrier.System() {
+		t.Errorf("the carrier is told %v, to %v", r.Header, r.To)
 	}
-	var page struct {
-		Data []struct {
-			Type, Subject string
-			Media         []file
-		}
+	page := m.inbound(sender)
+	if len(page) != 1 || len(page[0].Media) != 3 || given(page[0].Subject) != "From afar" {
+		t.Fatalf("%+v", page)
 	}
-	if err := json.Unmarshal(a.body, &page); err != nil || len(page.Data) != 1 || len(page.Data[0].Media) != 3 || page.Data[0].Subject != "From afar" {
-		t.Fatalf("%v: %s", err, a.body)
-	}
-	if _, octets := m.read(t, page.Data[0].Media[0].URL); !bytes.Equal(octets, m.picture) {
+	if _, octets := m.read(t, page[0].Media[0].URL); !bytes.Equal(octets, m.picture) {
 		t.Errorf("the picture has %d octets, want %d", len(octets), len(m.picture))
 	}
 	nobody := m.carrier.Forward("c-two", sender, ownDomain, []string{"+12025550000"}, "", m.all("nobody")...)
 	var no *smtp.SMTPError
 	if err := m.carrier.Send(t.Context(), nobody); !errors.As(err, &no) || no.Code != 550 {
 		t.Errorf("a number that is nobody's is answered with %v", err)
+	}
+	if n := len(m.carrier.CameOf("MM4_delivery_report.REQ")); n != 1 {
+		t.Errorf("the carrier has %d reports, want 1", n)
+	}
+}
+
+// carrierToPBX: the carrier hears that its message has arrived, and that it was read.
+func (m *overMM4) carrierToPBX(t *testing.T) {
+	sender := "+13125550152"
+	m.send(t, m.carrier, m.carrier.Forward("c-three", sender, ownDomain, []string{extension}, "", m.all("hello PBX")...))
+	got := m.mail(t, m.pbx, "MM4_forward.REQ", 1, between(sender, extension))
+	if got.Header.Get("X-Mms-Read-Reply") != "Yes" {
+		t.Error("the PBX is not asked to tell when it is read")
+	}
+	if r := m.mail(t, m.carrier, "MM4_delivery_report.REQ", 1, reference("c-three")); r.Header.Get("X-Mms-MM-Status-Code") != "Retrieved" {
+		t.Errorf("the carrier is told %v", r.Header)
+	}
+	if err := m.pbx.Read(t.Context(), got); err != nil {
+		t.Fatal(err)
+	}
+	if r := m.mail(t, m.carrier, "MM4_read_reply_report.REQ", 1, reference("c-three")); r.Header.Get("X-Mms-Read-Status") != "Read" || !strings.Contains(r.Header.Get("From"), extension) || !strings.Contains(r.Header.Get("To"), sender) {
+		t.Errorf("the carrier is told %v", r.Header)
 	}
 }
 
@@ -444,14 +459,14 @@ func (m *overMM4) telnyxToPBX(t *testing.T, v *overHTTP) {
 	if err := v.SendInbound(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
-	got := m.mail(t, m.pbx, "MM4_forward.REQ", 1, to(extension))
+	got := m.mail(t, m.pbx, "MM4_forward.REQ", 1, between(in.From, extension))
 	var types []string
 	for _, p := range got.Parts {
 		types = append(types, p.ContentType)
 	}
 	slices.Sort(types)
-	if !slices.Equal(types, []string{"application/smil", "image/png", "text/plain", "text/vcard", "video/mp4"}) || !strings.Contains(got.Header.Get("From"), in.From) {
-		t.Errorf("it has %v from %s", types, got.Header.Get("From"))
+	if !slices.Equal(types, []string{"application/smil", "image/png", "text/plain", "text/vcard", "video/mp4"}) {
+		t.Errorf("it has %v", types)
 	}
 	m.delivered(t, in.From)
 }
@@ -460,26 +475,15 @@ func (m *overMM4) telnyxToPBX(t *testing.T, v *overHTTP) {
 func (m *overMM4) delivered(t *testing.T, sender string) {
 	t.Helper()
 	m.until("what "+sender+" wrote is delivered", func() bool {
-		a, err := m.call(http.MethodGet, "/v1/inbound-messages?from="+url.QueryEscape(sender), "", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var page struct {
-			Data []struct {
-				Delivery struct{ Method, State string }
-			}
-		}
-		if err := json.Unmarshal(a.body, &page); err != nil {
-			t.Fatal(err)
-		}
-		return len(page.Data) > 0 && page.Data[0].Delivery.Method == "mm4" && page.Data[0].Delivery.State == "delivered"
+		page := m.inbound(sender)
+		return len(page) > 0 && given(page[0].Delivery.Method) == "mm4" && page[0].Delivery.State == "delivered"
 	})
 }
 
 // inside: from one number of ours to another, MM4 on both sides.
 func (m *overMM4) inside(t *testing.T) {
 	m.send(t, m.pbx, m.pbx.Forward("eight", from, ownDomain, []string{extension}, "", m.all("next door")...))
-	got := m.mail(t, m.pbx, "MM4_forward.REQ", 1, func(c mm4test.Mail) bool { return to(extension)(c) && strings.Contains(c.Header.Get("From"), from) })
+	got := m.mail(t, m.pbx, "MM4_forward.REQ", 1, between(from, extension))
 	m.wantAll(t, "next door", got)
 	m.wantReport(t, "eight", "Retrieved")
 }

@@ -2,7 +2,7 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
+	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -20,15 +20,6 @@ import (
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
-
-// file is what the tests read of a file.
-type file struct {
-	ID          string `json:"id"`
-	URL         string `json:"url"`
-	ContentType string `json:"content_type"`
-	SizeBytes   int64  `json:"size_bytes"`
-	SHA256      string `json:"sha256"`
-}
 
 // noise is a picture that does not compress well.
 func noise(width, height int) image.Image {
@@ -51,20 +42,6 @@ func photo(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
-}
-
-// upload stores a file.
-func (s *system) upload(t *testing.T, octets []byte) file {
-	t.Helper()
-	a, err := s.call(http.MethodPost, "/v1/media", "", octets)
-	if err != nil || a.status != http.StatusCreated {
-		t.Fatalf("%v, %d: %s", err, a.status, a.body)
-	}
-	var f file
-	if err := json.Unmarshal(a.body, &f); err != nil {
-		t.Fatal(err)
-	}
-	return f
 }
 
 // read reads a file as a vendor does: without credentials.
@@ -113,7 +90,7 @@ func files(t *testing.T) (url string) {
 // and a vCard come to the vendor as files that it takes.
 func (v *overHTTP) mms(t *testing.T) {
 	s, hosted := v.s, files(t)
-	up := s.upload(t, photo(t))
+	up := s.upload(photo(t))
 	if up.SizeBytes < 5_000_000 {
 		t.Fatalf("the photo has %d octets, which every vendor takes", up.SizeBytes)
 	}
@@ -151,7 +128,33 @@ func (v *overHTTP) mms(t *testing.T) {
 	}
 	v.refusedMedia(t, hosted, up)
 	v.madeSmaller(t, up)
+	v.mmsBatch(t, up)
 	v.inboundMMS(t)
+}
+
+// mmsBatch: rows have the file of their batch, or their own, beside its links.
+func (v *overHTTP) mmsBatch(t *testing.T, common file) {
+	s, hosted := v.s, files(t)
+	own := s.upload(sample(t, "clip.mp4"))
+	rows := []map[string]any{{"to": v.to(8200), "variables": map[string]string{"n": "one"}},
+		{"to": v.to(8201), "variables": map[string]string{"n": "two"}, "media_ids": []string{own.ID}}}
+	id := s.batch("mms-"+v.name, 0, len(rows), map[string]any{"messages": rows, "body": "row {{n}}", "subject": "For {{n}}",
+		"media_ids": []string{common.ID}, "media_urls": []string{hosted + "/card.vcf"}})
+	for i, want := range []struct{ text, kind string }{{"row one", "image/jpeg"}, {"row two", "video/"}} {
+		c := v.came(8200+i, 1)
+		if c.Text != want.text || len(c.Media) != 2 {
+			t.Fatalf("row %d came as %+v", i+1, c)
+		}
+		if kind, octets := s.read(t, c.Media[1]); !strings.HasPrefix(kind, want.kind) || len(octets) == 0 {
+			t.Errorf("the file of row %d is %s with %d octets", i+1, kind, len(octets))
+		}
+		v.says(c, message.ReceiptDelivered)
+		v.once(t, 8200+i, 1)
+	}
+	s.until("the batch counts them", func() bool {
+		b, ok := s.batchOf(id)
+		return ok && b.Status == "completed" && b.Counts.Delivered == int64(len(rows))
+	})
 }
 
 // inboundMMS: files of a handset are fetched from the vendor and from nowhere else, and
@@ -166,28 +169,19 @@ func (v *overHTTP) inboundMMS(t *testing.T) {
 		}
 	}
 	s.receives(t, m.From, m.Text)
-	a, err := s.call(http.MethodGet, "/v1/inbound-messages?from="+strings.ReplaceAll(m.From, "+", "%2B"), "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var page struct {
-		Data []struct {
-			Type  string
-			Media []file
-		}
-	}
-	if err := json.Unmarshal(a.body, &page); err != nil || len(page.Data) != 1 || page.Data[0].Type != "mms" || len(page.Data[0].Media) != 2 {
-		t.Fatalf("%v: %s", err, a.body)
+	page := s.inbound(m.From)
+	if len(page) != 1 || page[0].Type != "mms" || len(page[0].Media) != 2 {
+		t.Fatalf("%+v", page)
 	}
 	var types []string
-	for _, f := range page.Data[0].Media {
+	for _, f := range page[0].Media {
 		kind, octets := s.read(t, f.URL)
 		if types = append(types, kind); int64(len(octets)) != f.SizeBytes {
 			t.Errorf("%d octets of %+v", len(octets), f)
 		}
 	}
-	if !slices.Equal(types, []string{"text/vcard; charset=utf-8", "image/png"}) || strings.Contains(string(a.body), hosted) {
-		t.Errorf("the owner has %v: %s", types, a.body)
+	if !slices.Equal(types, []string{"text/vcard; charset=utf-8", "image/png"}) || strings.Contains(fmt.Sprint(page), hosted) {
+		t.Errorf("the owner has %v: %+v", types, page)
 	}
 }
 
@@ -204,18 +198,14 @@ func (s *system) mmsInTheHouse(t *testing.T) {
 	if err := png.Encode(&dot, noise(8, 8)); err != nil {
 		t.Fatal(err)
 	}
-	up := s.upload(t, dot.Bytes())
+	up := s.upload(dot.Bytes())
 	s.is(s.post(map[string]any{"from": from, "to": neighbour, "body": "next door", "media_ids": []string{up.ID}}).ID, message.StatusDelivered)
 	s.receives(t, from, "next door")
-	a, err := s.call(http.MethodGet, "/v1/inbound-messages?from="+strings.ReplaceAll(from, "+", "%2B"), "", nil)
-	if err != nil {
-		t.Fatal(err)
+	page := s.inbound(from)
+	if len(page) != 1 || len(page[0].Media) != 1 {
+		t.Fatalf("%+v", page)
 	}
-	var page struct{ Data []struct{ Media []file } }
-	if err := json.Unmarshal(a.body, &page); err != nil || len(page.Data) != 1 || len(page.Data[0].Media) != 1 {
-		t.Fatalf("%v: %s", err, a.body)
-	}
-	if kind, octets := s.read(t, page.Data[0].Media[0].URL); kind != "image/png" || len(octets) == 0 {
+	if kind, octets := s.read(t, page[0].Media[0].URL); kind != "image/png" || len(octets) == 0 {
 		t.Errorf("it has %d octets of %s", len(octets), kind)
 	}
 }
@@ -255,16 +245,15 @@ func (v *overHTTP) madeSmaller(t *testing.T, up file) {
 	if err := png.Encode(&dot, noise(8, 8)); err != nil {
 		t.Fatal(err)
 	}
-	small := s.upload(t, dot.Bytes())
+	small := s.upload(dot.Bytes())
 	v.Do(tooLarge)
 	asIs := s.post(map[string]any{"from": from, "to": v.to(8012), "media_ids": []string{small.ID}, "media_transcoding": "bypass"}).ID
 	if m := s.final(asIs); m.Status != string(message.StatusFailed) {
 		t.Errorf("it is %s", m.Status)
 	}
 	v.once(t, 8012, 1)
-	a, err := s.call(http.MethodGet, "/v1/messages/"+id+"/events", "", nil)
-	if err != nil || !strings.Contains(string(a.body), `"smaller":true`) || strings.Contains(string(a.body), v.name) {
-		t.Errorf("the timeline: %v, %s", err, a.body)
+	if told := string(s.timeline(id).Body); !strings.Contains(told, `"smaller":true`) || strings.Contains(told, v.name) {
+		t.Errorf("the timeline: %s", told)
 	}
 }
 
@@ -280,8 +269,8 @@ func (v *overHTTP) refusedMedia(t *testing.T, hosted string, up file) {
 	}
 	v.once(t, 8001, 0)
 	v.once(t, 8002, 0)
-	a, err := s.call(http.MethodPost, "/v1/messages", "", []byte(`{"from":"`+from+`","to":"`+v.to(8003)+`","media_ids":["01a1ffbf-8676-7d35-9c44-0f6f2f1b7e21"]}`))
-	if err != nil || a.status != http.StatusUnprocessableEntity || !strings.Contains(string(a.body), "body.media_ids[0]") {
-		t.Errorf("of a file that is not there: %v, %d: %s", err, a.status, a.body)
+	a, err := s.submit("", []byte(`{"from":"`+from+`","to":"`+v.to(8003)+`","media_ids":["01a1ffbf-8676-7d35-9c44-0f6f2f1b7e21"]}`))
+	if err != nil || a.StatusCode() != http.StatusUnprocessableEntity || !strings.Contains(string(a.Body), "body.media_ids[0]") {
+		t.Errorf("of a file that is not there: %v, %+v", err, a)
 	}
 }

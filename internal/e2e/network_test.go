@@ -63,6 +63,7 @@ func (w *wire) up() {
 // carries nothing any more without being closed. What the vendor has is delivered or in
 // doubt, what it does not have is sent, and nothing is sent twice.
 func TestBadNetwork(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	s.alter("delete from routing_rules")
 	var w *wire

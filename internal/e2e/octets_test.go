@@ -74,6 +74,7 @@ func (s *system) number(sql string, args ...any) (n int) {
 // TestOctets: what a customer sends that is no text arrives octet for octet with its
 // ports and class, and an optional parameter arrives once the vendor's row allows it.
 func TestOctets(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	e := s.newESME()
 	e.rebind(smpp.ModeTransceiver, s.smppPort)

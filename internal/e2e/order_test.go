@@ -91,6 +91,7 @@ func (s *system) smscPut(settings map[string]any) {
 // in which they were submitted, though the vendor throttles and fails, and
 // another takes over.
 func TestConversationOrder(t *testing.T) {
+	t.Parallel()
 	s := start(t, "--latency", "5ms", "--error-percent", "100", "--error-statuses", "RTHROTTLED")
 	ctx := stacktest.Context(t)
 	host, port := s.smscHostPort()

@@ -9,6 +9,7 @@ import (
 // TestOutcomes sends to numbers for which the simulator behaves like a vendor on
 // a bad day, and wants each message to end, or wait, with the right word.
 func TestOutcomes(t *testing.T) {
+	t.Parallel()
 	s := start(t, "--magic")
 	cases := []struct {
 		name, to string

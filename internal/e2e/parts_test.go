@@ -34,6 +34,7 @@ func letter(i int) string {
 // TestInboundInParts has 10,000 handsets write a text of eight parts each, every part twice and
 // in no order. Each text comes once and whole.
 func TestInboundInParts(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	const n, block = 10_000, 500
 	// A machine that is slow leaves parts behind for longer than the usual minute.

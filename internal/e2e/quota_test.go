@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,6 +15,7 @@ import (
 // TestKillQuota kills the gateway twice while more is sent than the account may
 // send: exactly as much as it may is accepted, counted and paid.
 func TestKillQuota(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	const n, limit, rate, credit = 400, 150, 4500, 10_000_000
 	began := time.Now()
@@ -31,8 +31,8 @@ func TestKillQuota(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.until("the gateway knows of limit and balance", func() bool {
-		a, err := s.call(http.MethodPost, "/v1/messages", "", []byte(`{"from":"`+from+`","to":"`+destination(0)+`","body":"x","dry_run":true}`))
-		return err == nil && strings.Contains(string(a.body), "of 150 sms parts a month") && strings.Contains(string(a.body), "of 10.00 USD")
+		a, err := s.submit("", []byte(`{"from":"`+from+`","to":"`+destination(0)+`","body":"x","dry_run":true}`))
+		return err == nil && strings.Contains(string(a.Body), "of 150 sms parts a month") && strings.Contains(string(a.Body), "of 10.00 USD")
 	})
 	var accepted, refused, next atomic.Int64
 	var kill sync.Mutex
@@ -91,15 +91,14 @@ func (s *system) insist(i int) int {
 	defer again.Stop()
 	deadline := time.After(patience)
 	for {
-		a, err := s.call(http.MethodPost, "/v1/messages", fmt.Sprintf("quota-%d", i), body)
-		var problem struct{ Code message.Reason }
-		if err == nil && (a.status == http.StatusAccepted || json.Unmarshal(a.body, &problem) == nil && problem.Code == message.ReasonQuotaExceeded) {
-			return a.status
+		a, err := s.submit(fmt.Sprintf("quota-%d", i), body)
+		if err == nil && (a.JSON202 != nil || a.ApplicationProblemJSONDefault != nil && a.ApplicationProblemJSONDefault.Code == string(message.ReasonQuotaExceeded)) {
+			return a.StatusCode()
 		}
 		select {
 		case <-again.C:
 		case <-deadline:
-			s.tb.Errorf("message %d was never answered: %v, %d: %s", i, err, a.status, a.body)
+			s.tb.Errorf("message %d was never answered: %v, %+v", i, err, a)
 			return 0
 		}
 	}

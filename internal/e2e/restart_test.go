@@ -194,6 +194,7 @@ func (r *roller) progress(n int) {
 // ESMEs. All that they notice is an unbind, and binds that fail for a while:
 // what they submit is taken in the end, sent once, and each receipt comes.
 func TestRollingRestart(t *testing.T) {
+	t.Parallel()
 	s := start(t, "--latency", "5ms", "--receipt-delay", "500ms", "--receipt-delay-jitter", "500ms")
 	dir := stacktest.Folder(t)
 	first := s.newNode("the first gateway", s.apiPort, s.metricsPort, s.smppPort, filepath.Join(dir, "first.log"))

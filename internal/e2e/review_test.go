@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/postrider/postrider/internal/client/api"
 	"github.com/postrider/postrider/internal/content"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/secret"
@@ -96,6 +97,7 @@ func (o *office) change(method, path, etag string, body any) (a answer, newer st
 // what is released is delivered, what is refused says why, and what nobody looks at can
 // be withdrawn.
 func TestReview(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	ctx := stacktest.Context(t)
 	if err := s.db.CreateContentRule(ctx, actor, content.Rule{ID: message.NewID(), Name: "casino", Kind: content.KindWord, Class: "gambling", Pattern: "casino",
@@ -109,8 +111,8 @@ func TestReview(t *testing.T) {
 	}
 	for _, id := range ids {
 		s.until("it waits", func() bool {
-			a, err := s.call(http.MethodGet, "/v1/messages/"+id, "", nil)
-			return err == nil && bytes.Contains(a.body, []byte(`"status":"queued"`)) && bytes.Contains(a.body, []byte(`"hold":{"rule":"content","until":null`))
+			a, err := s.api().GetMessageWithResponse(ctx, id)
+			return err == nil && a.JSON200 != nil && a.JSON200.Status == "queued" && a.JSON200.Hold != nil && a.JSON200.Hold.Rule == "content" && a.JSON200.Hold.Until == nil
 		})
 	}
 	var held struct {
@@ -127,8 +129,8 @@ func TestReview(t *testing.T) {
 	if code := compliance.do(http.MethodPost, "/messages/"+ids[1]+"/refuse", map[string]string{"reason": "no licence"}, nil); code/100 != 2 {
 		t.Fatalf("refuse answered %d", code)
 	}
-	if a, err := s.call(http.MethodPost, "/v1/messages/"+ids[2]+"/cancel", "", nil); err != nil || a.status/100 != 2 {
-		t.Logf("cancel answered %d %s, %v", a.status, a.body, err)
+	if a, err := s.api().CancelMessageByPostWithResponse(ctx, ids[2], &api.CancelMessageByPostParams{}); err != nil || a.JSON200 == nil {
+		t.Logf("cancel answered %+v, %v", a, err)
 		if code := s.office(snapshot.RoleSupport).do(http.MethodPost, "/messages/"+ids[2]+"/cancel", map[string]string{"reason": "asked to"}, nil); code/100 != 2 {
 			t.Fatalf("cancel answered %d", code)
 		}

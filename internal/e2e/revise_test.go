@@ -84,6 +84,7 @@ func (s *system) wantArrived(to, text string) {
 // TestReplace: what is replaced while it is held leaves as it is then, whichever
 // process it was replaced through, and whether it leaves sooner or later.
 func TestReplace(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	_, port := s.second(stacktest.Folder(t))
 	e, other := s.newESME(), s.newESME()
@@ -139,6 +140,7 @@ func TestReplace(t *testing.T) {
 // TestReplaceAndCancelWhileTemporalIsAway: messages that no workflow works on yet
 // can be changed and withdrawn.
 func TestReplaceAndCancelWhileTemporalIsAway(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	e := s.newESME()
 	e.rebind(smpp.ModeTransceiver, s.smppPort)
@@ -188,6 +190,7 @@ func TestReplaceAndCancelWhileTemporalIsAway(t *testing.T) {
 // TestKillWhileReplacing kills the gateway while an ESME replaces messages that are
 // about to leave: what was answered is what leaves, once.
 func TestKillWhileReplacing(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	_, port := s.second(stacktest.Folder(t))
 	e, sender := s.newESME(), s.newESME()

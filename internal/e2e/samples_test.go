@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -13,6 +11,7 @@ import (
 // TestTextsArrive sends texts at the edges of what an SMS can hold, and reads at
 // the simulator what a handset would show.
 func TestTextsArrive(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	samples := []struct {
 		name, to, body, encoding string
@@ -61,22 +60,9 @@ func TestTextsArrive(t *testing.T) {
 // checkTimeline wants the story told without gaps and in order.
 func checkTimeline(t *testing.T, s *system, name, id string) {
 	t.Helper()
-	a, err := s.call(http.MethodGet, "/v1/messages/"+id+"/events", "", nil)
-	if err != nil || a.status != http.StatusOK {
-		t.Fatalf("events of %s: %v, %d", name, err, a.status)
-	}
-	var page struct {
-		Data []struct {
-			Sequence int
-			Type     string
-		}
-	}
-	if err := json.Unmarshal(a.body, &page); err != nil {
-		t.Fatal(err)
-	}
 	next := []string{"accepted", "admitted", "queued", "sending", "sent", "receipt", "delivered"}
-	for i, e := range page.Data {
-		if e.Sequence != i+1 {
+	for i, e := range s.timeline(id).JSON200.Data {
+		if e.Sequence != int64(i+1) {
 			t.Errorf("%s: event %d has number %d", name, i+1, e.Sequence)
 		}
 		if len(next) > 0 && e.Type == next[0] {
@@ -90,6 +76,7 @@ func checkTimeline(t *testing.T, s *system, name, id string) {
 
 // TestSecondStartKeepsState restarts the gateway and finds what was sent before.
 func TestSecondStartKeepsState(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	r := s.post(map[string]any{"from": from, "to": "+13105550111", "body": "before the restart"})
 	s.final(r.ID)

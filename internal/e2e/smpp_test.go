@@ -139,6 +139,7 @@ func messageID(t testing.TB, id string) message.ID {
 // TestSMPP takes an ESME through a day: a transceiver sends and gets its
 // receipts, asks, and leaves; what is decided while it is away waits for it.
 func TestSMPP(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	e := s.newESME()
 	e.rebind(smpp.ModeTransceiver, s.smppPort)
@@ -248,6 +249,7 @@ func (e *esme) flood(n, lanes, port int, mode smpp.Mode, each func(i int)) sent 
 // TestKillUnderSMPP kills the gateway while an ESME sends: what was answered is
 // submitted once and its receipt comes, before the death or after it.
 func TestKillUnderSMPP(t *testing.T) {
+	t.Parallel()
 	s := start(t, "--latency", "5ms", "--receipt-delay", "500ms", "--receipt-delay-jitter", "500ms")
 	e := s.newESME()
 	e.rebind(smpp.ModeTransceiver, s.smppPort)
@@ -306,6 +308,7 @@ func (s *system) judgeSMPP(e *esme, out sent) {
 // TestReceiptsThroughAnotherGateway: what an ESME sends through one process it
 // hears of from another, also when the first is killed.
 func TestReceiptsThroughAnotherGateway(t *testing.T) {
+	t.Parallel()
 	s := start(t, "--receipt-delay", "1s")
 	_, port := s.second(stacktest.Folder(t))
 	sender, receiver := s.newESME(), s.newESME()

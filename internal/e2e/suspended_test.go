@@ -15,6 +15,7 @@ import (
 // campaign's turn, when the campaign is suspended. None of those that wait leaves,
 // and each says why. When it is active again, new messages go.
 func TestSuspendedCampaign(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		throughput int // parts a minute
 		args       []string
@@ -134,9 +135,9 @@ func (s *system) wantRefusedNow() {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	a, err := s.call(http.MethodPost, "/v1/messages", "", body)
-	if err != nil || a.status != http.StatusUnprocessableEntity {
-		s.tb.Errorf("a new message is answered %d, %v", a.status, err)
+	a, err := s.submit("", body)
+	if err != nil || a.StatusCode() != http.StatusUnprocessableEntity {
+		s.tb.Errorf("a new message is answered %+v, %v", a, err)
 	}
 }
 

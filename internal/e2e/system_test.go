@@ -1,11 +1,9 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -152,7 +150,7 @@ func (s *system) seed(ctx context.Context, keys *secret.Keyring) {
 		s.db.CreateCampaign(ctx, actor, snapshot.Campaign{ID: campaign, AccountID: s.account, CampaignID: "CTEST01", Status: snapshot.CampaignActive}, ""),
 		s.db.CreateNumber(ctx, actor, snapshot.Number{Number: from, AccountID: s.account, Type: snapshot.LongCode, SMSEnabled: true, MMSEnabled: true, Campaign: campaign}),
 		s.db.CreateCredential(ctx, actor, snapshot.Credential{ID: message.NewID(), AccountID: s.account, Key: s.key, SecretHash: keys.Hasher().HashSecret(s.apiSecret),
-			Scopes: []string{"messages:write", "messages:read", "media:write"}}),
+			Scopes: []string{"messages:write", "messages:read", "media:write", "webhooks:read", "webhooks:write"}}),
 		s.db.CreateSMPPCredential(ctx, actor, snapshot.SMPPCredential{ID: s.esme, AccountID: s.account, SystemID: esmeID, PasswordHash: string(hash),
 			Enabled: true, MaxBinds: 10, Throughput: 100_000, Window: 100, Receiver: true, Transmitter: true, Transceiver: true,
 			ReceiptTLVs: true, LongMO: "udh", MOLifetime: time.Hour, Alphabet: "gsm7"}),
@@ -211,6 +209,11 @@ func (s *system) ready(p *stack.Process, metricsPort int) bool {
 // until looks again and again until the condition holds.
 func (s *system) until(what string, holds func() bool) {
 	s.tb.Helper()
+	defer func(began time.Time) {
+		if took := time.Since(began); took > 3*time.Second { // where the time of the suite goes
+			s.tb.Logf("%.1f s until %s", took.Seconds(), what)
+		}
+	}(time.Now())
 	deadline := time.After(patience)
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
@@ -221,95 +224,6 @@ func (s *system) until(what string, holds func() bool) {
 			s.tb.Fatalf("gave up waiting until %s", what)
 		}
 	}
-}
-
-// answer is what a request came to.
-type answer struct {
-	status int
-	body   []byte
-}
-
-// call makes one request; err is for no answer at all.
-func (s *system) call(method, path, key string, body []byte) (answer, error) {
-	req, err := http.NewRequest(method, fmt.Sprintf("http://127.0.0.1:%d%s", s.apiPort, path), bytes.NewReader(body))
-	if err != nil {
-		return answer{}, err
-	}
-	req.SetBasicAuth(s.key, s.apiSecret)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if key != "" {
-		req.Header.Set("Idempotency-Key", key)
-	}
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, got}, err
-}
-
-// resource is what the tests read of a message.
-type resource struct {
-	ID       string `json:"id"`
-	Status   string `json:"status"`
-	To       string `json:"to"`
-	Body     string `json:"body"`
-	Segments int    `json:"segments"`
-	Encoding string `json:"encoding"`
-	Type     string `json:"type"`
-	Subject  string `json:"subject"`
-	Media    []file `json:"media"`
-	Error    *struct {
-		Code string `json:"code"`
-	} `json:"error"`
-}
-
-// post sends a message and expects it to be accepted.
-func (s *system) post(fields map[string]any) resource {
-	s.tb.Helper()
-	body, err := json.Marshal(fields)
-	if err != nil {
-		s.tb.Fatal(err)
-	}
-	a, err := s.call(http.MethodPost, "/v1/messages", "", body)
-	if err != nil {
-		s.tb.Fatal(err)
-	}
-	if a.status != http.StatusAccepted {
-		s.tb.Fatalf("POST answered %d: %s", a.status, a.body)
-	}
-	var r resource
-	if err := json.Unmarshal(a.body, &r); err != nil {
-		s.tb.Fatal(err)
-	}
-	return r
-}
-
-func (s *system) get(id string) resource {
-	s.tb.Helper()
-	a, err := s.call(http.MethodGet, "/v1/messages/"+id, "", nil)
-	if err != nil || a.status != http.StatusOK {
-		s.tb.Fatalf("GET %s: %v, %d: %s", id, err, a.status, a.body)
-	}
-	var r resource
-	if err := json.Unmarshal(a.body, &r); err != nil {
-		s.tb.Fatal(err)
-	}
-	return r
-}
-
-// final waits until a message has ended.
-func (s *system) final(id string) resource {
-	s.tb.Helper()
-	var r resource
-	s.until("message "+id+" has ended", func() bool {
-		r = s.get(id)
-		return message.Status(r.Status).Final()
-	})
-	return r
 }
 
 // smscGet reads JSON from the simulator.

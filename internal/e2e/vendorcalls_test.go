@@ -23,6 +23,7 @@ func writing(sender, text string) smpp.Message {
 // calls us by outbind, one binds to us. What handsets write and what became of messages
 // comes over the connections that they have made.
 func TestVendorOutbindAndBind(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	port := stacktest.FreePort(t)
 	s.env = append(s.env, "SMPP_OUTBIND_PORT="+strconv.Itoa(port))

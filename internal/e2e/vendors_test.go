@@ -225,6 +225,7 @@ func (s *system) shots(n, connections int, fields map[string]any, before func(i 
 // middle, one throttles, and one lies: it takes everything and never sends a receipt.
 // Each message ends with what is known of it, and none is sent twice.
 func TestVendorsOnABadDay(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	s.alter("delete from routing_rules")
 	const n = 2000

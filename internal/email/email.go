@@ -9,6 +9,7 @@ package email
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -137,16 +138,8 @@ func (r *Relay) Send(ctx context.Context, m Mail) error {
 			return &failure{why: "too many mails with files are under way"}
 		}
 	}
-	// The client leaves its connection open when it does not like what it is greeted
-	// with, so that is closed here.
-	var conn net.Conn
-	hangUp := func() {
-		if conn != nil {
-			_ = conn.Close()
-		}
-	}
-	defer hangUp()
 	var lost *FileError
+	hangUp := func() {}
 	msg, err := r.write(ctx, m, func(e *FileError) {
 		lost = e
 		hangUp()
@@ -154,6 +147,38 @@ func (r *Relay) Send(ctx context.Context, m Mail) error {
 	if err != nil {
 		return &failure{why: err.Error(), permanent: true}
 	}
+	return r.hand(ctx, msg, within, &hangUp, &lost)
+}
+
+// Write hands a mail with a subject and a text to somebody, as Send does.
+func (r *Relay) Write(ctx context.Context, to, subject, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
+	if msg.From(r.from) != nil || msg.To(to) != nil {
+		return &failure{why: "the sender or the recipient is no address", permanent: true}
+	}
+	msg.Subject(oneLine(subject))
+	msg.SetMessageIDWithValue(rand.Text() + "@" + r.domain)
+	msg.SetDate()
+	msg.SetGenHeader("Auto-Submitted", "auto-generated")
+	msg.SetBodyString(gomail.TypeTextPlain, text)
+	hangUp, lost := func() {}, (*FileError)(nil)
+	return r.hand(ctx, msg, timeout, &hangUp, &lost)
+}
+
+// hand gives a mail to the relay. hangUp is set to what closes its connection, and lost is
+// looked at when that was called for a file that could not be read.
+func (r *Relay) hand(ctx context.Context, msg *gomail.Msg, within time.Duration, hangUp *func(), lost **FileError) error {
+	// The client leaves its connection open when it does not like what it is greeted
+	// with, so that is closed here.
+	var conn net.Conn
+	*hangUp = func() {
+		if conn != nil {
+			_ = conn.Close()
+		}
+	}
+	defer func() { (*hangUp)() }()
 	dial := func(ctx context.Context, network, address string) (_ net.Conn, err error) {
 		conn, err = r.dial(ctx, network, address)
 		return conn, err
@@ -176,8 +201,8 @@ func (r *Relay) Send(ctx context.Context, m Mail) error {
 	if err == nil || msg.IsDelivered() { // a connection that ends badly afterwards changes nothing
 		return nil
 	}
-	if lost != nil {
-		return lost
+	if *lost != nil {
+		return *lost
 	}
 	return explain(err)
 }

@@ -348,3 +348,20 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+// A mail with a text of our own goes the same way, to nobody but its recipient.
+func TestWrite(t *testing.T) {
+	r := newRelay(t)
+	c := r.client("", nil)
+	if err := c.Write(context.Background(), "ada@shop.example", "Your invitation\r\nBcc: eve@evil.example", "Choose a password here:\nhttps://gw.example/x\n"); err != nil {
+		t.Fatal(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.mails) != 1 || !strings.Contains(r.mails[0], "https://gw.example/x") || strings.Contains(r.mails[0], "\nBcc:") || !strings.Contains(r.mails[0], "Auto-Submitted: auto-generated") {
+		t.Errorf("%q", r.mails)
+	}
+	if err := c.Write(context.Background(), "nobody", "x", "x"); err == nil || Temporary(err) {
+		t.Errorf("no address: %v", err)
+	}
+}

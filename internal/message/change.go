@@ -26,17 +26,19 @@ type Change struct {
 	Delivered bool // sets delivered_at
 
 	Attempts      []Attempt      // journal rows to be inserted
+	TakenOver     []Attempt      // rows without an answer that another process goes on with
 	Answers       []Answer       // what became of earlier attempts
 	Notifications []Notification // to be delivered to the customer
+	Said          string         // of To, if customers are told of it: Said of the message with it
 	Owed          bool           // a sender over SMPP may be owed a receipt for it
 	OwedMM4       bool           // a sender over MM4 may be owed a report of it; To is final
 	Settled       bool           // the record shows what its receipts decided
 	Started       bool           // the workflow runs: the outbox row may go
 	// OptOut is what the vendor's answer or the receipt tells of the recipient; nil:
-	// nothing. One that is in force already is not recorded again, and then its
-	// notifications, which are of no message, are not sent.
-	OptOut              *OptOut
-	OptOutNotifications []Notification
+	// nothing. One that is in force already is not recorded again, and then there is no
+	// event of it.
+	OptOut      *OptOut
+	OptOutEvent *AccountEvent // nil: there is none
 
 	// Hold is what the message waits for from here on: it becomes queued, or is. A
 	// change of nothing else is made only of a queued message.
@@ -44,8 +46,11 @@ type Change struct {
 	// Unheld: what the message waited for is over.
 	Unheld bool
 
-	// While is the status in which a change without To is made; empty: any.
+	// While is the one status in which the change is made; empty: any that allows it.
 	While Status
+	// Resettle: the workflow is to be told to look at the record, now and until the message
+	// has ended, as if receipts had decided it.
+	Resettle bool
 
 	// Revision is the one that the record must show; nil: any. It is named by every
 	// step that takes a message out of the statuses in which it may be revised and
@@ -63,6 +68,12 @@ func (c Change) Ends() bool {
 // way on. A message that is in Via already, or comes back to it, does not pass
 // through it.
 func (c Change) From() []Status {
+	if c.While != "" && c.Via == "" {
+		if c.While.CanBecome(c.To) {
+			return []Status{c.While}
+		}
+		return nil
+	}
 	if c.Via == "" {
 		return Before(c.To)
 	}
@@ -102,36 +113,34 @@ type Answer struct {
 
 // Advanced says what a Change did.
 type Advanced struct {
-	Changed  bool   // false: the status did not allow it, nothing was written
-	Was      Status // the status that did not allow it; empty when Changed
-	Sequence int    // of the last event written
-	Revised  bool   // it was only the revision that did not allow it
+	Changed  bool      // false: the status did not allow it, nothing was written
+	Was      Status    // the status that did not allow it; empty when Changed
+	Sequence int       // of the last event written
+	At       time.Time // of it
+	Revised  bool      // it was only the revision that did not allow it
 }
-
-// SequencePlaceholder stands in a notification's payload where the timeline
-// number of the change's last event belongs. The journal puts it in, because
-// only there is it known.
-const SequencePlaceholder = `"sequence":-1`
 
 // Notification is one event on its way to one URL of the customer. The row
 // exists before the first try and outlives the workflow.
 type Notification struct {
 	ID          ID // of the delivery
-	EventID     ID // webhook-id: the same for every try and every endpoint
+	EventID     ID // webhook-id: the same for every try and every endpoint; of an outbound message the journal fills it in
 	AccountID   ID
 	EndpointID  ID // zero: the message's own URL
 	MessageID   ID
 	Type        string // such as message.delivered
 	URL         string
 	FailoverURL string
-	Payload     string    // the exact body
+	Payload     string    // the exact body, of a message before it is in the journal with placeholders
+	Format      string    // of Payload and request: FormatEvent, FormatTwilio, FormatJasmin
 	Attempts    int       // made so far
 	FirstTry    time.Time // zero: none was made
+	Replays     int       // how often it was put back; Attempts and FirstTry count from the last time
 
 	// Of an inbound message that goes to a Destination; zero otherwise.
 	InboundRoute    ID     // the Destination, whose secret signs; zero: the endpoint's or the account's does
 	InboundPosition int    // of the delivery that this is a try at
-	Method          string // POST or PUT; empty: POST
+	Method          string // POST or PUT, of FormatJasmin also GET; empty: POST
 	Retries         *int   // after the first try; nil: the whole schedule
 }
 
@@ -139,7 +148,10 @@ type Notification struct {
 type NotificationAttempt struct {
 	DeliveryID ID
 	MessageID  ID
+	AccountID  ID
+	EndpointID ID     // zero: a URL of the message's or the number's own
 	Type       string // of the event
+	Replay     int    // Notification.Replays when it was made
 	Number     int    // from 1
 	HTTPStatus int    // 0: no answer
 	Millis     int
@@ -172,9 +184,8 @@ type Acceptance struct {
 	// Owed says that the origins were answered before the message was decided on,
 	// so that they are owed receipts even when it is refused or has failed.
 	Owed bool
-	// Notifications are what the customer's webhooks are told of a message that ends
-	// as it is stored, with SequencePlaceholder for the number of its event. Owed
-	// must be set.
+	// Notifications are what the customer's webhooks are told of the message as it is
+	// stored: that it was accepted or, with Owed, that it ended.
 	Notifications []Notification
 	// Idempotency, when the request had a key.
 	Idempotency *Idempotency

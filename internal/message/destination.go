@@ -1,6 +1,9 @@
 package message
 
-import "time"
+import (
+	"encoding/hex"
+	"time"
+)
 
 // InboundMethod is how an inbound message reaches its owner.
 type InboundMethod string
@@ -130,6 +133,23 @@ type Received struct {
 	Files      []Media   // of Media, those that were fetched
 	Group      []Address // of a group MMS: all its recipients, To among them; nil: it has one
 	ReceivedAt time.Time
+	// ReadReport: it came over MM4, and who handed it in wants to know when it is read.
+	ReadReport bool
+}
+
+// MessageReceived is the type of the event that a message came in.
+const MessageReceived = "message.received"
+
+// Linked puts the files that the gateway has in the places of those that the vendor
+// offered, with where they are read, and until when at least: the account keeps contents
+// for so many days.
+func (r *Received) Linked(url func(MediaFile) string, days int) {
+	until := r.ReceivedAt.Add(max(TextLeast, time.Duration(days)*24*time.Hour))
+	for _, f := range r.Files {
+		if f.Position <= len(r.Media) {
+			r.Media[f.Position-1] = InboundMedia{ContentType: f.File.ContentType, Size: f.File.Size, SHA256: hex.EncodeToString(f.File.SHA256[:]), Link: url(f.File), LinkUntil: until}
+		}
+	}
 }
 
 // SumUp is the one state of all deliveries of a message: the first of delivered,

@@ -16,7 +16,9 @@ type Filter struct {
 	CreatedAfter    time.Time
 	CreatedBefore   time.Time
 
-	// AccountID and Vendor (name or id) are for lists of all accounts.
-	AccountID ID
-	Vendor    string
+	// AccountID, Vendor (name or id) and VendorMessageID, the id that a vendor gave a part, are
+	// for lists of all accounts.
+	AccountID       ID
+	Vendor          string
+	VendorMessageID string
 }

@@ -15,6 +15,7 @@ type InboundMessage struct {
 	Media      []InboundMedia // of an MMS
 	Group      []string       // of a group MMS: all its recipients as written, To among them; nil: it has one
 	Files      []MediaFile    // of an MMS that came with its files, in their order: they are in the store; Media is nil then
+	MM4        *MM4Origin     // of a vendor's MM4_forward.REQ that asks for reports; nil: nobody is told what becomes of it
 	Text       string         // empty if it could not be decoded
 	Raw        []byte         // octets as received: of a part, and when the text could not be decoded; else nil
 	Header     []byte         // elements of the user data header beside concatenation; nil: none
@@ -36,7 +37,13 @@ type InboundMedia struct {
 	// Link is where the gateway serves the file that it has fetched; empty: it has not,
 	// or could not. It is not stored.
 	Link string `json:"-"`
+	// LinkUntil is until when it does so at least. It is not stored.
+	LinkUntil time.Time `json:"-"`
 }
+
+// TextLeast is how long a text, and files beside it, are kept at least after they came,
+// whatever an account wants.
+const TextLeast = 3 * time.Hour
 
 // MaxGroup is how many recipients of a group are kept. Handsets and vendors allow fewer:
 // Telnyx 8, most carriers 20.
@@ -111,7 +118,7 @@ type InboundStart struct {
 // number's own answer, and there is a Reply alone.
 type KeywordAct struct {
 	OptOut OptOut // of a stop: what is recorded; of a start: its pair, campaign and scope say what is ended
-	// Tell gives the events that the account's webhooks want of it; nil: none.
+	// Tell gives the event of it; nil: there is none.
 	Tell OptOutTell
 	// Reply is the one answer that is owed when something has changed, or to a call
 	// for help; nil: none is given.

@@ -31,6 +31,8 @@ type Message struct {
 	Metadata        map[string]string
 	WebhookURL      string // of this message; empty: the account's endpoints
 	WebhookFailover string
+	FailuresOnly    bool     // its customer is told of failed and rejected, and of no other status
+	Callback        Callback // the form in which WebhookURL is told; empty: events
 	Price           Price
 	BatchID         ID
 	GroupID         ID        // messages of one request with several recipients have the same; zero: it was alone

@@ -14,8 +14,8 @@ const (
 	MM4ReportLife   = 72 * time.Hour
 )
 
-// MM4Origin is what must be repeated in what a peer of MM4 is told of a message
-// that came from it. It prints nothing of itself in logs: none of its fields is logged.
+// MM4Origin is what must be repeated in what a peer of MM4, a customer's or a vendor's, is
+// told of a message that came from it. It prints nothing of itself in logs: none of its fields is logged.
 type MM4Origin struct {
 	PeerID         ID
 	Reference      string // X-Mms-Message-ID, without quotes and brackets
@@ -108,3 +108,14 @@ type MM4Answer struct {
 
 // Ref names the attempt that was answered: an MMS has one part.
 func (a MM4Answer) Ref() AttemptRef { return AttemptRef{a.MessageID, 1, a.Attempt} }
+
+// MM4Session is a session that a peer of MM4 has with one of our processes.
+type MM4Session struct {
+	ID      ID
+	PeerID  ID     // zero: not known yet
+	Address string // the peer's, without its port; empty: not known yet
+	TLS     bool
+	State   string // what it is at
+	Mails   int    // that were taken
+	BeganAt time.Time
+}

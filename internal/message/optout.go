@@ -80,18 +80,20 @@ type OptOutFilter struct {
 	Active     *bool
 }
 
-// OptOutTell gives the events that the account's webhooks want of an opt-out that
-// has just been recorded or, when it is not active, ended. It does no I/O.
-type OptOutTell func(o OptOut) ([]Notification, error)
+// OptOutTell gives the event of an opt-out that has just been recorded or, when it is
+// not active, ended. It does no I/O.
+type OptOutTell func(o OptOut) (AccountEvent, error)
 
 // OptOutWrite is how an opt-out is recorded.
 type OptOutWrite struct {
-	// Tell gives the events that go to the account's webhooks in the same transaction;
-	// nil: none do.
+	// Tell gives the event that is written in the same transaction; nil: there is none.
 	Tell OptOutTell
 	// Key makes the first answer of a request that has an Idempotency-Key, of the
 	// opt-out that is in force then and whether it is a fresh one; nil: it has none.
 	Key func(o OptOut, fresh bool) (Idempotency, error)
+	// Staff is who records it for the account, of whom the audit log tells; nil: the
+	// account itself does.
+	Staff *Actor
 }
 
 // OptOutRecorded says what became of an opt-out.

@@ -49,6 +49,7 @@ type Part struct {
 	Attempt         int // from 1; 0: not yet tried
 	State           PartState
 	Vendor          string // name of the vendor of the newest attempt
+	Instance        string // the process that makes that attempt, or made it
 	VendorMessageID string // as the vendor wrote it
 	VendorCode      string // the vendor's own error code, if any
 	Reason          Reason // why it was refused or not delivered

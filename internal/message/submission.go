@@ -34,6 +34,12 @@ type Submission struct {
 	ExpiresAt  time.Time
 	Class      Class
 
+	// Again: an earlier process began this very attempt and died, so that nobody knows
+	// whether the vendor has it. Only for vendors that know an attempt which they get
+	// twice. An error that is not Answered says nothing of the first try: one that is not
+	// OnWire, or is Retryable, asks for another Again.
+	Again bool
+
 	// Still is asked right before the part is written, after whatever it had to wait
 	// for in the connector; its error, a *SubmitError, is the submit's, and nothing is
 	// written. It may be called from several goroutines, does not block, and allows

@@ -105,12 +105,22 @@ func ParseAddress(s string) (Address, error) {
 
 // parseEmail reads what is no number.
 func parseEmail(s string) (Address, bool) {
+	literal := ""
+	if at := strings.LastIndex(s, "@[IPv6:"); at >= 0 { // which net/mail refuses
+		literal, s = s[at+1:], s[:at]+"@literal.invalid"
+		if ip, err := netip.ParseAddr(strings.TrimSuffix(literal[len("[IPv6:"):], "]")); err != nil || !ip.Is6() || literal[len(literal)-1] != ']' {
+			return Address{}, false
+		}
+	}
 	m, err := mail.ParseAddress(s)
 	if err != nil || len(m.Address) > maxAddrSpec {
 		return Address{}, false
 	}
 	at := strings.LastIndexByte(m.Address, '@')
 	a := Address{Local: m.Address[:at], Type: Email, Domain: m.Address[at+1:]}
+	if literal != "" {
+		a.Domain = literal
+	}
 	return a, validDomain(a.Domain) && !strings.ContainsFunc(a.Local, isControl)
 }
 
@@ -148,8 +158,12 @@ func splitName(s string) (name, spec string) {
 func parseSpec(s string) (a Address, typed, ok bool) {
 	local, domain := s, ""
 	if at := strings.LastIndexByte(s, '@'); at >= 0 {
-		local, domain = strings.TrimSpace(s[:at]), strings.TrimSpace(s[at+1:])
-		if !validDomain(domain) {
+		local, domain = strings.TrimSpace(s[:at]), s[at+1:]
+		// A name may stand behind the address, as a comment (RFC 5322 §3.4).
+		if before, comment, ok := strings.Cut(domain, "("); ok && strings.HasSuffix(comment, ")") {
+			domain = before
+		}
+		if domain = strings.TrimSpace(domain); !validDomain(domain) {
 			return Address{}, false, false
 		}
 	}

@@ -34,6 +34,11 @@ func TestAddresses(t *testing.T) {
 		"john.doe@mail.example":                                           {Local: "john.doe", Type: Email, Domain: "mail.example"},
 		`"john doe"@mail.example`:                                         {Local: "john doe", Type: Email, Domain: "mail.example"},
 		"system-user@mms.gw.example":                                      system("mms.gw.example"),
+		"system-user@[192.0.2.7]":                                         system("[192.0.2.7]"),
+		"system-user@[IPv6:2001:db8::1]":                                  system("[IPv6:2001:db8::1]"),
+		"<+15551230002/TYPE=PLMN@[IPv6:2001:db8::1]>":                     plmn("+15551230002", "[IPv6:2001:db8::1]"),
+		"+15551230002/TYPE=PLMN@x.example (John Doe)":                     plmn("+15551230002", "x.example"),
+		"<+15551230002/TYPE=PLMN@x.example(John)>":                        plmn("+15551230002", "x.example"),
 		`"Doe, John" <+15551230002/TYPE=PLMN@x.example>`:                  {Name: "Doe, John", Local: "+15551230002", Type: PLMN, Domain: "x.example"},
 		`"a \"b\" <c>" <+15551230002/TYPE=PLMN@x.example>`:                {Name: `a "b" <c>`, Local: "+15551230002", Type: PLMN, Domain: "x.example"},
 		"John <+15551230002>":                                             {Name: "John", Local: "+15551230002", Type: PLMN},
@@ -69,6 +74,7 @@ func TestNoAddresses(t *testing.T) {
 		"300.0.2.7/TYPE=IPv4@x.example", "fe80::1%eth0/TYPE=IPv6", "+15551230002/TYPE=PLMN@x y.example", "+15551230002/TYPE=PLMN@x<y",
 		"+1555\r\n1230002", "+15551230002\x00", "a@b\x7f", strings.Repeat("1", 2000), "j@" + strings.Repeat("d", 300), "j\x01@x.example",
 		"\"j\\\r\n\"@x.example", "<+15551230002/TYPE=PLMN@x.example", "++15551230002",
+		"j@[IPv6:2001:db8::1", "j@[IPv6:x]", "j@[IPv6:192.0.2.7]", "j@[IPv6:fe80::1%eth0]", "+15551230002/TYPE=PLMN@x.example(John",
 	} {
 		a, err := ParseAddress(in)
 		if in == "<+15551230002/TYPE=PLMN@x.example" { // a bracket may be missing

@@ -284,21 +284,57 @@ func (h *Header) readDate(v string) error {
 	return nil
 }
 
-// dateLayouts are forms that net/mail does not know: of HTTP (RFC 9110 §5.6.7) and of
-// ISO 8601.
+// dateLayouts are forms that net/mail does not know, without the day of the week: of
+// HTTP (RFC 9110 §5.6.7) and of ISO 8601.
 var dateLayouts = []string{
-	time.RFC850, time.ANSIC, time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05 -0700", "2006-01-02T15:04:05", "2006-01-02 15:04:05",
+	"02-Jan-06 15:04:05 -0700", time.ANSIC, time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05 -0700", "2006-01-02T15:04:05", "2006-01-02 15:04:05",
+}
+
+// zones are the names of RFC 5322 §4.3. Any other is no zone for it, and read as +0000.
+var zones = map[string]string{
+	"EDT": "-0400", "EST": "-0500", "CDT": "-0500", "CST": "-0600", "MDT": "-0600", "MST": "-0700", "PDT": "-0700", "PST": "-0800",
 }
 
 // parseDate reads a date in one of the forms that occur. The time is in UTC, and
 // false outside of the years 1970 to 9999, which other parts could not write.
 func parseDate(v string) (time.Time, bool) {
+	v = plainDate(v)
 	t, err := mail.ParseDate(v)
 	for i := 0; err != nil && i < len(dateLayouts); i++ {
 		t, err = time.Parse(dateLayouts[i], v)
 	}
+	if err != nil {
+		t, err = mail.ParseDate(v + " +0000") // it names no zone
+	}
 	t = t.UTC()
 	return t, err == nil && t.Year() >= 1970 && t.Year() <= 9999
+}
+
+// plainDate takes out of a date what says nothing, and writes its zone in digits: what
+// package time takes a zone's name for depends on where the machine stands.
+func plainDate(v string) string {
+	if _, rest, ok := strings.Cut(v, ","); ok {
+		v = rest // behind the day of the week, in whatever language
+	}
+	if before, comment, ok := strings.Cut(v, "("); ok && strings.HasSuffix(comment, ")") {
+		v = before
+	}
+	v = strings.TrimSpace(v)
+	cut := strings.LastIndexByte(v, ' ')
+	if cut < 0 {
+		return v
+	}
+	switch zone := v[cut+1:]; {
+	case strings.Trim(zone, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == "":
+		digits, ok := zones[strings.ToUpper(zone)]
+		if !ok {
+			digits = "+0000"
+		}
+		return v[:cut+1] + digits
+	case len(zone) == len("+14:00") && (zone[0] == '+' || zone[0] == '-'):
+		return v[:cut+1] + strings.Replace(zone, ":", "", 1)
+	}
+	return v
 }
 
 // formatDate writes a date as RFC 5322 §3.3 has it.

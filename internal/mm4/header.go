@@ -64,6 +64,10 @@ type Field struct{ Name, Value string }
 // maxOther bounds Header.Other; more are dropped.
 const maxOther = 64
 
+// maxNamed bounds the recipients that a header names, each of which is compared with
+// others. A group has some ten, and 64 KiB have room for thousands.
+const maxNamed = 1000
+
 // Expiry is when a message ends: at a time, or after a while. The zero Expiry says
 // nothing.
 type Expiry struct {
@@ -86,13 +90,13 @@ func (e Expiry) Time(begin time.Time) time.Time {
 
 // required lists the headers without which a message of a type cannot be worked on:
 // fewer than TS 23.140 makes mandatory, because a response that lacks the Message-ID
-// is found by its Transaction-ID, and a report needs no addressee.
+// is found by its Transaction-ID, and a report by its Message-ID, whoever it is from.
 var required = map[Type][]string{
 	ForwardREQ:         {hTransactionID, hMessageID, hFrom},
 	ForwardRES:         {hTransactionID, hRequestStatus},
-	DeliveryReportREQ:  {hTransactionID, hMessageID, hFrom, hMMStatus},
+	DeliveryReportREQ:  {hTransactionID, hMessageID, hMMStatus},
 	DeliveryReportRES:  {hTransactionID, hRequestStatus},
-	ReadReplyReportREQ: {hTransactionID, hMessageID, hFrom, hReadStatus},
+	ReadReplyReportREQ: {hTransactionID, hMessageID, hReadStatus},
 	ReadReplyReportRES: {hTransactionID, hRequestStatus},
 }
 
@@ -110,7 +114,11 @@ func (h *Header) check() error {
 			return f
 		}
 	}
-	if h.Type == ForwardREQ && len(h.To)+len(h.Cc)+len(h.Bcc) == 0 {
+	named := len(h.To) + len(h.Cc) + len(h.Bcc)
+	if named > maxNamed {
+		return corrupt(hTo, "more than %d recipients are named; send several messages", maxNamed)
+	}
+	if h.Type == ForwardREQ && named == 0 {
 		return &Fault{Status: StatusAddress, Header: hTo, Detail: "no recipient is named; name one in To or Cc"}
 	}
 	return nil

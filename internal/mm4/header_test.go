@@ -97,6 +97,30 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// A zone means the same wherever the machine stands, and an hour too early may be the end
+// of a message.
+func TestZonesOfDates(t *testing.T) {
+	t.Cleanup(func(was *time.Location) func() { return func() { time.Local = was } }(time.Local))
+	for _, place := range []string{"UTC", "America/New_York"} {
+		where, err := time.LoadLocation(place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Local = where
+		for in, want := range map[string]string{
+			"Fri, 02 Jan 2026 15:04:05 EST": "20:04:05", "Fri, 2 Jan 2026 15:04:05 pdt": "22:04:05", "Friday, 02-Jan-26 15:04:05 CST": "21:04:05",
+			"Fri, 02 Jan 2026 15:04:05 UT": "15:04:05", "Fri, 02 Jan 2026 15:04:05 Z": "15:04:05", "Fri, 02 Jan 2026 15:04:05 WAT": "15:04:05",
+			"Fri, 02 Jan 2026 15:04:05 +05:30": "09:34:05", "Fri, 02 Jan 2026 15:04:05 -0000": "15:04:05", "Fri, 02 Jan 2026 15:04 +0100 (CET)": "14:04:00",
+			"2 Jan 2026 15:04:05": "15:04:05", "Fr,02 Jan 2026 15:04:05 EST (Fri)": "20:04:05", "2026-01-02 15:04:05 -0500": "20:04:05",
+		} {
+			h, _ := mustRead(t, with("Date: "+in+"\nX-Mms-Expiry: "+in+"\n"))
+			if got := h.Date.Format(time.DateTime); got != "2026-01-02 "+want || !h.Expiry.At.Equal(h.Date) {
+				t.Errorf("%s: %q is %s and %v, want %s", place, in, got, h.Expiry.At, want)
+			}
+		}
+	}
+}
+
 func TestIDsAreReadInEveryForm(t *testing.T) {
 	for _, form := range []string{"Ab-1@x.example", "<Ab-1@x.example>", `"Ab-1@x.example"`, ` "<Ab-1@x.example>" `} {
 		mail := strings.NewReplacer("t1", form, "m1@mms.pbx.example", form).Replace(with(""))
@@ -126,6 +150,7 @@ func TestFaultsOfTheHeader(t *testing.T) {
 		{"a sender that is none", strings.Replace(with(""), "<+15551230001/TYPE=PLMN@mms.pbx.example>", "anonymous", 1), StatusAddress, hFrom},
 		{"no recipient", without(hTo), StatusAddress, hTo},
 		{"a recipient that is none", with("Cc: everybody\n"), StatusAddress, hCc},
+		{"recipients without end", with("Cc: 1234567" + strings.Repeat(",\n"+strings.Repeat(" 123,", 100)+" 123", 10) + "\n"), StatusFormatCorrupt, hTo},
 		{"a type of address that is unknown", with("Cc: 5551230002/TYPE=FAX@x.example\n"), StatusAddress, hCc},
 		{"two types", with("X-Mms-Message-Type: MM4_forward.RES\n"), StatusFormatCorrupt, hType},
 		{"two transactions", with("X-Mms-Transaction-Id: t2\n"), StatusFormatCorrupt, hTransactionID},
@@ -153,6 +178,22 @@ func TestFaultsOfTheHeader(t *testing.T) {
 			_, _, err := readMail(tt.mail)
 			wantFault(t, err, tt.status, tt.header)
 		})
+	}
+}
+
+// What a report and a response are about is told by their ids: whom they name must not
+// lose them.
+func TestNamesOfSystemsAreNoFaults(t *testing.T) {
+	for _, kind := range Types() {
+		if kind == ForwardREQ {
+			continue
+		}
+		mail := strings.NewReplacer(string(ForwardREQ), string(kind), "From: <+15551230001/TYPE=PLMN@mms.pbx.example>", "From: MMSC Relay", "To: <", "To: relay <relay>, <").Replace(
+			with("X-Mms-Request-Status-Code: Ok\nX-Mms-MM-Status-Code: Retrieved\nX-Mms-Read-Status: Read\nX-Mms-Request-Recipients: all\n"))
+		h, _, err := readMail(mail)
+		if err != nil || !h.From.IsZero() || len(h.To) > 0 || h.TransactionID != "t1" || h.MessageID == "" {
+			t.Errorf("%s: %+v, %v", kind, h, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package mm4
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"strings"
@@ -142,10 +143,14 @@ func readBlock(s *splitter, limit int, strict bool) (textproto.Header, error) {
 // parse reads all headers that mean something. Everything is read before the first
 // fault is told, because a response needs the ids.
 func (h *Header) parse(src textproto.Header) error {
-	var first error
+	var first, address error
 	fault := func(err error) {
 		var f *Fault
-		if first == nil && errors.As(err, &f) {
+		switch {
+		case !errors.As(err, &f):
+		case f.Status == StatusAddress:
+			address = cmp.Or(address, err)
+		case first == nil:
 			first = err
 		}
 	}
@@ -179,6 +184,11 @@ func (h *Header) parse(src textproto.Header) error {
 			return h.readType(v)
 		}
 		return corrupt(hType, "the mail has no message type, so it is no MM4 message; add the header")
+	}
+	// A report and a response are found by their ids, so an address in one that cannot be
+	// read, such as the bare name of an MMSC, must not lose it.
+	if first == nil && h.Type == ForwardREQ {
+		first = address
 	}
 	if first == nil {
 		first = h.check()

@@ -10,6 +10,7 @@ package mm4out
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/postrider/postrider/internal/message"
@@ -93,7 +94,7 @@ func CustomerPeer(p *snapshot.MM4Peer, own System) (Peer, error) {
 }
 
 // VendorPeer is how a vendor's MMSC is reached: by the vendor's row, and, for the names of
-// its side, that of its peer, which may be nil. TLS is STARTTLS and required, or implicit
+// its side and whether its host has mail exchangers, that of its peer, which may be nil. TLS is STARTTLS and required, or implicit
 // on port 465.
 func VendorPeer(v *snapshot.Vendor, p *snapshot.MM4Peer, own System) (Peer, error) {
 	out := Peer{Target: smtpout.Target{
@@ -107,15 +108,13 @@ func VendorPeer(v *snapshot.Vendor, p *snapshot.MM4Peer, own System) (Peer, erro
 		out.Target.TLS = smtpout.TLSRequired
 	}
 	if p != nil {
-		out.Domain, out.User, out.Version = p.Domain, p.SystemUser, p.Version
+		out.Domain, out.User, out.Version, out.Target.MX = p.Domain, p.SystemUser, p.Version, p.MX
 	}
 	return out.complete("vendor", own)
 }
 
 func (p Peer) complete(what string, own System) (Peer, error) {
-	if p.Domain == "" {
-		p.Domain = p.Target.Host
-	}
+	p.Domain = DomainOf(p.Domain, p.Target.Host)
 	err := own.Check()
 	if err == nil {
 		err = p.Target.Check()
@@ -124,6 +123,21 @@ func (p Peer) complete(what string, own System) (Peer, error) {
 		return Peer{}, fmt.Errorf("%s %s: %w", what, p.Target.Name, err)
 	}
 	return p, nil
+}
+
+// DomainOf is the domain of a peer's addresses: that of its row, else its host, which
+// stands in brackets when it is an IP address (RFC 5321 §4.1.3).
+func DomainOf(domain, host string) string {
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case domain != "":
+		return domain
+	case err != nil:
+		return host
+	case ip.Is4():
+		return "[" + host + "]"
+	}
+	return "[IPv6:" + host + "]"
 }
 
 func systemAddress(user, domain string) mm4.Address {

@@ -30,6 +30,7 @@ type Forward struct {
 	Expiry                   mm4.Expiry // the zero Expiry says nothing
 	Class                    message.Class
 	DeliveryReport           bool // one is asked for
+	ReadReport               bool // one is asked for
 }
 
 // maxID is how long an id of ours may be: some peers keep no more (see mm4.MessageID).
@@ -64,7 +65,7 @@ func (f *Forward) header(own System, to *Peer) mm4.Header {
 	h := mm4.Header{
 		Type: mm4.ForwardREQ, Version: to.Version, TransactionID: f.TransactionID, MessageID: f.MessageID, MailID: own.MailID(f.TransactionID),
 		OriginatorSystem: own.Address().String(), Sender: own.Address(), From: own.AddressOf(f.From), To: []mm4.Address{to.AddressOf(f.To)},
-		Subject: f.Subject, Date: f.Date, AckRequest: mm4.Yes, DeliveryReport: mm4.FlagOf(f.DeliveryReport), ReadReply: mm4.No,
+		Subject: f.Subject, Date: f.Date, AckRequest: mm4.Yes, DeliveryReport: mm4.FlagOf(f.DeliveryReport), ReadReply: mm4.FlagOf(f.ReadReport),
 		Expiry: f.Expiry, Class: mm4.Personal, Priority: mm4.Normal, SenderVisibility: mm4.Show,
 	}
 	// At our domain, where answers to them go: a peer takes none for a user of its own.

@@ -232,6 +232,20 @@ func TestPeers(t *testing.T) {
 			t.Errorf("%q: %+v, %v", word, p, err)
 		}
 	}
+	for host, domain := range map[string]string{"192.0.2.7": "[192.0.2.7]", "2001:db8::1": "[IPv6:2001:db8::1]"} {
+		p, err := CustomerPeer(&snapshot.MM4Peer{Name: "a", Host: host}, own)
+		if err != nil || p.Domain != domain || p.Target.Host != host {
+			t.Errorf("%s: %+v, %v", host, p, err)
+		}
+		f := Forward{TransactionID: "t1", MessageID: "m1", From: "+15551230001", To: "+15551230002", Text: "x", Date: time.Unix(0, 0)}
+		m, err := f.Mail(t.Context(), own, &p, nil)
+		if err != nil || m.To[0] != "+15551230002/TYPE=PLMN@"+domain {
+			t.Errorf("%s: %v, %v", host, m.To, err)
+		}
+		if a, err := mm4.ParseAddress(p.System().String()); err != nil || a != p.System() {
+			t.Errorf("the system at %s is read as %+v, %v", host, a, err)
+		}
+	}
 	for _, bad := range []snapshot.MM4Peer{{Name: "a"}, {Name: "a", Host: "x", TLS: "perhaps"}, {Name: "a", Host: "x", TLSCA: "none"}, {Name: "a", Host: "x", SendPassword: "hunter2"}} {
 		if _, err := CustomerPeer(&bad, own); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%+v: %v", bad, err)
@@ -243,12 +257,15 @@ func TestPeers(t *testing.T) {
 	}{{snapshot.Vendor{Port: 25}, smtpout.TLSNever}, {snapshot.Vendor{Port: 587, UseTLS: true, Username: "gw", Password: "x"}, smtpout.TLSRequired}, {snapshot.Vendor{Port: 465, UseTLS: true}, smtpout.TLSImplicit}} {
 		c.row.Name, c.row.Host = "hub", "mm4.hub.example"
 		p, err := VendorPeer(&c.row, nil, own)
-		if err != nil || p.Target.TLS != c.mode || p.Domain != "mm4.hub.example" || p.Target.Port != c.row.Port {
+		if err != nil || p.Target.TLS != c.mode || p.Target.MX || p.Domain != "mm4.hub.example" || p.Target.Port != c.row.Port {
 			t.Errorf("%+v: %+v, %v", c.row, p, err)
 		}
-		if p, err = VendorPeer(&c.row, customer, own); err != nil || p.Domain != "mms.peer.example" || p.User != "mms" || p.Version != "5.3.0" || p.Target.Host != "mm4.hub.example" {
+		if p, err = VendorPeer(&c.row, customer, own); err != nil || p.Domain != "mms.peer.example" || p.User != "mms" || p.Version != "5.3.0" || p.Target.Host != "mm4.hub.example" || !p.Target.MX {
 			t.Errorf("with names of its own: %+v, %v", p, err)
 		}
+	}
+	if _, err := VendorPeer(&snapshot.Vendor{Name: "hub", Host: "192.0.2.7"}, customer, own); err == nil || !strings.Contains(err.Error(), "mx:") {
+		t.Errorf("mail exchangers of an address: %v", err)
 	}
 	if _, err := VendorPeer(&snapshot.Vendor{Name: "hub", Host: "x"}, nil, System{}); err == nil || !strings.Contains(err.Error(), "MM4_DOMAIN") {
 		t.Errorf("without a domain: %v", err)

@@ -57,13 +57,15 @@ func TestPost(t *testing.T) {
 			t.Errorf("%s leads to %v", s, got)
 		}
 	}
-	if h.AckRequest != mm4.Yes || h.DeliveryReport != mm4.No || mails[0].From != "+13105550117/TYPE=PLMN@mms.gw.example" || mails[0].To != "+12025550143/TYPE=PLMN@mms.acme.example" {
+	if h.AckRequest != mm4.Yes || h.DeliveryReport != mm4.No || h.ReadReply != mm4.No || mails[0].From != "+13105550117/TYPE=PLMN@mms.gw.example" || mails[0].To != "+12025550143/TYPE=PLMN@mms.acme.example" {
 		t.Errorf("%+v, from %s to %s", h, mails[0].From, mails[0].To)
 	}
 	if c := v.Came()[0]; c.Text != "Where is it?" || len(c.Media) != 1 || c.Media[0] != "GIF89a" {
 		t.Errorf("%+v", c)
 	}
-	if err := p.Send(t.Context(), peer, id, 2, forward()); err != nil || v.Mails()[2].Header.TransactionID == h.TransactionID {
+	read := forward()
+	read.ReadReport = true
+	if err := p.Send(t.Context(), peer, id, 2, read); err != nil || v.Mails()[2].Header.ReadReply != mm4.Yes || v.Mails()[2].Header.TransactionID == h.TransactionID {
 		t.Errorf("another place has the same transaction: %v", err)
 	}
 }

@@ -3,8 +3,6 @@ package notification
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
@@ -19,13 +17,6 @@ const (
 	CapReached = "campaign.cap_reached" // all are, or the carrier takes no more
 )
 
-// capEvent is the body of format "event".
-type capEvent struct {
-	Type      string  `json:"type"`
-	Timestamp string  `json:"timestamp"`
-	Data      capData `json:"data"`
-}
-
 // capData is what an event says of a cap, and the whole body of format "flat".
 type capData struct {
 	CampaignID *string `json:"campaign_id"` // of a campaign's own cap
@@ -38,37 +29,25 @@ type capData struct {
 	ResetsAt   string  `json:"resets_at"`
 }
 
-// OfCap lists the notifications of a mark: one to each endpoint that wants it, of
-// each account whose campaign or brand it is. An account hears of its own brand
-// alone, although others may share the cap.
-func OfCap(s *snapshot.Snapshot, m pace.Mark, at time.Time) ([]message.Notification, error) {
+// OfCap makes the events of a mark: one for each account whose campaign or brand it is.
+// An account hears of its own brand alone, although others may share the cap.
+func OfCap(s *snapshot.Snapshot, m pace.Mark, at time.Time) ([]message.AccountEvent, error) {
 	kind := CapReached
 	if m.Percent < 100 {
 		kind = CapWarning
 	}
-	var out []message.Notification
+	var out []message.AccountEvent
 	for _, o := range owners(s, m) {
-		eventID := message.NewID()
-		for _, e := range s.Endpoints[o.account] {
-			if len(e.EventTypes) > 0 && !slices.Contains(e.EventTypes, kind) {
-				continue
-			}
-			d := capData{CampaignID: o.campaign, BrandID: o.brand, Day: m.Day, Percent: m.Percent, Used: m.Used, Closed: m.Closed,
-				ResetsAt: m.ResetsAt.UTC().Format(timeLayout)}
-			if m.Cap > 0 {
-				d.Cap = &m.Cap
-			}
-			var whole any = capEvent{kind, at.UTC().Format(timeLayout), d}
-			if e.Format == "flat" {
-				whole = d
-			}
-			body, err := json.Marshal(whole)
-			if err != nil {
-				return nil, fmt.Errorf("event %s: %w", kind, err)
-			}
-			out = append(out, message.Notification{ID: message.NewID(), EventID: eventID, AccountID: o.account, EndpointID: e.ID, Type: kind,
-				URL: e.URL, FailoverURL: e.FailoverURL, Payload: string(body)})
+		d := capData{CampaignID: o.campaign, BrandID: o.brand, Day: m.Day, Percent: m.Percent, Used: m.Used, Closed: m.Closed,
+			ResetsAt: m.ResetsAt.UTC().Format(message.StampLayout)}
+		if m.Cap > 0 {
+			d.Cap = &m.Cap
 		}
+		e, err := OfAccount(s, o.account, kind, d, at)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
 	}
 	return out, nil
 }

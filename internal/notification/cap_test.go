@@ -46,7 +46,14 @@ func TestOfCap(t *testing.T) {
 		{"nobody's", pace.Mark{Key: pace.BrandDay("z"), Percent: 100, ResetsAt: resets}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			list, err := OfCap(s, c.mark, at)
+			made, err := OfCap(s, c.mark, at)
+			var list []message.Notification
+			for _, e := range made {
+				list = append(list, e.Deliveries...)
+				if e.AccountID == (message.ID{}) || !strings.HasPrefix(e.Payload, `{"type":"`+e.Type+`","timestamp":"2026-11-21T20:15:09.412Z","data":{"campaign_id":`) {
+					t.Errorf("%+v", e)
+				}
+			}
 			if err != nil || len(list) != len(c.want) {
 				t.Fatalf("%+v, %v", list, err)
 			}

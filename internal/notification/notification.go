@@ -2,15 +2,15 @@
 // URLs an event goes to and the exact body. It does not send anything.
 //
 // The rule not to break: the body is fixed when the event happens, so that
-// every retry and replay carries the same bytes; only the timeline number is
-// put in by the journal (message.SequencePlaceholder).
+// every retry and replay carries the same bytes; only the timeline's number and
+// time are put in by the journal (message.Filled). The pull feed makes the same body
+// again: what of a message may change afterwards has its place in message.Said.
 package notification
 
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
-	"time"
+	"net/http"
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
@@ -19,18 +19,10 @@ import (
 // Type is the event's name for a status.
 func Type(s message.Status) string { return "message." + string(s) }
 
-// told are the statuses that customers are told of; the others are steps on
-// the way.
-var told = map[message.Status]bool{
-	message.StatusAccepted: true, message.StatusSent: true, message.StatusInDoubt: true,
-	message.StatusDelivered: true, message.StatusUndelivered: true, message.StatusFailed: true, message.StatusRejected: true,
-	message.StatusExpired: true, message.StatusCanceled: true, message.StatusUnconfirmed: true,
-}
-
 // event is the body of format "event".
 type event struct {
 	Type      string `json:"type"`
-	Timestamp string `json:"timestamp"`
+	Timestamp int    `json:"timestamp"` // message.TimestampPlaceholder
 	Data      data   `json:"data"`
 }
 
@@ -74,28 +66,36 @@ type price struct {
 	Estimated bool   `json:"estimated"`
 }
 
-// timeLayout is RFC 3339 in UTC with milliseconds, as everywhere in the API.
-const timeLayout = "2006-01-02T15:04:05.000Z07:00"
-
 // Of lists the notifications that a message's new status causes: one to its own
 // URL, or one to each of its account's endpoints that wants the event. m shows
 // the message as of that status. late tells the customer that the message's
-// process had ended before.
-func Of(s *snapshot.Snapshot, m *message.Message, at time.Time, late bool) ([]message.Notification, error) {
-	if !told[m.Status] {
+// process had ended before. Their event is the timeline's line: the journal gives
+// them its id.
+func Of(s *snapshot.Snapshot, m *message.Message, late bool) ([]message.Notification, error) {
+	if !m.Status.Told() || m.FailuresOnly && m.Status != message.StatusFailed && m.Status != message.StatusRejected {
 		return nil, nil
 	}
 	kind := Type(m.Status)
 	var out []message.Notification
-	eventID := message.NewID()
 	add := func(endpoint message.ID, url, failover, format string) error {
-		payload, err := body(m, kind, at, late, format)
+		payload, err := body(m, kind, late, format)
 		if err != nil {
 			return err
 		}
-		out = append(out, message.Notification{ID: message.NewID(), EventID: eventID, AccountID: m.AccountID, EndpointID: endpoint,
+		out = append(out, message.Notification{ID: message.NewID(), AccountID: m.AccountID, EndpointID: endpoint,
 			MessageID: m.ID, Type: kind, URL: url, FailoverURL: failover, Payload: payload})
 		return nil
+	}
+	if m.WebhookURL != "" && m.Callback != "" {
+		method := ""
+		if m.Callback.Get() {
+			method = http.MethodGet
+		}
+		for _, v := range callbacks(m) {
+			out = append(out, message.Notification{ID: message.NewID(), AccountID: m.AccountID, MessageID: m.ID, Type: kind,
+				URL: m.WebhookURL, FailoverURL: m.WebhookFailover, Format: m.Callback.Format(), Method: method, Payload: v.Encode()})
+		}
+		return out, nil
 	}
 	if m.WebhookURL != "" {
 		if m.Status == message.StatusAccepted {
@@ -105,7 +105,7 @@ func Of(s *snapshot.Snapshot, m *message.Message, at time.Time, late bool) ([]me
 		return out, err
 	}
 	for _, e := range s.Endpoints[m.AccountID] {
-		if len(e.EventTypes) > 0 && !slices.Contains(e.EventTypes, kind) {
+		if !Wants(e, kind) {
 			continue
 		}
 		if err := add(e.ID, e.URL, e.FailoverURL, e.Format); err != nil {
@@ -115,7 +115,21 @@ func Of(s *snapshot.Snapshot, m *message.Message, at time.Time, late bool) ([]me
 	return out, nil
 }
 
-func body(m *message.Message, kind string, at time.Time, late bool, format string) (string, error) {
+// Body is the body of an event of the pull feed, which is that of a webhook in format
+// event.
+func Body(e message.FeedEvent) (string, error) {
+	switch {
+	case e.Message != nil:
+		b, err := body(e.Message, e.Type, e.Late, "event")
+		return message.Filled(b, e.Sequence, e.At), err
+	case e.Received != nil:
+		b, err := receivedBody(*e.Received, e.Tag, e.Group, "event")
+		return message.Filled(b, 0, e.At), err
+	}
+	return e.Payload, nil
+}
+
+func body(m *message.Message, kind string, late bool, format string) (string, error) {
 	d := data{MessageID: m.ID.String(), Sequence: -1, Direction: m.Direction, Type: m.Kind, Status: m.Status, From: m.From, To: m.To,
 		Segments: m.Segments, Metadata: m.Metadata, Possible: m.DuplicatePoss, Late: late}
 	if m.ClientReference != "" {
@@ -133,12 +147,12 @@ func body(m *message.Message, kind string, at time.Time, late bool, format strin
 		d.Error = &failure{e.Reason, e.Reason.Class(), e.Detail}
 	}
 	if r := m.Receipt; r != nil {
-		d.Receipt = &receipt{r.Stat, r.Err, r.At.UTC().Format(timeLayout)}
+		d.Receipt = &receipt{r.Stat, r.Err, r.At.UTC().Format(message.StampLayout)}
 	}
 	if m.Price.Currency != "" {
 		d.Price = &price{m.Price.Amount.String(), m.Price.Currency, m.Price.Estimated}
 	}
-	var whole any = event{kind, at.UTC().Format(timeLayout), d}
+	var whole any = event{Type: kind, Data: d}
 	if format == "flat" {
 		whole = d
 	}

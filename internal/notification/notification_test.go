@@ -40,7 +40,7 @@ func endpoints(list ...snapshot.Endpoint) *snapshot.Snapshot {
 
 func of(t *testing.T, s *snapshot.Snapshot, m *message.Message, late bool) []message.Notification {
 	t.Helper()
-	list, err := Of(s, m, at, late)
+	list, err := Of(s, m, late)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestDocumentedBody(t *testing.T) {
 	if len(n) != 1 {
 		t.Fatalf("%d notifications", len(n))
 	}
-	if got := strings.Replace(n[0].Payload, message.SequencePlaceholder, `"sequence":7`, 1); got != want {
+	if got := message.Filled(n[0].Payload, 7, at); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
@@ -130,7 +130,7 @@ func TestOwnURL(t *testing.T) {
 	m.WebhookFailover = "https://shop.example/spare"
 	n := of(t, s, m, false)
 	if len(n) != 1 || n[0].URL != m.WebhookURL || n[0].FailoverURL != m.WebhookFailover || n[0].EndpointID != (message.ID{}) ||
-		n[0].MessageID != m.ID || n[0].AccountID != account || n[0].ID == (message.ID{}) || n[0].EventID == (message.ID{}) || n[0].ID == n[0].EventID {
+		n[0].MessageID != m.ID || n[0].AccountID != account || n[0].ID == (message.ID{}) {
 		t.Errorf("%+v", n)
 	}
 	m.Status = message.StatusAccepted
@@ -155,8 +155,8 @@ func TestEndpoints(t *testing.T) {
 	if n[0].URL != "https://all.example" || n[0].FailoverURL != "https://spare.example" || n[1].URL != "https://deliveries.example" || n[1].FailoverURL != "" {
 		t.Errorf("%+v", n)
 	}
-	if n[0].EventID != n[1].EventID || n[0].ID == n[1].ID {
-		t.Error("one event has two ids, or two deliveries one")
+	if n[0].ID == n[1].ID {
+		t.Error("two deliveries have one id")
 	}
 	for i, e := range []int{0, 2} {
 		if n[i].EndpointID != s.Endpoints[account][e].ID {
@@ -179,7 +179,7 @@ func TestBodyKeepsSecrets(t *testing.T) {
 	t.Parallel()
 	m := delivered()
 	m.Status, m.Error = message.StatusFailed, message.Because(message.ReasonVendorUnreachable, fmt.Errorf("dial tcp 10.0.0.7: password s3cr3t"), "no link")
-	m.ClientReference, m.Metadata = message.SequencePlaceholder, map[string]string{`"sequence"`: "-1", "sequence": "-1"}
+	m.ClientReference, m.Metadata = message.SequencePlaceholder, map[string]string{`"sequence"`: "-1", "sequence": "-1", "timestamp": "0", `"timestamp"`: "0"}
 	for _, format := range []string{"event", "flat"} {
 		m.WebhookURL = ""
 		n := of(t, endpoints(snapshot.Endpoint{Format: format}), m, false)[0]
@@ -190,6 +190,9 @@ func TestBodyKeepsSecrets(t *testing.T) {
 		}
 		if strings.Count(n.Payload, message.SequencePlaceholder) != 1 {
 			t.Errorf("the placeholder is not there once: %s", n.Payload)
+		}
+		if strings.Count(n.Payload, message.TimestampPlaceholder) != map[string]int{"event": 1}[format] {
+			t.Errorf("the placeholder of the time: %s", n.Payload)
 		}
 	}
 }

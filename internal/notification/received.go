@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 	"unicode/utf8"
 
 	"github.com/postrider/postrider/internal/message"
@@ -12,7 +11,7 @@ import (
 )
 
 // MessageReceived is the type of the event that a message came in.
-const MessageReceived = "message.received"
+const MessageReceived = message.MessageReceived
 
 // MaxPayload is the most octets of an event's body.
 const MaxPayload = 20_000
@@ -20,7 +19,7 @@ const MaxPayload = 20_000
 // receivedEvent is the body of format "event".
 type receivedEvent struct {
 	Type      string   `json:"type"`
-	Timestamp string   `json:"timestamp"`
+	Timestamp int      `json:"timestamp"` // message.TimestampPlaceholder
 	Data      received `json:"data"`
 }
 
@@ -60,45 +59,58 @@ type receivedMedia struct {
 	ContentType string  `json:"content_type"`
 	SizeBytes   int64   `json:"size_bytes"`
 	SHA256      *string `json:"sha256"`
+	ExpiresAt   *string `json:"expires_at"` // the URL is good until then at least; null without one
 }
 
 // OfReceived makes the event that a message came in for a URL of its destination. n
 // says where it goes and brings its ids; the type and the body are filled in. tag and
-// group are the number's, at is when the event is made.
-func OfReceived(n message.Notification, m message.Received, number *snapshot.Number, format string, at time.Time) (message.Notification, error) {
+// group are the number's.
+func OfReceived(n message.Notification, m message.Received, number *snapshot.Number, format string) (message.Notification, error) {
 	n.Type = MessageReceived
-	d := received{From: m.From, To: m.To, MessageID: m.ID.String(), ReceivedAt: m.ReceivedAt.UTC().Format(timeLayout), Type: m.Kind,
-		Segments: m.Segments, Complete: m.Complete, Keyword: orNull(m.Keyword), Subject: orNull(m.Subject), Media: []receivedMedia{}, GroupRecipients: m.Group}
+	tag, group := "", ""
 	if number != nil {
-		d.Tag, d.Group = orNull(number.Tag), orNull(number.Group)
+		tag, group = number.Tag, number.Group
 	}
+	var err error
+	n.Payload, err = receivedBody(m, tag, group, format)
+	return n, err
+}
+
+// stampGrows is what the time has more than its placeholder.
+const stampGrows = len(message.StampLayout)
+
+func receivedBody(m message.Received, tag, group, format string) (string, error) {
+	d := received{From: m.From, To: m.To, MessageID: m.ID.String(), ReceivedAt: m.ReceivedAt.UTC().Format(message.StampLayout), Type: m.Kind,
+		Segments: m.Segments, Complete: m.Complete, Keyword: orNull(m.Keyword), Tag: orNull(tag), Group: orNull(group), Subject: orNull(m.Subject),
+		Media: []receivedMedia{}, GroupRecipients: m.Group}
 	var links []string
 	for _, f := range m.Media {
-		d.Media = append(d.Media, receivedMedia{URL: orNull(f.Link), ContentType: f.ContentType, SizeBytes: f.Size, SHA256: orNull(f.SHA256)})
+		file := receivedMedia{URL: orNull(f.Link), ContentType: f.ContentType, SizeBytes: f.Size, SHA256: orNull(f.SHA256)}
 		if f.Link != "" {
+			file.ExpiresAt = orNull(f.LinkUntil.UTC().Format(message.StampLayout))
 			links = append(links, f.Link)
 		}
+		d.Media = append(d.Media, file)
 	}
 	text, shown := m.Text()
 	if shown {
 		d.Body = &text
 	}
 	for {
-		var whole any = receivedEvent{n.Type, at.UTC().Format(timeLayout), d}
+		var whole any = receivedEvent{Type: MessageReceived, Data: d}
 		if format == "flat" {
 			whole = receivedFlat{d.From, d.To, d.Body, d.MessageID, d.ReceivedAt, links}
 		}
 		b, err := json.Marshal(whole)
 		if err != nil {
-			return n, fmt.Errorf("event %s of %s: %w", n.Type, m.ID, err)
+			return "", fmt.Errorf("event %s of %s: %w", MessageReceived, m.ID, err)
 		}
-		if len(b) <= MaxPayload || text == "" {
-			n.Payload = string(b)
-			return n, nil
+		if len(b)+stampGrows <= MaxPayload || text == "" {
+			return string(b), nil
 		}
 		// What is written of a character takes up to six octets, so some rounds may be
 		// needed; each takes off at least one.
-		text, d.Truncated = shorter(text, len(b)-MaxPayload), true
+		text, d.Truncated = shorter(text, len(b)+stampGrows-MaxPayload), true
 	}
 }
 

@@ -10,19 +10,20 @@ import (
 // one.
 const CampaignStatusChanged = "campaign.status_changed"
 
-// documented are types of the contract that are made elsewhere, or by a later release:
-// an endpoint may ask for them already.
-var documented = []string{"batch.completed", "endpoint.disabled", "endpoint.test"}
-
 // Types lists the types of events that an endpoint can ask for, in order. An endpoint
 // that asks for none gets all.
 func Types() []string {
-	list := append(slices.Clone(documented), MessageReceived, OptOutCreated, OptOutRemoved, CampaignStatusChanged, CapWarning, CapReached)
+	list := []string{EndpointDisabled, EndpointTest, MessageReceived, BatchCompleted, OptOutCreated, OptOutRemoved, CampaignStatusChanged, CapWarning, CapReached}
 	for _, s := range message.Statuses() {
-		if told[s] {
+		if s.Told() {
 			list = append(list, Type(s))
 		}
 	}
 	slices.Sort(list)
 	return list
+}
+
+// FeedTypes lists the types of events that are in the pull feed, in order.
+func FeedTypes() []string {
+	return slices.DeleteFunc(Types(), func(t string) bool { return t == EndpointTest })
 }

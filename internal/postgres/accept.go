@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -25,11 +24,13 @@ const maxAccepts = 256
 // event, their outbox row and their place in the backlog. The row of a message that is already there (a
 // repeat after a lost connection) counts as written. A group with messages that
 // came over SMPP has insertOrigins before its end, and insertOwed when one of them
-// was refused after its parts had been answered. One with messages that have files has
+// was refused after its parts had been answered. One of which webhooks are told has
+// insertTold. One with messages that have files has
 // insertMedia, and one with messages that came over MM4 insertMM4Origins beside it.
 var (
 	insertAccepted      = insertMessages + selectFresh
 	insertAcceptedSMPP  = joined(insertMessages, insertOrigins, selectFresh)
+	insertAcceptedTold  = joined(insertMessages, insertTold, selectFresh)
 	insertAcceptedParts = joined(insertMessages, insertOrigins, insertOwed, insertTold, selectFresh)
 	insertAcceptedMedia = joined(insertMessages, insertMedia, selectFresh)
 	insertAcceptedMM4   = joined(insertMessages, insertMedia, insertMM4Origins, selectFresh)
@@ -68,13 +69,14 @@ with given as (
     $11::text[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::text[], $17::text[], $18::bigint[], $19::text[],
     $20::text[], $21::text[], $22::text[], $23::text[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[],
     $27::smallint[], $28::jsonb[], $29::text[], $30::text[], $31::bytea[], $32::int[], $33::bytea[], $34::uuid[], $35::int[],
-    $36::smallint[], $37::bytea[], $38::bytea[], $39::boolean[], $40::bytea[], $41::boolean[], $42::uuid[], $43::text[], $44::text[])
+    $36::smallint[], $37::bytea[], $38::bytea[], $39::boolean[], $40::bytea[], $41::boolean[], $42::uuid[], $43::text[], $44::text[], $45::jsonb[],
+    $46::boolean[], $47::uuid[], $48::text[])
   with ordinality as g(
     id, account_id, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at,
     priority, detail, operation, key, body_hash, http_status, response, retry_of, hold_seconds,
-    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, group_recipients, requested_kind, place)
+    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, group_recipients, requested_kind, told, failures_only, batch_id, callback, place)
 ), keyed as (
   insert into idempotency_keys (account_id, operation, key, body_hash, message_id, http_status, response, created_at)
   select account_id, operation, key, body_hash, id, http_status, response, created_at
@@ -92,18 +94,19 @@ with given as (
     id, account_id, direction, kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, updated_at, retry_of,
-    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, group_recipients, requested_kind)
+    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, group_recipients, requested_kind, failures_only, batch_id, callback)
   select
     id, account_id, 'outbound', kind, status, from_addr, requested_from, to_addr, body, encoding, segments,
     message_class, delivery, campaign_id, client_reference, metadata, webhook_url, webhook_failover_url, price_micros, currency,
     edge, trace_parent, reason, reason_detail, send_at, expires_at, created_at, created_at, retry_of,
-    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, string_to_array(group_recipients, ' '), requested_kind
+    data_coding, user_data_header, tlvs, automatic, subject, media_as_is, group_id, string_to_array(group_recipients, ' '), requested_kind, failures_only, batch_id, callback
   from fresh
   on conflict (id) do nothing
   returning id
 ), event as (
-  insert into message_events (message_id, sequence, at, type, detail)
-  select f.id, 1, f.created_at, f.status, f.detail
+  insert into message_events (message_id, sequence, at, type, detail, account_id, feed_xid, told)
+  select f.id, 1, f.created_at, f.status, f.detail,
+    case when f.told is not null then f.account_id end, case when f.told is not null then pg_current_xact_id() end, nullif(f.told, '{}')
   from fresh f
   join stored s on s.id = f.id
 ), outbox as (
@@ -212,6 +215,7 @@ func (db *DB) accepted(ctx context.Context, item *acceptance) (message.Accepted,
 	case out := <-item.done:
 		if out.err == nil && out.kept.stored && out.kept.fit.Refused == nil {
 			db.remember(item.Message)
+			db.rememberAccepted(item)
 		}
 		if out.err != nil || out.fresh {
 			return message.Accepted{Waits: out.kept.waits, Repeated: out.fresh && !out.kept.stored, Fit: out.kept.fit}, out.err
@@ -220,6 +224,13 @@ func (db *DB) accepted(ctx context.Context, item *acceptance) (message.Accepted,
 		return message.Accepted{}, ctx.Err()
 	}
 	return db.replay(ctx, *item.Idempotency)
+}
+
+// rememberAccepted keeps what is told of an acceptance for its first try.
+func (db *DB) rememberAccepted(item *acceptance) {
+	for _, n := range item.Notifications {
+		db.untried.put(n.ID, untried{firstNotification(item, n), time.Now()})
+	}
 }
 
 func (a *acceptor) put(item *acceptance) error {
@@ -326,6 +337,9 @@ func (a *acceptor) finish(item *acceptance, all map[message.ID]kept, err error) 
 		return
 	}
 	kept, fresh := all[item.Message.ID]
+	if kept.stored {
+		a.db.feed.grown(item.Message.AccountID)
+	}
 	item.done <- acceptOutcome{fresh: fresh, kept: kept}
 }
 
@@ -375,20 +389,23 @@ func acceptStatement(group []*acceptance) (sql string, args []any, refused bool)
 	owed, refused := answersOwed(group)
 	mm4 := mm4Origins(group)
 	media := slices.ContainsFunc(group, func(i *acceptance) bool { return len(i.Message.Media) > 0 })
+	notes := slices.ContainsFunc(group, func(i *acceptance) bool { return len(i.Notifications) > 0 })
 	told := func() []any {
 		return slices.Concat(originColumns(owed), []any{wishes(message.DeliverReceipt, message.StatusFailed), int16(registeredMask)}, toldColumns(group))
 	}
 	switch {
-	case len(owed) == 0 && len(mm4) > 0:
+	case len(owed) == 0 && len(mm4) == 0 && !media && notes:
+		return insertAcceptedTold, append(args, toldColumns(group)...), false
+	case len(owed) == 0 && len(mm4) > 0 && !notes:
 		return insertAcceptedMM4, slices.Concat(args, mediaColumns(group), mm4OriginColumns(mm4)), false
-	case len(owed) == 0 && media:
+	case len(owed) == 0 && media && !notes:
 		return insertAcceptedMedia, append(args, mediaColumns(group)...), false
-	case len(owed) == 0:
+	case len(owed) == 0 && !media && len(mm4) == 0:
 		return insertAccepted, args, false
 	case media || len(mm4) > 0:
 		return insertAcceptedAll, slices.Concat(args, mediaColumns(group), mm4OriginColumns(mm4), told()), refused
-	case refused:
-		return insertAcceptedParts, append(args, told()...), true
+	case refused || notes:
+		return insertAcceptedParts, append(args, told()...), refused
 	}
 	return insertAcceptedSMPP, append(args, originColumns(owed)...), false
 }
@@ -479,7 +496,20 @@ func acceptColumns(group []*acceptance) []any {
 		column(group, func(i a) *message.ID { return idOrNull(i.Message.GroupID) }),
 		column(group, func(i a) *string { return groupOrNull(i.Message.GroupRecipients) }),
 		column(group, func(i a) *string { return orNull(string(i.Message.Requested)) }),
+		column(group, firstTold),
+		column(group, func(i a) bool { return i.Message.FailuresOnly }),
+		column(group, func(i a) *message.ID { return idOrNull(i.Message.BatchID) }),
+		column(group, func(i a) string { return string(i.Message.Callback) }),
 	}
+}
+
+// firstTold is what the feed keeps of the first line of the timeline; nil: it is not in
+// the feed, since the sender has got the refusal as an answer.
+func firstTold(i *acceptance) *string {
+	if i.Message.Status != message.StatusAccepted && (!i.Owed || !i.Message.Status.Told()) {
+		return nil
+	}
+	return new(orElse(withoutNUL(message.Said(i.Message, false)), "{}"))
 }
 
 // firstDetail is the detail of the first line of the timeline: the edge, and
@@ -495,45 +525,6 @@ func firstDetail(i *acceptance) *string {
 		detail["trail"] = i.Trail
 	}
 	return detailJSON(detail)
-}
-
-const selectKey = `
-select body_hash, http_status, response
-from idempotency_keys
-where account_id = $1 and operation = $2 and key = $3`
-
-// FirstAnswer finds the stored answer of a key: nil when the key is free. A
-// key with another body is ReasonIdempotencyMismatch.
-func (db *DB) FirstAnswer(ctx context.Context, k message.Idempotency) (*message.Idempotency, error) {
-	var hash, sealed []byte
-	found := k
-	err := db.pool.QueryRow(ctx, selectKey, k.AccountID, k.Operation, k.Key).Scan(&hash, &found.Status, &sealed)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("read idempotency key: %w", err)
-	case len(hash) != len(k.BodyHash) || [32]byte(hash) != k.BodyHash:
-		return nil, message.Refuse(message.ReasonIdempotencyMismatch, "this Idempotency-Key was used with another body; use a new key for a new request")
-	}
-	found.Response, err = db.sealer.Open(sealed, []byte(k.Key))
-	if err != nil {
-		return nil, fmt.Errorf("open the stored answer: %w", err)
-	}
-	return &found, nil
-}
-
-func (db *DB) replay(ctx context.Context, k message.Idempotency) (message.Accepted, error) {
-	first, err := db.FirstAnswer(ctx, k)
-	if err != nil {
-		return message.Accepted{}, err
-	}
-	if first == nil {
-		// The key went away between the conflict and this read: its 72 hours
-		// ended. The customer may simply repeat.
-		return message.Accepted{}, message.Refuse(message.ReasonIdempotencyInProgress, "the key's first request is being cleared away; repeat the request")
-	}
-	return message.Accepted{Replay: first}, nil
 }
 
 func metadataJSON(m map[string]string) *string {

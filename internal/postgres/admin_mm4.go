@@ -117,16 +117,16 @@ const insertMM4Peer = `
 insert into mm4_peers (
   id, account_id, vendor_id, name, enabled, addresses, mail_domains, require_tls, username, password_hash,
   max_size, max_sessions, max_recipients, rate, host, port, mx, tls, tls_ca, tls_server_name, send_username, send_password,
-  domain, system_user, mms_version, mo_lifetime_seconds)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)`
+  domain, system_user, mms_version, mo_lifetime_seconds, data_seconds)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)`
 
 // The password is written only when it changes, so that it is not sealed anew for nothing.
 const updateMM4Peer = `
 update mm4_peers
 set enabled = $5, addresses = $6, mail_domains = $7, require_tls = $8, username = $9, password_hash = $10,
     max_size = $11, max_sessions = $12, max_recipients = $13, rate = $14, host = $15, port = $16, mx = $17, tls = $18, tls_ca = $19,
-    tls_server_name = $20, send_username = $21, send_password = case when $27 then $22 else send_password end,
-    domain = $23, system_user = $24, mms_version = $25, mo_lifetime_seconds = $26, updated_at = now()
+    tls_server_name = $20, send_username = $21, send_password = case when $28 then $22 else send_password end,
+    domain = $23, system_user = $24, mms_version = $25, mo_lifetime_seconds = $26, data_seconds = $27, updated_at = now()
 where id = $1 and account_id is not distinct from $2 and vendor_id is not distinct from $3 and name = $4`
 
 func (db *DB) mm4PeerRow(p snapshot.MM4Peer) []any {
@@ -136,7 +136,7 @@ func (db *DB) mm4PeerRow(p snapshot.MM4Peer) []any {
 	}
 	return []any{p.ID, idOrNull(p.AccountID), idOrNull(p.VendorID), p.Name, p.Enabled, append([]netip.Prefix{}, p.Addresses...), append([]string{}, p.MailDomains...),
 		p.RequireTLS, p.Username, p.PasswordHash, p.MaxSize, p.MaxSessions, p.MaxRecipients, p.Rate, p.Host, p.Port, p.MX, p.TLS, p.TLSCA, p.ServerName,
-		p.SendUsername, sealed, p.Domain, p.SystemUser, p.Version, wholeSeconds(p.MOLifetime, 259_200)}
+		p.SendUsername, sealed, p.Domain, p.SystemUser, p.Version, wholeSeconds(p.MOLifetime, 259_200), wholeSeconds(p.DataTime, 900)}
 }
 
 // CreateMM4Peer adds a peer of an account or of a vendor, all or nothing. ReasonConflict
@@ -267,7 +267,8 @@ func shownMM4Peer(p snapshot.MM4Peer) map[string]any {
 	shown := map[string]any{"name": p.Name, "enabled": p.Enabled, "addresses": p.Addresses, "mail_domains": p.MailDomains, "require_tls": p.RequireTLS,
 		"username": p.Username, "max_size": p.MaxSize, "max_sessions": p.MaxSessions, "max_recipients": p.MaxRecipients, "rate": p.Rate, "host": p.Host, "port": p.Port,
 		"mx": p.MX, "tls": p.TLS, "tls_ca": p.TLSCA, "tls_server_name": p.ServerName, "send_username": p.SendUsername, "domain": p.Domain,
-		"system_user": p.SystemUser, "mms_version": p.Version, "mo_lifetime_seconds": int(p.MOLifetime / time.Second)}
+		"system_user": p.SystemUser, "mms_version": p.Version, "mo_lifetime_seconds": int(p.MOLifetime / time.Second),
+		"data_seconds": int(p.DataTime / time.Second)}
 	for name, id := range map[string]message.ID{"account_id": p.AccountID, "vendor_id": p.VendorID} {
 		if id != (message.ID{}) {
 			shown[name] = id

@@ -23,6 +23,17 @@ func (db *DB) AddOptOut(ctx context.Context, by Actor, o message.OptOut, tell me
 	return is, fresh, err
 }
 
+const selectAnyOptOut = `
+select` + optOutColumns + `
+from opt_outs
+where id = $1`
+
+// AnyOptOut reads an opt-out, in force or not, whosever it is; ReasonNotFound when there is
+// none.
+func (db *DB) AnyOptOut(ctx context.Context, id message.ID) (message.OptOut, error) {
+	return one(ctx, db.pool, scanOptOut, "opt-out", id, selectAnyOptOut, id)
+}
+
 // RemoveOptOut is EndOptOut for staff: it is written to the audit log.
 func (db *DB) RemoveOptOut(ctx context.Context, by Actor, account, id message.ID, end message.OptOutEnd, tell message.OptOutTell) (message.OptOut, error) {
 	var is message.OptOut

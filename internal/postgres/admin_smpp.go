@@ -26,10 +26,7 @@ func (db *DB) CreateSMPPCredential(ctx context.Context, by Actor, c snapshot.SMP
 	s := smppSettingsOf(c)
 	shown := s.shown()
 	shown["system_id"] = c.SystemID
-	owner, whose := "account", c.AccountID
-	if c.VendorID != (message.ID{}) {
-		owner, whose = "vendor", c.VendorID
-	}
+	owner, whose := ownerOf(c)
 	shown[owner+"_id"] = whose
 	return db.audited(ctx, by, "smpp_credential.create", c.ID.String(), shown, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, insertSMPPCredential, append([]any{c.ID, idOrNull(c.AccountID), idOrNull(c.VendorID), c.SystemID, c.PasswordHash}, s.args()...)...)
@@ -41,6 +38,14 @@ func (db *DB) CreateSMPPCredential(ctx context.Context, by Actor, c snapshot.SMP
 		}
 		return err
 	})
+}
+
+// ownerOf says what a credential belongs to, an account or a vendor, and to which.
+func ownerOf(c snapshot.SMPPCredential) (what string, id message.ID) {
+	if c.VendorID != (message.ID{}) {
+		return "vendor", c.VendorID
+	}
+	return "account", c.AccountID
 }
 
 const updateSMPPCredential = `
@@ -120,7 +125,7 @@ func bindTypes(c snapshot.SMPPCredential) []string {
 const updateSMPPEnabled = `
 update smpp_credentials
 set enabled = $2, updated_at = now()
-where id = $1`
+where id = $1 and deleted_at is null`
 
 // SetSMPPEnabled lets an SMPP credential bind, or no longer: its sessions are
 // unbound within seconds, and what is owed to them waits for its time.
@@ -146,7 +151,7 @@ func (db *DB) SetSMPPPassword(ctx context.Context, by Actor, id message.ID, hash
 const selectSMPPID = `
 select id
 from smpp_credentials
-where system_id = $1`
+where system_id = $1 and deleted_at is null`
 
 // SMPPCredentialID is the id of the credential with the system_id; ReasonNotFound
 // when there is none.
@@ -179,7 +184,7 @@ select c.id, c.account_id, c.vendor_id, c.system_id, c.enabled, c.allowed_ips, c
    from smpp_binds b
    where b.credential_id = c.id and b.seen_at > now() - interval '30 seconds')
 from smpp_credentials c
-where $1::uuid is null or c.account_id = $1
+where ($1::uuid is null or c.account_id = $1) and c.deleted_at is null
 order by c.system_id`
 
 // SMPPCredentials lists the SMPP credentials of an account, those of all for the

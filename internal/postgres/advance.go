@@ -28,6 +28,7 @@ func advanceStatement(c message.Change) (string, []any) {
 	w.moved(c)
 	w.events(c)
 	w.attempts(c)
+	w.takenOver(c)
 	w.answers(c)
 	w.notifications(c)
 	if c.OptOut != nil {
@@ -41,6 +42,9 @@ func advanceStatement(c message.Change) (string, []any) {
 	}
 	if c.Settled {
 		w.clause("settled", "delete from settlements_due\n  where message_id = $1 and exists (select from moved)")
+	}
+	if c.Resettle {
+		w.clause("resettled", "insert into settlements_due (message_id)\n  select id\n  from moved\n  on conflict (message_id) do update set told = 0, again_at = null")
 	}
 	if c.Started {
 		w.clause("started", "delete from starts\n  where message_id = $1 and exists (select from moved)")
@@ -60,7 +64,7 @@ func advanceStatement(c message.Change) (string, []any) {
 	if c.OptOut != nil {
 		stopped = "(select version from opt_out)"
 	}
-	w.sql.WriteString("\nselect event_seq, " + left + ", " + owes + ", " + stopped + "\nfrom moved")
+	w.sql.WriteString("\nselect event_seq, account_id, at, " + left + ", " + owes + ", " + stopped + "\nfrom moved")
 	return w.sql.String(), w.args
 }
 
@@ -150,7 +154,7 @@ func (w *writer) moved(c message.Change) {
 	if c.Revision != nil {
 		where += " and revision = " + w.arg(*c.Revision, "int")
 	}
-	w.clause("moved", "update messages\n  set "+strings.Join(set, ",\n      ")+"\n  where "+where+"\n  returning id, event_seq, account_id, campaign_id, price_micros")
+	w.clause("moved", "update messages\n  set "+strings.Join(set, ",\n      ")+"\n  where "+where+"\n  returning id, event_seq, account_id, campaign_id, price_micros, clock_timestamp() as at")
 }
 
 // undecided is the condition for giving a message to another vendor although one has
@@ -164,17 +168,38 @@ func (w *writer) undecided(id string, c message.Change) string {
       join segments s on s.message_id = ` + id + ` and s.part = a.part and s.attempt = a.attempt)`
 }
 
+// events adds lines to the timeline. The last one is that of the new status: if customers
+// are told of that, it is in their feed.
 func (w *writer) events(c message.Change) {
-	if len(c.Events) == 0 {
+	n := len(c.Events)
+	if n == 0 {
 		return
 	}
-	n := len(c.Events)
-	w.clause("event", `insert into message_events (message_id, sequence, at, type, detail)
-  select m.id, m.event_seq + e.place, clock_timestamp(), e.type, e.detail
+	into, from := "message_id, sequence, at, type, detail", "m.id, m.event_seq + e.place, m.at, e.type, e.detail"
+	if fed(c) {
+		said := "null::jsonb"
+		if c.Said != "" {
+			said = w.arg(withoutNUL(c.Said), "jsonb")
+		}
+		into += ", account_id, feed_xid, told"
+		if n == 1 {
+			from += ", m.account_id, pg_current_xact_id(), " + said
+		} else {
+			from += ", case when e.place = 0 then m.account_id end, case when e.place = 0 then pg_current_xact_id() end, case when e.place = 0 then " + said + " end"
+		}
+	}
+	w.clause("event", "insert into message_events ("+into+`)
+  select `+from+`
   from moved m, `+w.list("e", n,
 		of("place", "int", func(i int) int32 { return int32(i + 1 - n) }),
 		of("type", "text", func(i int) string { return string(c.Events[i].Type) }),
 		of("detail", "jsonb", func(i int) *string { return detailJSON(c.Events[i].Detail) })))
+}
+
+// fed reports whether the last line of a change is an event of the customers' feed.
+func fed(c message.Change) bool {
+	n := len(c.Events)
+	return n > 0 && c.To.Told() && c.Events[n-1].Type == message.StatusEvent(c.To)
 }
 
 // attempts adds the rows of the submit journal. One that is there already is a
@@ -193,6 +218,21 @@ func (w *writer) attempts(c message.Change) {
 		of("vendor_id", "uuid", func(i int) message.ID { return c.Attempts[i].Vendor.ID }),
 		of("vendor_name", "text", func(i int) string { return c.Attempts[i].Vendor.Name }),
 		of("instance", "text", func(i int) string { return c.Attempts[i].Instance })))
+}
+
+// takenOver names the process that goes on with attempts which an earlier one left open.
+func (w *writer) takenOver(c message.Change) {
+	if len(c.TakenOver) == 0 {
+		return
+	}
+	w.clause("taken_over", `update segments s
+  set instance = a.instance
+  from `+w.list("a", len(c.TakenOver),
+		of("part", "int", func(i int) int32 { return int32(c.TakenOver[i].Part) }),
+		of("attempt", "int", func(i int) int32 { return int32(c.TakenOver[i].Number) }),
+		of("instance", "text", func(i int) string { return c.TakenOver[i].Instance }))+`
+  where s.message_id = $1 and s.part = a.part and s.attempt = a.attempt and s.state = 'sending'
+    and exists (select from moved)`)
 }
 
 func (w *writer) answers(c message.Change) {
@@ -220,21 +260,27 @@ func (w *writer) answers(c message.Change) {
     and exists (select from moved)`)
 }
 
+// stampOf is a time as message.StampLayout writes it.
+func stampOf(at string) string {
+	return "to_char(" + at + ` at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+}
+
 func (w *writer) notifications(c message.Change) {
 	n := len(c.Notifications)
 	if n == 0 {
 		return
 	}
 	id := of("id", "uuid", func(i int) message.ID { return c.Notifications[i].ID })
-	w.clause("notification", `insert into webhook_deliveries (id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload)
-  select n.id, n.event_id, m.account_id, n.endpoint_id, m.id, n.type, n.url, n.failover_url,
-    replace(n.payload, '"sequence":-1', '"sequence":' || m.event_seq)
+	w.clause("notification", `insert into webhook_deliveries (id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, format, method, payload)
+  select n.id, event_id(m.id, m.event_seq), m.account_id, n.endpoint_id, m.id, n.type, n.url, n.failover_url, n.format, n.method,
+    replace(replace(n.payload, '"sequence":-1', '"sequence":' || m.event_seq), '"timestamp":0', '"timestamp":"' || `+stampOf("m.at")+` || '"')
   from moved m, `+w.list("n", n, id,
-		of("event_id", "uuid", func(i int) message.ID { return c.Notifications[i].EventID }),
 		of("endpoint_id", "uuid", func(i int) *message.ID { return idOrNull(c.Notifications[i].EndpointID) }),
 		of("type", "text", func(i int) string { return c.Notifications[i].Type }),
 		of("url", "text", func(i int) string { return c.Notifications[i].URL }),
 		of("failover_url", "text", func(i int) string { return c.Notifications[i].FailoverURL }),
+		of("format", "text", func(i int) string { return c.Notifications[i].Format }),
+		of("method", "text", func(i int) string { return orElse(c.Notifications[i].Method, "POST") }),
 		of("payload", "text", func(i int) string { return c.Notifications[i].Payload }))+`
   on conflict do nothing`)
 	w.clause("due", `insert into webhooks_due (delivery_id, due_at)
@@ -284,8 +330,8 @@ func (db *DB) rememberUntried(c message.Change, out message.Advanced) {
 		return
 	}
 	for _, n := range c.Notifications {
-		n.MessageID = c.MessageID
-		n.Payload = strings.ReplaceAll(n.Payload, message.SequencePlaceholder, `"sequence":`+strconv.Itoa(out.Sequence))
+		n.MessageID, n.EventID = c.MessageID, message.EventID(c.MessageID, out.Sequence)
+		n.Payload = message.Filled(n.Payload, out.Sequence, out.At)
 		db.untried.put(n.ID, untried{n, time.Now()})
 	}
 }
@@ -297,6 +343,7 @@ where id = $1`
 
 func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanced, error) {
 	var out message.Advanced
+	var account message.ID
 	var left *message.ID
 	var priority *int
 	sql, args := advanceStatement(c)
@@ -306,7 +353,7 @@ func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanc
 		out, left = message.Advanced{}, nil
 		for rows.Next() {
 			out.Changed = true
-			if err := rows.Scan(&out.Sequence, &left, &priority, &owes, &stopped); err != nil {
+			if err := rows.Scan(&out.Sequence, &account, &out.At, &left, &priority, &owes, &stopped); err != nil {
 				return err
 			}
 		}
@@ -328,6 +375,9 @@ func (db *DB) advanceOnce(ctx context.Context, c message.Change) (message.Advanc
 		o := *c.OptOut
 		o.At, o.Version = orElse(o.At, db.Now()), *stopped
 		db.optedOut([]message.OptOut{o})
+	}
+	if out.Changed && (fed(c) || c.OptOutEvent != nil) {
+		db.feed.grown(account)
 	}
 	if db.onLeft != nil && left != nil {
 		db.onLeft(*left, orZero(priority))

@@ -43,7 +43,7 @@ func TestListsOfEachLength(t *testing.T) {
 		for _, note := range c.Notifications {
 			got, state, err := other.Notification(b.ctx, note.ID)
 			want := strings.ReplaceAll(note.Payload, message.SequencePlaceholder, fmt.Sprintf(`"sequence":%d`, adv.Sequence))
-			if err != nil || state != message.NotificationPending || got.Payload != want || got.EventID != note.EventID || got.URL != note.URL {
+			if err != nil || state != message.NotificationPending || got.Payload != want || got.EventID != message.EventID(m.ID, adv.Sequence) || got.URL != note.URL {
 				t.Errorf("of %d: %+v, %s, %v", n, got, state, err)
 			}
 		}

@@ -95,6 +95,7 @@ func TestAdvanceWrites(t *testing.T) {
 	if err != nil || state != message.NotificationPending {
 		t.Fatal(state, err)
 	}
+	note.EventID = message.EventID(m.ID, 3)
 	note.Payload = strings.Replace(note.Payload, message.SequencePlaceholder, `"sequence":3`, 1)
 	if fmt.Sprint(stored) != fmt.Sprint(note) {
 		t.Errorf("stored %+v, want %+v", stored, note)

@@ -186,56 +186,86 @@ returning id, sequence, account_id, kind, amount_micros, currency, message_id, b
 // gateway's own. Of two entries with one Reference the second is not booked: the
 // first comes back, or ReasonConflict when it says something else.
 func (db *DB) Book(ctx context.Context, by Actor, e message.BalanceEntry) (message.BalanceEntry, error) {
-	switch {
-	case e.Kind != message.EntryCredit && e.Kind != message.EntryRefund && e.Kind != message.EntryAdjustment:
-		return e, message.Refuse(message.ReasonInvalidRequest, "kind must be credit, refund or adjustment")
-	case e.Amount == 0 || e.Amount < 0 && e.Kind != message.EntryAdjustment:
-		return e, message.Refuse(message.ReasonInvalidRequest, "a %s needs an amount above 0", e.Kind)
-	case len(e.Currency) != 3:
-		return e, message.Refuse(message.ReasonInvalidRequest, "currency must be an ISO 4217 code")
+	booked, _, err := db.BookOnce(ctx, by, e, nil)
+	return booked, err
+}
+
+// BookOnce is Book for a request with an Idempotency-Key: answer makes its answer, which
+// is stored with the entry, and the second result is the first answer when there is one.
+func (db *DB) BookOnce(ctx context.Context, by Actor, e message.BalanceEntry, answer func(message.BalanceEntry) (message.Idempotency, error)) (message.BalanceEntry, *message.Idempotency, error) {
+	if err := bookable(e); err != nil {
+		return e, nil, err
 	}
 	if _, err := db.pool.Exec(ctx, makeBalances, []message.ID{e.AccountID}); err != nil {
-		return e, fmt.Errorf("book: %w", err)
+		return e, nil, fmt.Errorf("book: %w", err)
 	}
 	var out message.BalanceEntry
+	var key message.Idempotency
 	shown := map[string]any{"kind": e.Kind, "amount": e.Amount.String(), "currency": e.Currency, "message_id": idOrNull(e.MessageID), "reason": e.Reason, "reference": e.Reference}
-	err := db.audited(ctx, by, "balance.book", e.AccountID.String(), shown, func(tx pgx.Tx) error {
-		if err := exactlyOne(tx.Exec(ctx, lockBalances, []message.ID{e.AccountID})); err != nil {
+	err := db.audited(ctx, by, "balance.book", e.AccountID.String(), shown, func(tx pgx.Tx) (err error) {
+		if out, err = bookEntry(ctx, tx, by, e); err != nil || answer == nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, selectReference, e.AccountID, e.Reference)
-		if err != nil {
+		if key, err = answer(out); err != nil {
 			return err
 		}
-		out, err = pgx.CollectOneRow(rows, scanEntry)
-		if err == nil {
-			return errBooked
-		}
-		if !errors.Is(err, pgx.ErrNoRows) {
-			return err
-		}
-		var after message.Micros
-		err = tx.QueryRow(ctx, book, e.AccountID, int64(e.Amount), e.Currency).Scan(&after)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return message.Refuse(message.ReasonConflict, "the balance is kept in another currency")
-		}
-		if err != nil {
-			return err
-		}
-		rows, err = tx.Query(ctx, insertEntry, e.AccountID, string(e.Kind), int64(e.Amount), e.Currency, idOrNull(e.MessageID), int64(after), by.Name, e.Reason, e.Reference)
-		if err != nil {
-			return err
-		}
-		out, err = pgx.CollectExactlyOneRow(rows, scanEntry)
-		return err
+		return db.keepKey(ctx, tx, key)
 	})
-	if errors.Is(err, errBooked) {
+	switch {
+	case errors.Is(err, errKeySeen):
+		first, err := db.replay(ctx, key)
+		return e, first.Replay, err
+	case errors.Is(err, errBooked):
 		if out.Kind != e.Kind || out.Amount != e.Amount || out.Currency != e.Currency {
-			return out, message.Refuse(message.ReasonConflict, "another entry has the reference %q", e.Reference)
+			return out, nil, message.Refuse(message.ReasonConflict, "another entry has the reference %q", e.Reference)
 		}
-		return out, nil
+		return out, nil, nil
 	}
-	return out, err
+	return out, nil, err
+}
+
+// bookable says what is wrong with an entry in itself.
+func bookable(e message.BalanceEntry) error {
+	switch {
+	case e.Kind != message.EntryCredit && e.Kind != message.EntryRefund && e.Kind != message.EntryAdjustment:
+		return message.Refuse(message.ReasonInvalidRequest, "kind must be credit, refund or adjustment")
+	case e.Amount == 0 || e.Amount < 0 && e.Kind != message.EntryAdjustment:
+		return message.Refuse(message.ReasonInvalidRequest, "a %s needs an amount above 0", e.Kind)
+	case len(e.Currency) != 3:
+		return message.Refuse(message.ReasonInvalidRequest, "currency must be an ISO 4217 code")
+	}
+	return nil
+}
+
+// bookEntry writes an entry. errBooked: it was before, and that one comes back.
+func bookEntry(ctx context.Context, tx pgx.Tx, by Actor, e message.BalanceEntry) (out message.BalanceEntry, err error) {
+	if err := exactlyOne(tx.Exec(ctx, lockBalances, []message.ID{e.AccountID})); err != nil {
+		return out, err
+	}
+	rows, err := tx.Query(ctx, selectReference, e.AccountID, e.Reference)
+	if err != nil {
+		return out, err
+	}
+	out, err = pgx.CollectOneRow(rows, scanEntry)
+	if err == nil {
+		return out, errBooked
+	}
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return out, err
+	}
+	var after message.Micros
+	err = tx.QueryRow(ctx, book, e.AccountID, int64(e.Amount), e.Currency).Scan(&after)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return out, message.Refuse(message.ReasonConflict, "the balance is kept in another currency")
+	}
+	if err != nil {
+		return out, err
+	}
+	rows, err = tx.Query(ctx, insertEntry, e.AccountID, string(e.Kind), int64(e.Amount), e.Currency, idOrNull(e.MessageID), int64(after), by.Name, e.Reason, e.Reference)
+	if err != nil {
+		return out, err
+	}
+	return pgx.CollectExactlyOneRow(rows, scanEntry)
 }
 
 // errBooked says that an entry was booked before.

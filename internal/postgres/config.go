@@ -65,7 +65,8 @@ select id, coalesce(external_id, ''), company_name, status, time_zone, default_m
   prepaid, exists (select from usage_limits l where l.account_id = accounts.id),
   opt_out_scope,
   quiet_hours, quiet_windows,
-  resend_after_seconds, mms_fallback
+  resend_after_seconds, mms_fallback,
+  media_transcoding, webhook_old_secret, webhook_old_until
 from accounts`
 
 func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
@@ -74,7 +75,8 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 	var hold, resend int
 	return each(ctx, tx, selectAccounts, func(row pgx.CollectableRow) error {
 		a := &snapshot.Account{}
-		var windows []byte
+		var windows, old []byte
+		var oldUntil *time.Time
 		err := row.Scan(&a.ID, &a.ExternalID, &a.CompanyName, &a.Status, &a.TimeZone, &a.DefaultClass, &a.Delivery, &a.OrderedConversations,
 			&a.InternalDelivery, &a.SmartEncoding, &a.MaxParts, &a.ContentRetentionDays, &a.DefaultCountry, &a.AllowedSourceAddresses,
 			&a.ForceSourceAddress, &a.APIRateLimit, &sealed, &hold, &a.MaxBacklog,
@@ -82,7 +84,8 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 			&a.Prepaid, &a.Limited,
 			&a.OptOutScope,
 			&a.QuietHours, &windows,
-			&resend, &a.MMSFallback)
+			&resend, &a.MMSFallback,
+			&a.MediaTranscoding, &old, &oldUntil)
 		if err != nil {
 			return fmt.Errorf("read accounts: %w", err)
 		}
@@ -94,6 +97,12 @@ func (db *DB) loadAccounts(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot)
 		}
 		if a.WebhookSecret, err = db.opened(sealed, a.ID); err != nil {
 			return fmt.Errorf("webhook secret of account %s: %w", a.ID, err)
+		}
+		if old != nil {
+			if a.WebhookOldSecret, err = db.opened(old, a.ID); err != nil {
+				return fmt.Errorf("old webhook secret of account %s: %w", a.ID, err)
+			}
+			a.WebhookOldUntil = orZero(oldUntil)
 		}
 		a.ConversationHold, a.ResendAfter = seconds(hold), seconds(resend)
 		s.Accounts[a.ID] = a

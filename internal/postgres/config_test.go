@@ -30,7 +30,8 @@ func TestLoadSnapshot(t *testing.T) {
 		DefaultClass: message.ClassOTP, Delivery: message.AtLeastOnce, SmartEncoding: true, MaxParts: 6, ContentRetentionDays: 7, DefaultCountry: "US",
 		AllowedSourceAddresses: []string{"ACME"}, ForceSourceAddress: "+12025550143", APIRateLimit: 25, WebhookSecret: "whsec_account",
 		ConversationHold: snapshot.DefaultConversationHold, MaxBacklog: snapshot.DefaultMaxBacklog, MaxHeld: snapshot.DefaultMaxHeld,
-		EncodingMismatchStatus: 0x104, OptedOutStatus: 0x45, OptOutScope: message.OptOutNumber, QuietHours: quiet.PolicyWait, MMSFallback: snapshot.MMSFallbackNone}
+		EncodingMismatchStatus: 0x104, OptedOutStatus: 0x45, OptOutScope: message.OptOutNumber, QuietHours: quiet.PolicyWait, MMSFallback: snapshot.MMSFallbackNone,
+		MediaTranscoding: "auto"}
 	if fmt.Sprint(*a) != fmt.Sprint(wantAccount) {
 		t.Errorf("account\n%+v\nwant\n%+v", *a, wantAccount)
 	}

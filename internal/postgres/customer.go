@@ -14,7 +14,7 @@ import (
 const customerColumns = `
   a.id, coalesce(a.external_id, ''), a.company_name, a.status, a.time_zone, a.default_message_class, a.delivery,
   a.ordered_conversations, a.internal_delivery, a.smart_encoding, a.max_parts, a.content_retention_days,
-  a.default_country, a.allowed_source_addresses, a.force_source_address, a.api_rate_limit, a.max_backlog, a.mms_fallback,
+  a.default_country, a.allowed_source_addresses, a.force_source_address, a.api_rate_limit, a.api_burst, a.max_backlog, a.mms_fallback, a.media_transcoding, a.prepaid,
   exists (select from api_credentials c where c.account_id = a.id and c.revoked_at is null and (c.expires_at is null or c.expires_at > now())),
   exists (select from smpp_credentials c where c.account_id = a.id and c.enabled),
   a.created_at, a.updated_at`
@@ -35,7 +35,7 @@ func scanCustomer(row pgx.CollectableRow) (snapshot.Customer, error) {
 	var c snapshot.Customer
 	err := row.Scan(&c.ID, &c.ExternalID, &c.CompanyName, &c.Status, &c.TimeZone, &c.DefaultClass, &c.Delivery,
 		&c.OrderedConversations, &c.InternalDelivery, &c.SmartEncoding, &c.MaxParts, &c.ContentRetentionDays,
-		&c.DefaultCountry, &c.AllowedSourceAddresses, &c.ForceSourceAddress, &c.APIRateLimit, &c.MaxBacklog, &c.MMSFallback,
+		&c.DefaultCountry, &c.AllowedSourceAddresses, &c.ForceSourceAddress, &c.APIRateLimit, &c.APIBurst, &c.MaxBacklog, &c.MMSFallback, &c.MediaTranscoding, &c.Prepaid,
 		&c.APIKeys, &c.ESMEs, &c.CreatedAt, &c.UpdatedAt)
 	return c, err
 }

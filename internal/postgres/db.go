@@ -101,6 +101,7 @@ type DB struct {
 	lanes  lanes
 	groups *groups
 	pacer  *pacer
+	feed   *feedHub
 	clock  clock
 
 	onLeft func(account message.ID, priority int)
@@ -157,6 +158,7 @@ func Open(ctx context.Context, c Config, sealer Sealer) (*DB, error) {
 	db.accept, db.meter = newAcceptor(db), newAcceptor(db)
 	db.lanes = lanes{plain: db.accept, metered: db.meter, at: make(map[message.ID]*place)}
 	db.pacer = newPacer(pool)
+	db.feed = newFeedHub(db)
 	if err := db.askClock(ctx); err != nil {
 		pool.Close()
 		return nil, err
@@ -194,6 +196,7 @@ func (db *DB) Close() {
 	db.accept.close()
 	db.meter.close()
 	db.pacer.close()
+	db.feed.close()
 	db.groups.close()
 	db.pool.Close()
 }
@@ -204,6 +207,20 @@ func (db *DB) Ping(ctx context.Context) error { return db.pool.Ping(ctx) }
 // one runs a single statement through the group commit of the message.
 func (db *DB) one(ctx context.Context, id message.ID, sql string, read func(pgx.Rows) error, args ...any) error {
 	return db.groups.do(ctx, id[:], &statement{sql: sql, args: args, read: read})
+}
+
+// flag is the reader of a statement whose one row, if there is one, says whether something
+// is so.
+func flag(is *bool) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		*is = false
+		for rows.Next() {
+			if err := rows.Scan(is); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}
 }
 
 // none is the reader of a statement whose rows do not matter.

@@ -94,12 +94,13 @@ from stored`
 // under the same id of the vendor is not stored again, and does nothing again. The files
 // that came with a message become its own in the same commit, and share their octets with
 // those that were uploaded, which end by themselves; ReasonUnavailable: they have ended
-// before. Those of a message that goes not into the record are not kept.
+// before. Those of a message that goes not into the record are not kept, and nobody is
+// told what becomes of it.
 func (db *DB) Inbound(ctx context.Context, a message.Arrival) (message.Arrived, error) {
 	switch {
 	case !a.Whole():
 		return db.inboundPart(ctx, a)
-	case a.Act == nil && len(a.Files) == 0:
+	case a.Act == nil && len(a.Files) == 0 && a.MM4 == nil:
 		return db.inboundAlone(ctx, a)
 	}
 	var out message.Arrived
@@ -186,6 +187,9 @@ func (db *DB) keep(ctx context.Context, tx pgx.Tx, a message.Arrival, out *messa
 	}
 	out.Start = startOfInbound(a)
 	if err := giveFiles(ctx, tx, a); err != nil {
+		return nil, err
+	}
+	if err := keepMM4Origin(ctx, tx, a); err != nil {
 		return nil, err
 	}
 	if a.Act == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,9 +13,10 @@ import (
 )
 
 const selectReceived = `
-select m.complete, coalesce(i.keyword, ''), coalesce(i.received_at, m.created_at), i.subject, i.media, i.group_recipients
+select m.complete, coalesce(i.keyword, ''), coalesce(i.received_at, m.created_at), i.subject, i.media, i.group_recipients, coalesce(o.read_report, false)
 from messages m
 left join inbound_messages i on i.id = m.id
+left join mm4_origins o on o.message_id = m.id
 where m.id = $1 and m.direction = 'inbound'`
 
 // Received reads an inbound message as its owner is told of it, whoever that is.
@@ -22,7 +24,7 @@ where m.id = $1 and m.direction = 'inbound'`
 func (db *DB) Received(ctx context.Context, id message.ID) (message.Received, error) {
 	var r message.Received
 	var subject, media []byte
-	err := db.pool.QueryRow(ctx, selectReceived, id).Scan(&r.Complete, &r.Keyword, &r.ReceivedAt, &subject, &media, &r.Group)
+	err := db.pool.QueryRow(ctx, selectReceived, id).Scan(&r.Complete, &r.Keyword, &r.ReceivedAt, &subject, &media, &r.Group, &r.ReadReport)
 	if err == nil {
 		r.Subject, r.Media, err = db.openMMS(id, subject, media)
 	}
@@ -38,7 +40,7 @@ func (db *DB) Received(ctx context.Context, id message.ID) (message.Received, er
 
 // lockInbound keeps two who plan the same message apart.
 const lockInbound = `
-select id
+select clock_timestamp()
 from messages
 where id = $1 and direction = 'inbound'
 for no key update`
@@ -85,29 +87,48 @@ insert into message_events (message_id, sequence, at, type, detail)
 select c.id, c.event_seq, clock_timestamp(), $2, $3::jsonb
 from counted c`
 
+// addPlannedEvent is addInboundEvent for the line at which the message is in its owner's
+// feed.
+const addPlannedEvent = `
+with counted as (
+  update messages
+  set event_seq = event_seq + 1
+  where id = $1
+  returning id, event_seq, account_id
+)
+insert into message_events (message_id, sequence, at, type, detail, account_id, feed_xid, told)
+select c.id, c.event_seq, $2, 'delivery_planned', $3::jsonb, c.account_id, pg_current_xact_id(), $4::jsonb
+from counted c
+returning account_id`
+
 // PlanInbound writes where a message goes, with everything that has to be done for it,
 // unless that was written before; and reads what is owed then. Nothing of it is done
-// before the commit, and what it holds is not changed by settings any more.
-func (db *DB) PlanInbound(ctx context.Context, id message.ID, plan []message.InboundPlanned) ([]message.InboundOwed, error) {
+// before the commit, and what it holds is not changed by settings any more. From here on
+// the message is in its owner's feed; said is SaidOfNumber.
+func (db *DB) PlanInbound(ctx context.Context, id message.ID, plan []message.InboundPlanned, said string) ([]message.InboundOwed, error) {
 	var owed []message.InboundOwed
+	var account message.ID
 	fresh := false
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		if err := lockInboundMessage(ctx, tx, id); err != nil {
+		at, err := lockInboundMessage(ctx, tx, id)
+		if err != nil {
 			return err
 		}
-		var err error
 		if owed, err = inboundOwed(ctx, tx, id); err != nil || len(owed) > 0 {
 			return err
 		}
 		fresh = true
 		methods := make([]message.InboundMethod, 0, len(plan))
-		for _, p := range plan {
+		for i := range plan {
+			p := happened(plan[i], at)
+			plan[i] = p
 			if err := insertPlanned(ctx, tx, id, p); err != nil {
 				return err
 			}
 			methods = append(methods, p.Method)
 		}
-		if _, err := tx.Exec(ctx, addInboundEvent, id, string(message.EventPlanned), detailJSON(map[string]any{"methods": methods})); err != nil {
+		detail := detailJSON(map[string]any{"methods": methods})
+		if err := tx.QueryRow(ctx, addPlannedEvent, id, at, detail, orNull(withoutNUL(said))).Scan(&account); err != nil {
 			return err
 		}
 		owed, err = inboundOwed(ctx, tx, id)
@@ -118,8 +139,18 @@ func (db *DB) PlanInbound(ctx context.Context, id message.ID, plan []message.Inb
 	}
 	if fresh {
 		db.planned(id, plan...)
+		db.feed.grown(account)
 	}
 	return owed, nil
+}
+
+// happened is a destination whose events say when they happened.
+func happened(p message.InboundPlanned, at time.Time) message.InboundPlanned {
+	p.Notifications = slices.Clone(p.Notifications)
+	for i := range p.Notifications {
+		p.Notifications[i].Payload = message.Filled(p.Notifications[i].Payload, 0, at)
+	}
+	return p
 }
 
 // planned tells who waits for it what was committed.
@@ -135,12 +166,13 @@ func (db *DB) planned(id message.ID, plan ...message.InboundPlanned) {
 	}
 }
 
-func lockInboundMessage(ctx context.Context, tx pgx.Tx, id message.ID) error {
-	err := tx.QueryRow(ctx, lockInbound, id).Scan(&id)
+// lockInboundMessage gives the time as well.
+func lockInboundMessage(ctx context.Context, tx pgx.Tx, id message.ID) (at time.Time, err error) {
+	err = tx.QueryRow(ctx, lockInbound, id).Scan(&at)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return message.Refuse(message.ReasonNotFound, "no inbound message %s", id)
+		return at, message.Refuse(message.ReasonNotFound, "no inbound message %s", id)
 	}
-	return err
+	return at, err
 }
 
 // insertPlanned writes one destination.
@@ -231,7 +263,12 @@ with ended as (
   update webhook_deliveries
   set state = 'failed', last_error = case when last_error = '' then $3 else last_error end
   where message_id = $1 and id >= ids_near($1) and inbound_position = $2 and state = 'pending'
-  returning id
+  returning id, account_id, endpoint_id
+), listed as (
+  insert into webhook_failed (delivery_id, account_id, endpoint_id)
+  select id, account_id, endpoint_id
+  from ended
+  on conflict do nothing
 )
 delete from webhooks_due d
 using ended e
@@ -241,6 +278,12 @@ const endSMPP = `
 update smpp_deliveries
 set state = 'failed', last_error = case when last_error = '' then $3 else last_error end, done_at = now(), claimed_by = null, claimed_until = null
 where message_id = $1 and kind = 'message' and ordinal = $2 and state = 'pending'`
+
+// selectPlannedAt is when the message's owner was told of it, or $2.
+const selectPlannedAt = `
+select coalesce(max(at), $2::timestamptz)
+from message_events
+where message_id = $1 and type = 'delivery_planned'`
 
 // tookOver is why a destination failed whose fall-back took the message.
 const tookOver = "not delivered in time: the fall-back has it"
@@ -254,7 +297,8 @@ func (db *DB) FallBack(ctx context.Context, id message.ID, position int, to mess
 	fresh := false
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		out, fresh = nil, false
-		if err := lockInboundMessage(ctx, tx, id); err != nil {
+		at, err := lockInboundMessage(ctx, tx, id)
+		if err != nil {
 			return err
 		}
 		list, err := inboundOwed(ctx, tx, id)
@@ -278,6 +322,11 @@ func (db *DB) FallBack(ctx context.Context, id message.ID, position int, to mess
 				return err
 			}
 		}
+		// It is the event of then, under its id.
+		if err := tx.QueryRow(ctx, selectPlannedAt, id, at).Scan(&at); err != nil {
+			return err
+		}
+		to = happened(to, at)
 		if err := insertPlanned(ctx, tx, id, to); err != nil {
 			return err
 		}
@@ -340,7 +389,7 @@ func (db *DB) RecordMail(ctx context.Context, id message.ID, position int, state
 }
 
 // settleInbound moves the message to what its destinations have come to, once all are
-// done with or one has taken it.
+// done with or one has taken it, and owes who handed it in its report of that.
 //
 //	$1 message  $2 statuses before delivered  $3 before failed
 const settleInbound = `
@@ -363,16 +412,17 @@ with sum as (
   insert into message_events (message_id, sequence, at, type, detail)
   select id, event_seq, clock_timestamp(), status, null
   from moved
-)
-select coalesce((select status from moved), (select status from messages where id = $1), '')`
+)` + oweInboundReport + `
+select coalesce((select status from moved), (select status from messages where id = $1), ''), exists (select from owed)`
 
 // SettleInbound writes what has become of a message and returns its status, which is
 // accepted while something is still under way.
 func (db *DB) SettleInbound(ctx context.Context, id message.ID) (message.Status, error) {
 	var status string
+	owes := false
 	err := db.one(ctx, id, settleInbound, func(rows pgx.Rows) error {
 		for rows.Next() {
-			if err := rows.Scan(&status); err != nil {
+			if err := rows.Scan(&status, &owes); err != nil {
 				return err
 			}
 		}
@@ -380,6 +430,9 @@ func (db *DB) SettleInbound(ctx context.Context, id message.ID) (message.Status,
 	}, id, statusNames(message.InboundBefore(message.StatusDelivered)), statusNames(message.InboundBefore(message.StatusFailed)))
 	if err != nil {
 		return "", fmt.Errorf("settle inbound message %s: %w", id, err)
+	}
+	if owes {
+		db.owedMM4()
 	}
 	return message.Status(status), nil
 }

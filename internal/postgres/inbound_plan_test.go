@@ -39,7 +39,7 @@ func (b *bundle) to(m *message.Message, position int, method message.InboundMeth
 
 func (b *bundle) plan(m *message.Message, plan ...message.InboundPlanned) []message.InboundOwed {
 	b.tb.Helper()
-	owed, err := b.PlanInbound(b.ctx, m.ID, plan)
+	owed, err := b.PlanInbound(b.ctx, m.ID, plan, "")
 	if err != nil {
 		b.tb.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestPlanInboundAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, db := range []*DB{b.DB, other} {
 			wg.Go(func() {
-				if owed, err := db.PlanInbound(b.ctx, m.ID, []message.InboundPlanned{b.to(m, 1, message.InboundWebhook)}); err != nil || len(owed) != 1 || len(owed[0].Notifications) != 1 {
+				if owed, err := db.PlanInbound(b.ctx, m.ID, []message.InboundPlanned{b.to(m, 1, message.InboundWebhook)}, ""); err != nil || len(owed) != 1 || len(owed[0].Notifications) != 1 {
 					t.Errorf("%+v, %v", owed, err)
 				}
 			})
@@ -137,7 +137,7 @@ func TestPlanInboundRefuses(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	out := b.accepted(1)
-	if _, err := b.PlanInbound(b.ctx, out.ID, nil); message.ReasonOf(err) != message.ReasonNotFound {
+	if _, err := b.PlanInbound(b.ctx, out.ID, nil, ""); message.ReasonOf(err) != message.ReasonNotFound {
 		t.Errorf("an outbound message: %v", err)
 	}
 	if _, err := b.Received(b.ctx, out.ID); message.ReasonOf(err) != message.ReasonNotFound {

@@ -248,6 +248,7 @@ func TestInboundPlans(t *testing.T) {
 		{"RepliesDue", takeReplies, 2, "automatic_replies_taken"},
 		{"owe", countReply, 5, "keyword_pairs_pkey"},
 		{"ForgetPairs", deletePairs, 1, "keyword_pairs_day"},
+		{"Traffic", selectTraffic, 3, "inbound_messages_pkey"},
 	} {
 		plan := b.explain(q.sql, q.params, "off")
 		if !strings.Contains(plan, q.uses) || strings.Contains(plan, "Seq Scan") {

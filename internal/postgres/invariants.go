@@ -137,6 +137,37 @@ where d.state = 'pending' and not exists (select from webhooks_due w where w.del
 select w.delivery_id::text as key
 from webhooks_due w
 where not exists (select from webhook_deliveries d where d.id = w.delivery_id and d.state = 'pending') and w.due_at < now() + interval '100 years' and $1::interval is not null`},
+	{"a message that is not delivered is listed by its status", []string{"message_statuses", "messages"}, `
+select m.id::text as key
+from messages m
+left join message_statuses s on s.message_id = m.id
+where m.id < (select until_id from message_statuses_until) and m.updated_at < now() - $1::interval
+  and s.status is distinct from nullif(m.status, 'delivered')
+  and (s.message_id is not null or not exists (select from backlog b where b.message_id = m.id))`},
+	anyMessages("message_statuses"),
+	{"what customers are told of a message is in the feed of its account", []string{"message_events", "messages"}, `
+select e.message_id || ' ' || e.sequence as key
+from message_events e
+join messages m on m.id = e.message_id
+where e.feed_xid is not null and e.account_id is distinct from m.account_id and $1::interval is not null`},
+	{"what a webhook tells of a message is a line of its timeline in the feed", []string{"webhook_deliveries", "message_events", "feed_marks"}, `
+select d.id::text as key
+from webhook_deliveries d
+where d.message_id is not null and d.event_id <> d.message_id and d.created_at < now() - $1::interval
+  and d.created_at > (select min(at) from feed_marks)
+  and not exists (select from message_events e where e.message_id = d.message_id and e.feed_xid is not null and event_id(e.message_id, e.sequence) = d.event_id)`},
+	{"a webhook that has failed is listed, and what is listed has failed", []string{"webhook_deliveries", "webhook_failed"}, `
+select d.id::text as key
+from webhook_deliveries d
+where d.state = 'failed' and not exists (select from webhook_failed f where f.delivery_id = d.id) and d.created_at < now() - $1::interval
+union all
+select f.delivery_id::text
+from webhook_failed f
+where not exists (select from webhook_deliveries d where d.id = f.delivery_id and d.state = 'failed') and $1::interval is not null`},
+	{"a try is of a webhook that exists", []string{"webhook_attempts", "webhook_deliveries"}, `
+select a.delivery_id::text as key
+from webhook_attempts a
+where not exists (select from webhook_deliveries d where d.id = a.delivery_id) and a.at < now() - $1::interval`},
 	{"a webhook about a message is of one that exists", []string{"webhook_deliveries", "messages"}, `
 select d.id::text as key
 from webhook_deliveries d
@@ -169,11 +200,12 @@ join messages m on m.id = o.message_id
 join mm4_peers p on p.id = o.peer_id
 where o.delivery_report and m.status in ` + endedStatuses + ` and m.updated_at < now() - $1::interval and m.updated_at > now() - interval '7 days'
   and not exists (select from mm4_mails d where d.message_id = o.message_id and d.kind = 'delivery_report' and d.status = m.status)`},
+	// What an ESME did with an inbound message has one line, whatever it made of the status.
 	{"a delivery report over MM4 tells of a status that its message has had", []string{"mm4_mails", "message_events"}, `
 select d.id::text as key
 from mm4_mails d
 where d.kind = 'delivery_report' and d.state = 'pending' and $1::interval is not null
-  and not exists (select from message_events e where e.message_id = d.message_id and e.type = d.status)`},
+  and not exists (select from message_events e where e.message_id = d.message_id and (e.type = d.status or e.type = 'deliver_sm_attempt'))`},
 	{"a mail of MM4 that is owed is a peer's that exists, and claimed for minutes at most", []string{"mm4_mails", "mm4_peers"}, `
 select d.id::text as key
 from mm4_mails d
@@ -193,6 +225,35 @@ where not exists (select from messages m where m.id = j.message_id) and j.joined
 select k.message_id::text as key
 from idempotency_keys k
 where k.http_status = 202 and k.message_id is not null and not exists (select from messages m where m.id = k.message_id) and k.created_at < now() - $1::interval`},
+
+	// Batches.
+	{"a batch counts the rows that are worked", []string{"batches", "batch_rows"}, `
+select b.id::text as key
+from batches b
+cross join lateral (
+  select count(*) as n, count(*) filter (where r.state in ('made', 'refused')) as worked, count(*) filter (where r.state = 'refused') as refused
+  from batch_rows r
+  where r.batch_id = b.id
+) r
+where (r.n <> b.total or r.worked <> b.worked or r.refused <> b.refused) and b.created_at < now() - $1::interval`},
+	{"a row that is made has its message, which is of the batch", []string{"batch_rows", "messages"}, `
+select r.batch_id || ' ' || r.row as key
+from batch_rows r
+where r.state = 'made' and not exists (select from messages m where m.id = r.message_id and m.batch_id = r.batch_id) and r.claimed_at < now() - $1::interval`},
+	{"a message of a batch is of one row", []string{"messages", "batch_rows"}, `
+select m.id::text as key
+from messages m
+where m.batch_id is not null and m.updated_at < now() - $1::interval
+  and (select count(*) from batch_rows r where r.batch_id = m.batch_id and r.message_id = m.id) <> 1
+  and exists (select from batches b where b.id = m.batch_id)`},
+	{"a batch that has completed has no row left", []string{"batches"}, `
+select b.id::text as key
+from batches b
+where b.status = 'completed' and b.worked < b.total and $1::interval is not null`},
+	{"a workflow is told of a batch that exists", []string{"batch_tells", "batches"}, `
+select t.batch_id::text as key
+from batch_tells t
+where not exists (select from batches b where b.id = t.batch_id) and $1::interval is not null`},
 
 	// Messages from handsets.
 	{"an inbound part was joined into a message that exists", []string{"inbound_messages"}, `
@@ -257,25 +318,33 @@ where not exists (select from brands b where b.id = s.target) and not exists (se
 
 // unbound are the tables that no invariant is about, and why there is none.
 var unbound = map[string]string{
-	"media_results":       heldTogether,
-	"upkeep_rounds":       "how far the upkeep has come",
-	"text_purges":         "how far the purge of texts has come, by account",
-	"accounts":            heldTogether,
-	"api_credentials":     heldTogether,
-	"signing_keys":        heldTogether,
-	"numbers":             heldTogether,
-	"routing_rules":       heldTogether,
-	"webhook_endpoints":   heldTogether,
-	"usage_limits":        heldTogether,
-	"content_rules":       heldTogether,
-	"media_profiles":      heldTogether,
-	"inbound_routes":      heldTogether,
-	"brand_details":       heldTogether,
-	"campaign_details":    heldTogether,
-	"campaign_carriers":   heldTogether,
-	"staff":               heldTogether,
-	"service_credentials": heldTogether,
+	"media_results":          heldTogether,
+	"upkeep_rounds":          "how far the upkeep has come",
+	"text_purges":            "how far the purge of texts has come, by account",
+	"accounts":               heldTogether,
+	"api_credentials":        heldTogether,
+	"signing_keys":           heldTogether,
+	"numbers":                heldTogether,
+	"routing_rules":          heldTogether,
+	"webhook_endpoints":      heldTogether,
+	"webhook_failing":        heldTogether,
+	"usage_limits":           heldTogether,
+	"content_rules":          heldTogether,
+	"media_profiles":         heldTogether,
+	"inbound_routes":         heldTogether,
+	"brand_details":          heldTogether,
+	"campaign_details":       heldTogether,
+	"campaign_carriers":      heldTogether,
+	"staff":                  heldTogether,
+	"service_credentials":    heldTogether,
+	"portal_users":           heldTogether,
+	"message_statuses_until": "how far the list of statuses has come",
+	"usage_days":             "sums: what they are of may be gone",
+	"usage_counted":          "how far the sums have come",
+	"usage_late":             "how messages were counted, which may be gone",
+	"portal_invitations":     heldTogether,
 
+	"account_events":    "what was told, for thirty days",
 	"config_version":    "a counter",
 	"config_tables":     "a stamp for each table",
 	"opt_outs_version":  "a counter",
@@ -286,9 +355,11 @@ var unbound = map[string]string{
 	"pace_slots":        "likewise",
 	"pace_days":         "likewise",
 	"pace_spent":        "what was booked, for as long as it may be asked for again",
+	"batch_paces":       "a moment for each that rows are worked for: what is free is worked out anew",
 	"keyword_pairs":     "counts of a day",
 	"rate_refusals":     "statistics",
 	"vendor_samples":    "statistics of an hour",
+	"mm4_sessions":      "sessions of the moment, which lapse by themselves",
 	"schema_migrations": "what was applied, with its checksums",
 }
 

@@ -28,9 +28,9 @@ func TestStopStartHelp(t *testing.T) {
 	say := func(action message.KeywordAction) message.Arrival {
 		a := b.keyword(action)
 		a.VendorRef = a.ID.String() // or a second START may be the first once more
-		a.Act.Tell = func(o message.OptOut) ([]message.Notification, error) {
+		a.Act.Tell = func(o message.OptOut) (message.AccountEvent, error) {
 			told = append(told, fmt.Sprint(action, " ", o.Active()))
-			return nil, nil
+			return message.AccountEvent{ID: message.NewID(), AccountID: o.AccountID, Type: "opt_out.created", Payload: "{}"}, nil
 		}
 		return a
 	}
@@ -323,7 +323,9 @@ func TestKeywordIsWholeOrNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	a := b.keyword(message.KeywordStop)
-	a.Act.Tell = func(message.OptOut) ([]message.Notification, error) { return nil, errors.New("no room") }
+	a.Act.Tell = func(message.OptOut) (message.AccountEvent, error) {
+		return message.AccountEvent{}, errors.New("no room")
+	}
 	if _, err := b.Inbound(b.ctx, a); err == nil {
 		t.Fatal("committed")
 	}

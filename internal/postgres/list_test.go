@@ -3,6 +3,7 @@ package postgres
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +99,72 @@ func TestMessagesFilters(t *testing.T) {
 	}
 }
 
+// TestLateInboundInLists: an inbound message whose owner was found days later is in the
+// lists of the time when he was, after those that were made then.
+func TestLateInboundInLists(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	var want []message.ID
+	store := func(at time.Time, days int, direction message.Direction) message.ID {
+		m := b.draft()
+		id := message.NewID()
+		m.ID = idAt(at.AddDate(0, 0, -days))
+		copy(m.ID[6:], id[6:])
+		m.CreatedAt = at
+		b.store(m)
+		b.exec("update messages set direction = $2 where id = $1", m.ID, string(direction))
+		return m.ID
+	}
+	store(now.AddDate(0, 0, -4), 0, message.Inbound) // before the time, between the ids
+	store(now.AddDate(0, 0, -2), 3, message.Inbound) // late, but before the time
+	soon := store(now, 0, message.Outbound)
+	late, later := store(now, 3, message.Inbound), store(now, 5, message.Inbound)
+	want = []message.ID{soon, late, later}
+	other := b.draft()
+	other.AccountID = message.NewID()
+	b.store(other)
+	b.exec("update messages set direction = 'inbound' where id = $1", other.ID)
+
+	f := message.Filter{CreatedAfter: now.Add(-time.Hour), CreatedBefore: now.Add(time.Hour)}
+	all := f
+	all.AccountID = b.owner
+	for name, list := range map[string]func(before message.ID, limit int) ([]*message.Message, error){
+		"customer": func(before message.ID, limit int) ([]*message.Message, error) {
+			return b.Messages(b.ctx, b.owner, f, before, limit)
+		},
+		"staff": func(before message.ID, limit int) ([]*message.Message, error) {
+			return b.AllMessages(b.ctx, all, before, limit)
+		},
+	} {
+		for _, limit := range []int{1, 2, 50} {
+			var got []message.ID
+			for before, more := (message.ID{}), true; more; {
+				page, err := list(before, limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, m := range page {
+					got = append(got, m.ID)
+					before = m.ID
+				}
+				more = len(page) == limit
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s, %d a page: %v, want %v", name, limit, got, want)
+			}
+		}
+	}
+	f.Direction = message.Inbound
+	if page, err := b.Messages(b.ctx, b.owner, f, message.ID{}, 50); err != nil || len(page) != 2 || page[0].ID != late {
+		t.Errorf("inbound alone: %+v, %v", page, err)
+	}
+	f.Statuses = []message.Status{"of another time"}
+	if page, err := b.Messages(b.ctx, b.owner, f, message.ID{}, 50); err != nil || len(page) != 0 {
+		t.Errorf("of no status: %+v, %v", page, err)
+	}
+}
+
 func TestRedacted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -170,7 +237,27 @@ func TestPlans(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.fill()
+	for _, sql := range []string{
+		`insert into accounts (id, company_name, webhook_secret) select distinct account_id, 'a', 's'::bytea from messages on conflict do nothing`,
+		`insert into webhook_failed (delivery_id, account_id) select id, account_id from messages`,
+		`update message_statuses set status = 'failed' where ('x' || right(message_id::text, 6))::bit(24)::int % 50 = 0`,
+		`update message_statuses_until set until_id = '00000000-7000-7000-8000-000000000000'`,
+		`insert into webhook_endpoints (id, account_id, url, secret) select id, account_id, 'u', 's' from messages order by id limit 1000`,
+		`insert into webhook_attempts (delivery_id, replay, number, endpoint_id, http_status, ms, error) select id, 0, 1, id, 500, 1, '' from messages`,
+		`insert into webhook_failing (endpoint_id) select id from webhook_endpoints`,
+		`insert into api_credentials (id, account_id, key, secret_hash) select id, account_id, id::text as key, '' from messages order by id limit 3000`,
+		`insert into usage_days select account_id, current_date - (row_number() over (order by id))::int, 'outbound', 'sms', '', '', 'delivered', '', 1, 1, 0 from messages limit 3000`,
+		`insert into brands (id, account_id, name, cap_key) select id, account_id, 'b', 'k' from messages order by id limit 3000`,
+		`insert into campaigns (id, account_id, brand) select id, account_id, id from brands`,
+		`insert into campaign_carriers (campaign, network_id, network, status) select id, 1, 'AT&T', 'approved' from campaigns`,
+		`insert into numbers (number, account_id, type, campaign) select '+1202' || (5550000 + row_number() over (order by id)), account_id, 'long_code', id from campaigns`,
+		analyze,
+	} {
+		b.exec(sql)
+	}
 	b.fillMedia()
+	b.exec("insert into account_events (id, account_id, type, payload) select gen_random_uuid(), md5((n % 50)::text)::uuid, 'opt_out.created', '{}' from generate_series(1, 5000) n")
+	b.exec("analyze account_events")
 	id, account := message.NewID(), message.NewID()
 	list := func(f message.Filter, before message.ID) (string, []any) { return listQuery(account, f, before, 50) }
 	type query struct {
@@ -181,6 +268,8 @@ func TestPlans(t *testing.T) {
 	queries := []query{
 		{"FirstAnswer", selectKey, []any{account, "op", "k"}, ""},
 		{"Message", selectMessage, []any{id}, ""},
+		{"Brands", selectAccountBrands, []any{account, nil, 50}, ""},
+		{"Campaigns", selectAccountCampaigns, []any{account, nil, 50}, ""},
 		{"Parts", selectParts, among([]message.ID{id, account}), ""},
 		{"Events", selectEvents, []any{id, 0, 50}, ""},
 		{"Progress", selectOutcome, []any{id}, ""},
@@ -205,6 +294,7 @@ func TestPlans(t *testing.T) {
 		{"Deciding", selectDeciding, []any{id}, ""},
 		{"Pending", selectPending, []any{id}, ""},
 		{"Notification", selectNotification, []any{id}, ""},
+		{"DeliveryAccount", selectDeliveryAccount, []any{id}, ""},
 		{"Overdue", selectOverdue, []any{time.Second, 256}, ""},
 		{"Started", deleteStarts, []any{[]message.ID{id}}, ""},
 		{"Postpone", postpone, []any{account, "a", "DELIVRD"}, ""},
@@ -213,11 +303,27 @@ func TestPlans(t *testing.T) {
 		{"Defer", deferOverdue, []any{[]message.ID{id}, time.Hour}, ""},
 		{"Receipt", storeReceipt, append(matchArgs(b.receipt("a1", message.ReceiptDelivered)), id, "a", "b", "c"), ""},
 		{"Rematch", rematchReceipt, matchArgs(b.receipt("a1", message.ReceiptDelivered)), ""},
-		{"RecordAttempt", recordPending, []any{id, 1, "pending", 0, "", "", 5, "{}", id}, ""},
+		{"RecordAttempt", recordPending, []any{id, 1, "pending", 0, "", "", 5, "{}", id, 1, 0}, ""},
+		{"RecordAttempt failed", recordFailed, []any{id, 1, "failed", 0, "", "", 5, "{}", id, 1, 0}, ""},
+		{"RecordAttempt delivered", recordArrived, []any{id, 1, "delivered", 0, "", "", 5, "{}", id, 1, 0, id}, ""},
+		{"WebhookDeliveries", selectAccountDeliveries, []any{account, id, 50}, ""},
+		{"WebhookDeliveries of a message", selectMessageDeliveries, []any{account, id, 50, id}, ""},
+		{"WebhookDeliveries of an endpoint", selectLookedDeliveries, []any{account, id, 50}, ""},
+		{"WebhookDeliveries failed", selectFailedDeliveries, []any{account, id, 50, id}, ""},
+		// It holds what is under way only.
+		{"WebhookDeliveries pending", selectPendingDeliveries, []any{account, id, 50, id}, "webhooks_due"},
+		{"WebhookDelivery", selectDelivery, []any{account, id}, ""},
+		{"tries of a delivery", selectTries, []any{id}, ""},
+		{"replay", replayDeliveries, []any{[]message.ID{id}}, ""},
+		{"failed to replay", selectFailedRange, []any{account, id, id, 50}, ""},
+		{"all to replay", selectAllRange, []any{account, id, id, 50}, ""},
+		{"WebhookEndpoints", selectOwnEndpoints, []any{account, id, 50}, ""},
+		{"EndpointFailed", noteFailing, []any{id, 100, time.Hour}, ""},
 		// The oldest come first and the table holds what is late only.
 		{"RevisionTold", deleteRevisionDue, []any{id, 1}, ""},
 		{"RevisionsDue", selectRevisionsDue, []any{time.Second, 256}, ""},
 		{"SettlementTold", toldDue, []any{id}, ""},
+		{"Customer's messages under way", countUnderWay, []any{account, mostUnderWay}, ""},
 		{"Media", selectMediaByID, []any{account, id}, ""},
 		{"MediaByToken", selectMediaByToken, []any{id}, ""},
 		{"MediaReady", readyMedia, []any{id, time.Hour}, ""},
@@ -227,12 +333,24 @@ func TestPlans(t *testing.T) {
 		{"MediaGiven", giveMediaFile, []any{id}, ""},
 		{"MediaResult", selectResult, []any{"key"}, ""},
 		{"Files purged", purgeMedia, []any{[]message.ID{id}}, ""},
+		{"Feed", selectFeed, feedArgs(account, message.FeedPosition{}, 7, 50), ""},
+		{"FeedMessages", selectFeedMessages, append(among([]message.ID{id}), account), ""},
+		{"FeedGrows", selectGrown, []any{[]message.ID{account}, []string{"1"}, []message.ID{id}, []int32{0}}, ""},
+		{"Planned", addPlannedEvent, []any{id, time.Now(), "{}", "{}"}, ""},
+		{"PlannedAt", selectPlannedAt, []any{id, time.Now()}, ""},
+		{"OwnCredential", selectOwnCredential, []any{account, id}, ""},
+		{"Usage", selectUsage, []any{account, time.Now(), time.Now(), id, true, true, true, true, true, 0, 50}, "usage_counted"},
+		{"Usage counted", countPiece, []any{id, id}, ""},
+		{"Statuses listed", listPiece, []any{id, id}, ""},
+		{"Usage piece", selectUsagePiece, []any{id, id, 5000}, ""},
 		{"SettlementsDue", claimDue, []any{time.Second, 256}, "settlements_due"},
 	}
+	b.wantInOrder(account, id)
 	for name, c := range map[string]message.Change{
 		"status": {To: message.StatusSent}, "attempts": {To: message.StatusSending, Attempts: []message.Attempt{{Part: 1, Number: 1, Vendor: b.vendor, Instance: "a"}}},
-		"answers": {Answers: []message.Answer{{Part: 1, Attempt: 1, State: message.PartSubmitted}}}, "settled": {To: message.StatusDelivered, Settled: true, Started: true},
-		"told": {To: message.StatusSent, Events: line(message.StatusSent), Notifications: []message.Notification{b.notification(&message.Message{ID: id}, "message.sent")}},
+		"attempts taken over": {While: message.StatusSending, TakenOver: []message.Attempt{{Part: 1, Number: 1, Instance: "b"}}},
+		"answers":             {Answers: []message.Answer{{Part: 1, Attempt: 1, State: message.PartSubmitted}}}, "settled": {To: message.StatusDelivered, Settled: true, Started: true},
+		"told": {To: message.StatusSent, Events: line(message.StatusSent), Notifications: []message.Notification{b.notification(&message.Message{ID: id}, "message.sent")}, Said: "{}"},
 	} {
 		c.MessageID = id
 		sql, args := advanceStatement(c)
@@ -247,9 +365,15 @@ func TestPlans(t *testing.T) {
 	} {
 		for _, before := range []message.ID{{}, id} {
 			sql, args := list(f, before)
-			queries = append(queries, query{"Messages by " + name, sql, args, ""})
+			scan := ""
+			if name == "status" {
+				scan = "message_statuses_until" // it has one row
+			}
+			queries = append(queries, query{"Messages by " + name, sql, args, scan})
 		}
 	}
+	lateSQL, lateArgs := lateQuery(account, message.Filter{CreatedAfter: time.Now(), CreatedBefore: time.Now()}, id, 50)
+	queries = append(queries, query{"Messages that came late", lateSQL, lateArgs, ""})
 	for _, q := range queries {
 		for _, seqscan := range []string{"on", "off"} { // as Postgres has it, and as our sessions do
 			plan := b.explain(q.sql, len(q.args), seqscan)
@@ -258,13 +382,28 @@ func TestPlans(t *testing.T) {
 					t.Errorf("%s, enable_seqscan %s, reads %s from end to end:\n%s", q.name, seqscan, table, plan)
 				}
 			}
-			for need, index := range map[string]string{"Messages by to": "messages_to", "Messages by reference": "messages_reference", "Messages by none": "messages_account", "LastVendor": "messages_to",
+			for need, index := range map[string]string{"Messages by to": "messages_to", "Messages by reference": "messages_reference", "Messages by none": "messages_account", "Messages by status": "message_statuses_account", "LastVendor": "messages_to", "Messages that came late": "messages_received",
 				"Unstarted": "starts_order", "Unmatched": "receipts_unmatched", "Overdue": "webhooks_due_at", "Doubtful": "segments_doubted",
-				"Receipt": "segments_vendor_id", "Rematch": "segments_vendor_id", "EarlyReceipts": "segments_vendor_id", "NameDoubtful": "segments_vendor_id"} {
+				"Receipt": "segments_vendor_id", "Feed": "message_events_feed", "FeedGrows": "message_events_feed", "Rematch": "segments_vendor_id", "EarlyReceipts": "segments_vendor_id", "NameDoubtful": "segments_vendor_id"} {
 				if q.name == need && !strings.Contains(plan, index) {
 					t.Errorf("%s, enable_seqscan %s, does not use %s:\n%s", q.name, seqscan, index, plan)
 				}
 			}
+		}
+	}
+}
+
+// wantInOrder wants lists by status to come in the order of indexes, so that the newest
+// are found without the rest.
+func (b *bundle) wantInOrder(account, before message.ID) {
+	b.tb.Helper()
+	f := message.Filter{Statuses: []message.Status{message.StatusFailed, message.StatusUndelivered}, CampaignID: "C"}
+	of, args := listQuery(account, f, before, 50)
+	all, fewer := listAllQuery(f, before, 50)
+	for sql, n := range map[string]int{of: len(args), all: len(fewer)} {
+		plan := b.explain(sql, n, "off", inOrder)
+		if strings.Contains(plan, "Sort  ") || strings.Contains(plan, "->  Sort") || !strings.Contains(plan, "Merge Append") {
+			b.tb.Errorf("the rows are sorted:\n%s", plan)
 		}
 	}
 }
@@ -291,7 +430,7 @@ func endToEnd(plan string) []string {
 // explain gives the plan of a statement as this process's sessions run it: a
 // generic one, made without regard to the parameters. It shows what is done in each
 // partition, as long as its values rule none out, under the names of the whole tables.
-func (b *bundle) explain(sql string, params int, seqscan string) string {
+func (b *bundle) explain(sql string, params int, seqscan string, settings ...string) string {
 	b.tb.Helper()
 	conn, err := b.pool.Acquire(b.ctx)
 	if err != nil {
@@ -304,6 +443,11 @@ func (b *bundle) explain(sql string, params int, seqscan string) string {
 	if _, err := conn.Exec(b.ctx, "set enable_partition_pruning = off"); err != nil {
 		b.tb.Fatal(err)
 	}
+	for _, s := range settings {
+		if _, err := conn.Exec(b.ctx, strings.ReplaceAll(s, "true)", "false)")); err != nil {
+			b.tb.Fatal(err)
+		}
+	}
 	if _, err := conn.Exec(b.ctx, "prepare explained as "+sql); err != nil {
 		b.tb.Fatalf("%v\n%s", err, sql)
 	}
@@ -315,7 +459,7 @@ func (b *bundle) explain(sql string, params int, seqscan string) string {
 	if err != nil {
 		b.tb.Fatalf("%v\n%s", err, sql)
 	}
-	if _, err := conn.Exec(b.ctx, "deallocate explained; reset enable_partition_pruning"); err != nil {
+	if _, err := conn.Exec(b.ctx, "deallocate explained; reset enable_partition_pruning; reset enable_sort; reset enable_bitmapscan"); err != nil {
 		b.tb.Fatal(err)
 	}
 	return b.wholeNames(strings.Join(plan, "\n"), seqscan)

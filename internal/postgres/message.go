@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,7 @@ const messageColumns = `
   price_micros, currency, price_final, batch_id, group_id, retry_of, vendor_id, vendor_name, reason, reason_detail,
   receipt_stat, receipt_err, receipt_at, possible_duplicate, edge, trace_parent, send_at, expires_at, created_at,
   submitted_at, delivered_at, updated_at, parts_settled, parts_failed, revision, data_coding, user_data_header, tlvs, automatic, not complete as incomplete,
-  subject, media_as_is, group_recipients, coalesce(requested_kind, '')`
+  subject, media_as_is, group_recipients, coalesce(requested_kind, ''), failures_only, callback`
 
 const selectMessage = `select` + messageColumns + `
 from messages
@@ -108,7 +109,7 @@ func (db *DB) scanMessage(row pgx.CollectableRow) (*message.Message, error) {
 		&class, &delivery, &m.CampaignID, &m.ClientReference, &metadata, &m.WebhookURL, &m.WebhookFailover,
 		&m.Price.Amount, &m.Price.Currency, &priceFinal, &batch, &group, &retry, &vendor, &m.Vendor, &reason, &detail,
 		&stat, &rerr, &receiptAt, &m.DuplicatePoss, &m.Edge, &m.TraceParent, &sendAt, &m.ExpiresAt, &m.CreatedAt,
-		&submittedAt, &deliveredAt, &m.UpdatedAt, &m.Settled, &m.Failed, &m.Revision, &coding, &header, &tlvs, &m.Automatic, &m.Incomplete, &subject, &m.MediaAsIs, &m.GroupRecipients, &m.Requested)
+		&submittedAt, &deliveredAt, &m.UpdatedAt, &m.Settled, &m.Failed, &m.Revision, &coding, &header, &tlvs, &m.Automatic, &m.Incomplete, &subject, &m.MediaAsIs, &m.GroupRecipients, &m.Requested, &m.FailuresOnly, &m.Callback)
 	if err != nil {
 		return nil, err
 	}
@@ -160,57 +161,134 @@ func orZero[T any](p *T) T {
 // limit, older than the message `before` when that is not zero.
 func (db *DB) Messages(ctx context.Context, account message.ID, f message.Filter, before message.ID, limit int) ([]*message.Message, error) {
 	sql, args := listQuery(account, f, before, limit)
-	rows, err := db.pool.Query(ctx, sql, args...)
+	page, err := db.list(ctx, byStatus(f), sql, args)
 	if err != nil {
-		return nil, fmt.Errorf("list messages: %w", err)
+		return nil, err
 	}
-	list, err := pgx.CollectRows(rows, db.scanMessage)
+	return db.withLate(ctx, account, f, before, limit, page)
+}
+
+// withLate adds to a page that is not full the inbound messages whose ids are of long
+// before the time that is asked for.
+func (db *DB) withLate(ctx context.Context, account message.ID, f message.Filter, before message.ID, limit int, page []*message.Message) ([]*message.Message, error) {
+	if len(page) >= limit || f.CreatedAfter.IsZero() || f.Direction == message.Outbound {
+		return page, nil
+	}
+	sql, args := lateQuery(account, f, before, limit-len(page))
+	late, err := db.list(ctx, false, sql, args)
+	return append(page, late...), err
+}
+
+// list reads the messages of a query. Ordered: its rows are to come in the order of
+// indexes, however few the planner takes them for.
+func (db *DB) list(ctx context.Context, ordered bool, sql string, args []any) (list []*message.Message, err error) {
+	read := func(from interface {
+		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	}) error {
+		rows, err := from.Query(ctx, sql, args...)
+		if err == nil {
+			list, err = pgx.CollectRows(rows, db.scanMessage)
+		}
+		return err
+	}
+	if ordered {
+		err = pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, inOrder); err != nil {
+				return err
+			}
+			return read(tx)
+		})
+	} else {
+		err = read(db.pool)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list messages: %w", err)
 	}
 	return list, db.fill(ctx, list)
 }
 
+// listQuery finds what was made at some time by its ids, which are made then, too: but
+// for inbound messages whose owner was found late, see lateQuery.
 func listQuery(account message.ID, f message.Filter, before message.ID, limit int) (string, []any) {
-	q := listing{args: []any{account}}
-	q.WriteString("select" + messageColumns + "\nfrom messages\nwhere account_id = $1")
-	// Which partitions may have them. Inbound messages whose owner was found late have
-	// an id of long before.
-	if !f.CreatedAfter.IsZero() && f.Direction == message.Outbound {
-		q.and("id > $%d", idAt(f.CreatedAfter.Add(-partitionMargin)))
+	q := listing{}
+	var ids []string // what the ids are known to be, of @
+	if !f.CreatedAfter.IsZero() {
+		ids = append(ids, fmt.Sprintf("@ > $%d", q.put(idAt(f.CreatedAfter.Add(-partitionMargin)))))
 	}
 	if !f.CreatedBefore.IsZero() {
-		q.and("id < $%d", idAt(f.CreatedBefore.Add(partitionMargin)))
+		ids = append(ids, fmt.Sprintf("@ < $%d", q.put(idAt(f.CreatedBefore.Add(idAhead)))))
 	}
-	q.narrow(f, before)
+	q.from(account, f, ids, before)
 	return q.newest(limit)
 }
 
-// listing is a query in the making. The text ends in a condition.
+// lateQuery finds the inbound messages of a time whose ids are of long before. They come
+// after all that listQuery finds, and have an index in the order of their time. Without
+// the offset the planner may go through the account's history by the ids instead.
+func lateQuery(account message.ID, f message.Filter, before message.ID, limit int) (string, []any) {
+	q := listing{order: "found"}
+	f.Direction = ""
+	fmt.Fprintf(&q, "select%s\nfrom (\n  select id as found\n  from messages\n  where direction = 'inbound'", messageColumns)
+	q.and("account_id = $%d", account)
+	q.and("id <= $%d", idAt(f.CreatedAfter.Add(-partitionMargin)))
+	q.and("created_at > $%d", f.CreatedAfter)
+	if !f.CreatedBefore.IsZero() {
+		q.and("created_at < $%d", f.CreatedBefore)
+	}
+	if before != (message.ID{}) {
+		q.and("id < $%d", before)
+	}
+	q.WriteString("\n  offset 0) f\ncross join lateral (select * from messages where id = found offset 0) m\nwhere true")
+	q.narrow(f)
+	q.byVendor(f)
+	return q.newest(limit)
+}
+
+// listing is a query in the making. After from, the text ends in a condition.
 type listing struct {
 	strings.Builder
-	args []any
+	args  []any
+	order string // the column of the ids; empty: id
+}
+
+// put adds an argument and returns its number.
+func (q *listing) put(v any) int {
+	q.args = append(q.args, v)
+	return len(q.args)
 }
 
 // and adds a condition on one value, which stands in it as $%d.
-func (q *listing) and(cond string, v any) {
-	q.args = append(q.args, v)
-	fmt.Fprintf(q, "\n  and "+cond, len(q.args))
+func (q *listing) and(cond string, v any) { fmt.Fprintf(q, "\n  and "+cond, q.put(v)) }
+
+// from begins the query: messages of the account, or of all if that is zero, whose ids
+// fit, and what the filter says but for its vendor.
+func (q *listing) from(account message.ID, f message.Filter, ids []string, before message.ID) {
+	if before != (message.ID{}) {
+		ids = append(ids, fmt.Sprintf("@ < $%d", q.put(before)))
+	}
+	within := strings.Join(append([]string{""}, ids...), " and ")
+	q.WriteString("select" + messageColumns)
+	if byStatus(f) {
+		q.fromStatuses(account, f.Statuses, within)
+	} else {
+		q.WriteString("\nfrom messages")
+	}
+	q.WriteString("\nwhere true" + strings.ReplaceAll(within, "@", "id"))
+	if account != (message.ID{}) {
+		q.and("account_id = $%d", account)
+	}
+	q.narrow(f)
 }
 
 // newest ends the query: at most limit rows, the newest first.
 func (q *listing) newest(limit int) (string, []any) {
-	q.args = append(q.args, limit)
-	fmt.Fprintf(q, "\norder by id desc\nlimit $%d", len(q.args))
+	fmt.Fprintf(q, "\norder by %s desc\nlimit $%d", cmp.Or(q.order, "id"), q.put(limit))
 	return q.String(), q.args
 }
 
 // narrow adds what the filter says, but for its account and vendor.
-func (q *listing) narrow(f message.Filter, before message.ID) {
+func (q *listing) narrow(f message.Filter) {
 	add := q.and
-	if before != (message.ID{}) {
-		add("id < $%d", before)
-	}
 	if f.Direction != "" {
 		add("direction = $%d", string(f.Direction))
 	}
@@ -252,7 +330,7 @@ func (q *listing) narrow(f message.Filter, before message.ID) {
 // selectParts reads the newest attempt of each part.
 const selectParts = `
 select distinct on (message_id, part)
-  message_id, part, attempt, state, vendor_name, vendor_message_id, vendor_code, reason, receipt_stat, receipt_err, receipt_at, sent_at
+  message_id, part, attempt, state, vendor_name, instance, vendor_message_id, vendor_code, reason, receipt_stat, receipt_err, receipt_at, sent_at
 from segments
 where message_id = any($1) and message_id between $2 and $3
 order by message_id, part, attempt desc`
@@ -278,7 +356,7 @@ func (db *DB) fillParts(ctx context.Context, list []*message.Message) error {
 	var p message.Part
 	var state, reason, stat, rerr string
 	var at *time.Time
-	targets := []any{&id, &p.Number, &p.Attempt, &state, &p.Vendor, &p.VendorMessageID, &p.VendorCode, &reason, &stat, &rerr, &at, &p.SentAt}
+	targets := []any{&id, &p.Number, &p.Attempt, &state, &p.Vendor, &p.Instance, &p.VendorMessageID, &p.VendorCode, &reason, &stat, &rerr, &at, &p.SentAt}
 	_, err = pgx.ForEachRow(rows, targets, func() error {
 		p.State, p.Reason, p.Receipt = message.PartState(state), message.Reason(reason), nil
 		if stat != "" {

@@ -3,9 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/postrider/postrider/internal/message"
 )
@@ -25,34 +24,43 @@ func (db *DB) WholeMessage(ctx context.Context, id message.ID) (*message.Message
 // message `before` when that is not zero.
 func (db *DB) AllMessages(ctx context.Context, f message.Filter, before message.ID, limit int) ([]*message.Message, error) {
 	sql, args := listAllQuery(f, before, limit)
-	rows, err := db.pool.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, fmt.Errorf("list messages: %w", err)
+	page, err := db.list(ctx, byStatus(f), sql, args)
+	if err != nil || f.AccountID == (message.ID{}) {
+		return page, err
 	}
-	list, err := pgx.CollectRows(rows, db.scanMessage)
-	if err != nil {
-		return nil, fmt.Errorf("list messages: %w", err)
-	}
-	return list, db.fill(ctx, list)
+	return db.withLate(ctx, f.AccountID, f, before, limit, page)
 }
 
 // idSlack is how long before its acceptance a message may have got its id: one that
 // came in parts has the id of its first part.
 const idSlack = time.Hour
 
+// idAhead is how long after its acceptance a message's id may seem to be made: so far may
+// the clock of the process that made it be ahead of the database's.
+const idAhead = time.Hour
+
 // listAllQuery finds what the filter narrows most by its index; the rest it reads
 // from the primary key, which is in the order of time.
 func listAllQuery(f message.Filter, before message.ID, limit int) (string, []any) {
 	q := listing{}
-	q.WriteString("select" + messageColumns + "\nfrom messages\nwhere true")
-	if f.AccountID != (message.ID{}) {
-		q.and("account_id = $%d", f.AccountID)
-	} else if !f.CreatedAfter.IsZero() {
-		q.and("id > $%d", idAt(f.CreatedAfter.Add(-idSlack)))
+	var ids []string // what the ids are known to be, of @
+	if !f.CreatedAfter.IsZero() {
+		slack := idSlack
+		if f.AccountID != (message.ID{}) {
+			slack = partitionMargin // see withLate
+		}
+		ids = append(ids, fmt.Sprintf("@ > $%d", q.put(idAt(f.CreatedAfter.Add(-slack)))))
 	}
-	if f.AccountID == (message.ID{}) && !f.CreatedBefore.IsZero() {
-		q.and("id < $%d", idAt(f.CreatedBefore.Add(time.Millisecond)))
+	if !f.CreatedBefore.IsZero() {
+		ids = append(ids, fmt.Sprintf("@ < $%d", q.put(idAt(f.CreatedBefore.Add(idAhead)))))
 	}
+	q.from(f.AccountID, f, ids, before)
+	q.byVendor(f)
+	return q.newest(limit)
+}
+
+// byVendor adds what the filter says of the vendor.
+func (q *listing) byVendor(f message.Filter) {
 	if f.Vendor != "" {
 		if id, err := message.ParseID(f.Vendor); err == nil {
 			q.and("vendor_id = $%d", id)
@@ -60,9 +68,24 @@ func listAllQuery(f message.Filter, before message.ID, limit int) (string, []any
 			q.and("vendor_name = $%d", f.Vendor)
 		}
 	}
-	q.narrow(f, before)
-	return q.newest(limit)
+	if f.VendorMessageID != "" {
+		q.and(withVendorID, pick([]string{f.VendorMessageID, strings.ToLower(f.VendorMessageID)}, storable))
+	}
 }
+
+// withVendorID finds messages by the id that a vendor gave one of their parts. The index
+// begins with the vendor, so each is looked up by itself; a vendor uses ids again, but
+// not a thousand times.
+const withVendorID = `id = any(array(
+    select s.message_id
+    from vendors v
+    cross join lateral (
+      select message_id
+      from segments
+      where vendor_id = v.id and normalized_id = any($%d)
+      order by normalized_id
+      limit 1000
+    ) s))`
 
 // idAt is the smallest id of a time: 48 bits of milliseconds come first (RFC 9562
 // §5.7).

@@ -239,9 +239,12 @@ where message_id = $1 and profile = ''
 order by position
 for update`
 
+	// insertShared writes nothing when no file has the octets: their row may be left of a
+	// DropMedia whose end nobody saw, and they may be gone.
 	insertShared = `
 insert into media_files (id, account_id, token, sha256, ready, expires_at)
-values ($1, $2, $3, $4, true, null)`
+select $1, $2, $3, $4, true, null
+where exists (select from media_files where sha256 = $4)`
 
 	insertPrepared = `
 insert into message_media (message_id, profile, position, file_id)
@@ -286,8 +289,9 @@ func givePrepared(ctx context.Context, tx pgx.Tx, id message.ID, profile string,
 	f := m.File
 	if !m.Fetched() {
 		f.ID = message.NewID()
-		if _, err := tx.Exec(ctx, insertShared, f.ID, f.AccountID, message.ID(message.NewMediaToken()), f.SHA256[:]); err != nil {
-			return err
+		tag, err := tx.Exec(ctx, insertShared, f.ID, f.AccountID, message.ID(message.NewMediaToken()), f.SHA256[:])
+		if err != nil || tag.RowsAffected() == 0 {
+			return errOr(err, message.Refuse(message.ReasonNotFound, "what a file was made into is gone"))
 		}
 	} else if err := exactlyOne(tx.Exec(ctx, giveMediaFile, f.ID)); err != nil {
 		return err
@@ -314,7 +318,7 @@ set sha256 = excluded.sha256, made_at = now()`
 select o.sha256, o.content_type, o.size_bytes
 from media_results r
 join media_objects o on o.sha256 = r.sha256
-where r.key = $1`
+where r.key = $1 and exists (select from media_files f where f.sha256 = r.sha256)`
 )
 
 // KeepMediaResult remembers what a conversion gave, under everything that it depends on,

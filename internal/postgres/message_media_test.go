@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"crypto/sha256"
+	"errors"
 	"reflect"
 	"testing"
 	"time"
@@ -188,6 +189,39 @@ func TestMediaResult(t *testing.T) {
 	}
 	if err := b.KeepMediaResult(b.ctx, "late", small.SHA256); err != nil {
 		t.Errorf("of octets that are gone: %v", err)
+	}
+}
+
+// Whoever took octets away may have died before that was on record: nobody shares them
+// then, and they are made anew.
+func TestOctetsWithoutAFileAreNotShared(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := b.mms(b.kept("a picture"))
+	small := b.kept("a small picture")
+	if err := b.KeepMediaResult(b.ctx, "key", small.SHA256); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.RemoveMedia(b.ctx, b.owner, small.ID); err != nil {
+		t.Fatal(err)
+	}
+	died := errors.New("the process has died")
+	if _, err := b.drained(died); !errors.Is(err, died) {
+		t.Fatal(err)
+	}
+	if _, known, err := b.MediaResult(b.ctx, "key"); known || err != nil {
+		t.Errorf("the result is known: %t, %v", known, err)
+	}
+	shared := message.Media{Position: 1, File: message.MediaFile{AccountID: m.AccountID, SHA256: small.SHA256}}
+	if err := b.MediaPrepared(b.ctx, m.ID, "att#1", []message.Media{shared}, message.Event{Type: message.EventMediaPrepared}); !isNotFound(err) {
+		t.Errorf("the message has them: %v", err)
+	}
+	if list, err := b.MessageMedia(b.ctx, m.ID, "att#1"); err != nil || len(list) != 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	b.kept("a small picture")
+	if _, known, err := b.MediaResult(b.ctx, "key"); !known || err != nil {
+		t.Errorf("made anew: %t, %v", known, err)
 	}
 }
 

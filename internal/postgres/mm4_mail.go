@@ -35,8 +35,9 @@ func (db *DB) CountMM4Mails(ctx context.Context) (int, error) {
 }
 
 // OnMM4Owed has fn called after each commit of this process that owes a peer of MM4 a
-// mail: it is due now, and others find it only when they look. fn must not block. Safe
-// for concurrent use; the last one counts.
+// mail: it is due now, and others find it only when they look. The end of a deliver_sm that
+// nobody came for, after days, is not told. fn must not block. Safe for concurrent use; the
+// last one counts.
 func (db *DB) OnMM4Owed(fn func()) { db.onMM4Owed.Store(&fn) }
 
 // owedMM4 calls what was given to OnMM4Owed.
@@ -68,7 +69,8 @@ func (w *writer) owedMM4(c message.Change) {
 }
 
 // insertResponses writes responses. One that is there is due again, with what it says
-// now, unless it is just being sent: that is the answer to the repetition too.
+// now. One that is just being sent may have reached the peer before the repetition came: it
+// goes again when it is known what became of that.
 const insertResponses = `
 with given as (
   select distinct on (peer_id, kind, transaction_id, ordinal) *
@@ -90,12 +92,13 @@ set state = 'pending',
     response = excluded.response,
     due_at = case when m.claimed_by is null then now() else m.due_at end,
     expires_at = excluded.expires_at,
+    again = m.again or m.state = 'pending' and m.claimed_by is not null and m.due_at > now(),
     done_at = null`
 
 // OweMM4 commits responses to requests of peers, and has them sent. Of each the ID, At
 // and ExpiresAt may be zero: then they are a new one, now, and MM4ResponseLife from now.
 // A response of the same peer, kind, transaction and ordinal that was owed before is due
-// again at once. A peer that is not there is owed nothing.
+// again, at once or, when it is just being sent, after that. A peer that is not there is owed nothing.
 func (db *DB) OweMM4(ctx context.Context, mails []message.MM4Mail) error {
 	if len(mails) == 0 {
 		return nil
@@ -145,7 +148,8 @@ func responsePlace(m message.MM4Mail) []byte {
 
 // claimMails takes what is due, the peers in turn, so that much for one of them does not
 // keep the others waiting. What has expired ends instead. A report of a message waits for
-// an earlier one of its kind.
+// an earlier one of its kind. What is sent from here on is sent after every repetition
+// that has come.
 //
 //	$1 instance  $2 limit  $3 lease
 const claimMails = `
@@ -176,6 +180,7 @@ with due as materialized (
   set state = case when d.over then 'expired' else 'pending' end,
       claimed_by = case when d.over then null else $1::text end,
       due_at = case when d.over then m.due_at else now() + $3::interval end,
+      again = false,
       done_at = case when d.over then now() end
   from due d
   where m.id = d.id
@@ -247,29 +252,36 @@ func (db *DB) scanMail(row pgx.CollectableRow) (m message.MM4Mail, err error) {
 
 // recordMail writes a try. What was sent counts whoever says so; all else only of who has
 // the claim. One whose next try would come too late ends now. A report that has ended
-// makes room for the next of its message, which is due already.
+// makes room for the next of its message, which is due already. A response whose request
+// has come again meanwhile has not ended: it is due. That is taken back by the claim alone,
+// so that a try that is recorded twice leaves it due.
 //
 //	$1 id  $2 instance  $3 state  $4 code  $5 error  $6 next
 const recordMail = `
 update mm4_mails
-set state = case when $3 = 'pending' and now() + $6::interval >= expires_at then 'expired' else $3 end,
-    attempts = attempts + 1,
+set state = case when $3 <> 'pending' and again then 'pending' when $3 = 'pending' and now() + $6::interval >= expires_at then 'expired' else $3 end,
+    attempts = case when $3 <> 'pending' and again then 0 else attempts + 1 end,
     last_code = $4,
     last_error = $5,
-    due_at = case when $3 = 'pending' then now() + $6::interval else due_at end,
+    due_at = case when $3 = 'pending' then now() + $6::interval when again then now() else due_at end,
     claimed_by = null,
-    done_at = case when $3 <> 'pending' or now() + $6::interval >= expires_at then now() end
+    done_at = case when $3 = 'pending' and now() + $6::interval >= expires_at or $3 <> 'pending' and not again then now() end
 where id = $1
-  and case when $3 = 'sent' then state <> 'sent' else state = 'pending' and claimed_by = $2 end`
+  and case when $3 = 'sent' then state <> 'sent' else state = 'pending' and claimed_by = $2 end
+returning $3 <> 'pending' and again`
 
 // MM4MailTried records what became of a try that the instance made, and ends its claim.
 // One that is to be tried again after its time ends as expired. A try that is recorded
 // twice counts once, and one whose claim has gone over to another instance only if the
-// mail was sent.
+// mail was sent. A response whose request came again while it was tried is due again then.
 func (db *DB) MM4MailTried(ctx context.Context, instance string, id message.ID, r message.MM4MailResult) error {
-	err := db.one(ctx, id, recordMail, none, id, instance, string(r.State), storable(r.Code), storable(r.Error), r.Next)
+	again := false
+	err := db.one(ctx, id, recordMail, flag(&again), id, instance, string(r.State), storable(r.Code), storable(r.Error), r.Next)
 	if err != nil {
 		return fmt.Errorf("record a try of mail %s of MM4: %w", id, err)
+	}
+	if again {
+		db.owedMM4()
 	}
 	return nil
 }

@@ -1,6 +1,12 @@
 package postgres
 
-import "github.com/postrider/postrider/internal/message"
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/postrider/postrider/internal/message"
+)
 
 // insertMM4Origins is the clause of an acceptance that writes what must be repeated to
 // senders over MM4, for the messages that this statement stores.
@@ -44,3 +50,41 @@ func mm4OriginColumns(list []*acceptance) []any {
 		column(list, func(i a) bool { return i.MM4.ReadReport }),
 	}
 }
+
+const insertMM4Origin = `
+insert into mm4_origins (message_id, account_id, peer_id, reference, sender, recipient, system, delivery_report, read_report)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+
+// keepMM4Origin writes what a vendor's MMSC wants to be told of an inbound message.
+func keepMM4Origin(ctx context.Context, tx pgx.Tx, a message.Arrival) error {
+	o := a.MM4
+	if a.Message == nil || o == nil {
+		return nil
+	}
+	_, err := tx.Exec(ctx, insertMM4Origin, a.ID, a.AccountID, o.PeerID, []byte(o.Reference), []byte(o.Sender), []byte(o.Recipient), []byte(o.System), o.DeliveryReport, o.ReadReport)
+	return err
+}
+
+// oweInboundReport is the clause that owes a vendor over MM4 the delivery report that it
+// has asked for, of the inbound messages in moved, which have their last status for now: one
+// that has failed may arrive after all, and is reported again. As in writer.owedMM4 a peer
+// that is gone is owed nothing. The interval is message.MM4ReportLife.
+const oweInboundReport = `, owed as (
+  insert into mm4_mails (id, peer_id, kind, message_id, status, expires_at)
+  select gen_random_uuid(), p.id, 'delivery_report', m.id, m.status, now() + interval '72 hours'
+  from moved m
+  cross join lateral (
+    select o.peer_id
+    from mm4_origins o
+    where o.message_id = m.id and o.delivery_report
+    offset 0
+  ) o
+  cross join lateral (
+    select p.id
+    from mm4_peers p
+    where p.id = o.peer_id
+    for key share
+  ) p
+  on conflict do nothing
+  returning id
+)`

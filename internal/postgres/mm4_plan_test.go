@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +61,20 @@ func TestMM4Plans(t *testing.T) {
 			}
 			if !strings.Contains(plan, q.uses) {
 				t.Errorf("%s, enable_seqscan %s, does not use %s:\n%s", q.name, seqscan, q.uses, plan)
+			}
+		}
+	}
+	// Of these the other tables have tests of their own, and are empty here.
+	for _, q := range []struct {
+		name, sql string
+		params    int
+	}{
+		{"SettleInbound", settleInbound, 3}, {"Received", selectReceived, 1}, {"Delivered", recordDelivered, 8}, {"Claim", claimDeliveries, 4}, {"EndHeld", endHeld, 2},
+	} {
+		for _, seqscan := range []string{"on", "off"} {
+			plan := b.explain(q.sql, q.params, seqscan)
+			if slices.Contains(endToEnd(plan), "mm4_origins") || !strings.Contains(plan, "mm4_origins_pkey") {
+				t.Errorf("%s, enable_seqscan %s, does not use mm4_origins_pkey:\n%s", q.name, seqscan, plan)
 			}
 		}
 	}

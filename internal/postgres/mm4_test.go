@@ -317,56 +317,6 @@ func TestMM4MailExpires(t *testing.T) {
 	}
 }
 
-// A request that comes again has its response sent again, as it is now.
-func TestMM4ResponseAgain(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	p := b.mmsc("acme")
-	owed := 0
-	b.OnMM4Owed(func() { owed++ })
-	owe := func(m message.MM4Mail) {
-		t.Helper()
-		if err := b.OweMM4(b.ctx, []message.MM4Mail{m, m}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	first := response(p.ID, "a\xff")
-	owe(first)
-	due := b.mails(b.DB, "one")
-	if len(due) != 1 || fmt.Sprint(due[0].Response) != fmt.Sprint(first.Response) || due[0].TransactionID != "a\xff" || due[0].Kind != message.MM4ForwardRES {
-		t.Fatalf("%+v", due)
-	}
-	owe(first) // while it is being sent: that is the answer
-	if again := b.mails(b.DB, "two"); len(again) != 0 {
-		t.Errorf("two send it: %+v", again)
-	}
-	b.mailTried("one", due[0].ID, message.MM4MailResult{State: message.MM4MailSent})
-	second := first
-	second.Response.Status = "Error-service-denied"
-	owe(second)
-	again := b.mails(b.DB, "two")
-	if len(again) != 1 || again[0].ID != due[0].ID || again[0].Response.Status != "Error-service-denied" || again[0].Attempts != 0 || owed != 3 {
-		t.Fatalf("%+v, told %d times", again, owed)
-	}
-	// Another place in the same answer, another request, another peer: others.
-	third := first
-	third.Ordinal = 1
-	owe(third)
-	owe(response(p.ID, "b"))
-	owe(response(b.mmsc("other").ID, "b"))
-	if n := b.count("select count(*) from mm4_mails"); n != 4 {
-		t.Errorf("%d rows", n)
-	}
-	// Who moves the octets to another place reads nothing.
-	b.exec("update mm4_mails set response = (select response from mm4_mails where id = $1) where id <> $1", due[0].ID)
-	if list, err := b.MM4MailsDue(b.ctx, "one", 10); err == nil || len(list) != 0 {
-		t.Errorf("%+v, %v", list, err)
-	}
-	if err := b.OweMM4(b.ctx, []message.MM4Mail{{PeerID: p.ID, Kind: message.MM4DeliveryReport}}); err == nil {
-		t.Error("a report was owed that tells of no status")
-	}
-}
-
 // Much for one peer does not keep another one waiting.
 func TestMM4MailsInTurn(t *testing.T) {
 	t.Parallel()

@@ -79,7 +79,10 @@ func (db *DB) RecordOptOut(ctx context.Context, o message.OptOut, w message.OptO
 	var key message.Idempotency
 	err := db.optOutTx(ctx, func(tx pgx.Tx) ([]message.OptOut, error) {
 		var err error
-		if out.OptOut, out.Fresh, err = db.recordOptOut(ctx, tx, o, w.Tell); err != nil || w.Key == nil {
+		if out.OptOut, out.Fresh, err = db.recordOptOut(ctx, tx, o, w.Tell); err == nil && w.Staff != nil {
+			err = audit(ctx, tx, auditRow{by: *w.Staff, action: "opt_out.create", target: out.OptOut.ID.String()}, nil, shownOptOut(o))
+		}
+		if err != nil || w.Key == nil {
 			return []message.OptOut{out.OptOut}, err
 		}
 		if key, err = w.Key(out.OptOut, out.Fresh); err != nil {
@@ -113,6 +116,20 @@ func (db *DB) keepKey(ctx context.Context, tx pgx.Tx, k message.Idempotency) err
 		return errKeySeen
 	}
 	return err
+}
+
+// KeepAnswer stores the answer of a request whose work may be done twice, after it was
+// done. When another one with the same key was faster its answer comes back, and is the
+// one to give; nil: this one is. ReasonIdempotencyMismatch when that had another body.
+func (db *DB) KeepAnswer(ctx context.Context, k message.Idempotency) (*message.Idempotency, error) {
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return db.keepKey(ctx, tx, k) })
+	switch {
+	case errors.Is(err, errKeySeen):
+		return db.FirstAnswer(ctx, k)
+	case err != nil:
+		return nil, fmt.Errorf("keep the answer of %s: %w", k.Operation, err)
+	}
+	return nil, nil
 }
 
 // optOutTx runs write in a transaction and tells this process of what it wrote.
@@ -273,7 +290,8 @@ func (db *DB) StoppedBy(ctx context.Context, account message.ID, sender, recipie
 	return message.OptOut{}, false, nil
 }
 
-// OptOuts lists opt-outs of an account, newest first, older than before.
+// OptOuts lists opt-outs of an account, newest first, older than before; of all accounts for
+// the zero id, which goes by an index when nothing or the recipient narrows it.
 func (db *DB) OptOuts(ctx context.Context, account message.ID, f message.OptOutFilter, before message.ID, limit int) ([]message.OptOut, error) {
 	sql, args := optOutsQuery(account, f, before, limit)
 	rows, err := db.pool.Query(ctx, sql, args...)
@@ -288,6 +306,9 @@ func (db *DB) OptOuts(ctx context.Context, account message.ID, f message.OptOutF
 }
 
 func optOutsQuery(account message.ID, f message.OptOutFilter, before message.ID, limit int) (string, []any) {
+	if account == (message.ID{}) {
+		return allOptOutsQuery(f, before, limit)
+	}
 	var b strings.Builder
 	b.WriteString("select" + optOutColumns + "\nfrom opt_outs\nwhere account_id = $1")
 	args := []any{account}
@@ -325,6 +346,28 @@ func optOutsQuery(account message.ID, f message.OptOutFilter, before message.ID,
 	return b.String(), args
 }
 
+// allOptOutsQuery is for staff: in the order of all, or of one recipient's.
+func allOptOutsQuery(f message.OptOutFilter, before message.ID, limit int) (string, []any) {
+	q := listing{}
+	q.WriteString("select" + optOutColumns + "\nfrom opt_outs\nwhere true")
+	if before != (message.ID{}) {
+		q.and("id < $%d", before)
+	}
+	if f.Recipient != "" {
+		q.and("recipient = $%d", string(f.Recipient))
+	}
+	if f.Sender != "" {
+		q.and("sender = $%d", string(f.Sender))
+	}
+	if f.CampaignID != "" {
+		q.and("campaign_id = $%d", f.CampaignID)
+	}
+	if f.Active != nil {
+		q.and("active = $%d", *f.Active)
+	}
+	return q.newest(limit)
+}
+
 // ImportOptOuts records a batch in one transaction and gives how many of them are
 // fresh: the others were in force before, or stand twice in the batch. The account's
 // webhooks are not told.
@@ -345,49 +388,18 @@ func (db *DB) ImportOptOuts(ctx context.Context, batch []message.OptOut) (int, e
 	return fresh, nil
 }
 
-// tellAccount writes the events of opt-outs for the account's webhooks.
+// tellAccount writes the events of opt-outs.
 func tellAccount(ctx context.Context, tx pgx.Tx, list []message.OptOut, tell message.OptOutTell) error {
 	if tell == nil {
 		return nil
 	}
-	var notes []message.Notification
+	var events []message.AccountEvent
 	for _, o := range list {
-		more, err := tell(o)
+		e, err := tell(o)
 		if err != nil {
 			return err
 		}
-		notes = append(notes, more...)
+		events = append(events, e)
 	}
-	if len(notes) == 0 {
-		return nil
-	}
-	_, err := tx.Exec(ctx, insertEvents, eventArgs(notes)...)
-	return err
-}
-
-// insertEvents writes deliveries of events that are of no message. No workflow works
-// on them, so they are due at once in the eyes of the sweeper, which leaves what is
-// due a minute for those who do.
-const insertEvents = `
-with delivery as (
-  insert into webhook_deliveries (id, event_id, account_id, endpoint_id, type, url, failover_url, payload)
-  select n.id, n.event_id, n.account_id, n.endpoint_id, n.type, n.url, n.failover_url, n.payload
-  from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[])
-    as n (id, event_id, account_id, endpoint_id, type, url, failover_url, payload)
-  on conflict do nothing
-  returning id
-)
-insert into webhooks_due (delivery_id, due_at)
-select d.id, now() - interval '60 seconds'
-from delivery d`
-
-func eventArgs(notes []message.Notification) []any {
-	type n = message.Notification
-	texts := func(of func(n) string) []string { return pick(notes, of) }
-	return []any{
-		pick(notes, func(n n) message.ID { return n.ID }), pick(notes, func(n n) message.ID { return n.EventID }),
-		pick(notes, func(n n) message.ID { return n.AccountID }), pick(notes, func(n n) *message.ID { return idOrNull(n.EndpointID) }),
-		texts(func(n n) string { return n.Type }), texts(func(n n) string { return n.URL }),
-		texts(func(n n) string { return n.FailoverURL }), texts(func(n n) string { return n.Payload }),
-	}
+	return recordEvents(ctx, tx, events...)
 }

@@ -21,14 +21,16 @@ func (b *bundle) optOut(recipient message.Address) message.OptOut {
 		Source: message.OptOutByAPI, Actor: "key", Reason: "asked"}
 }
 
-// telling gives one notification for each opt-out.
-func telling(o message.OptOut) ([]message.Notification, error) {
+// telling gives an event with one delivery for each opt-out.
+func telling(o message.OptOut) (message.AccountEvent, error) {
 	kind := "opt_out.created"
 	if !o.Active() {
 		kind = "opt_out.removed"
 	}
-	return []message.Notification{{ID: message.NewID(), EventID: message.NewID(), AccountID: o.AccountID, EndpointID: message.NewID(), Type: kind,
-		URL: "https://shop.example/hooks", Payload: `{"id":"` + o.ID.String() + `"}`}}, nil
+	e := message.AccountEvent{ID: message.NewID(), AccountID: o.AccountID, Type: kind, Payload: `{"data":{"id":"` + o.ID.String() + `"}}`}
+	e.Deliveries = []message.Notification{{ID: message.NewID(), EventID: e.ID, AccountID: o.AccountID, EndpointID: message.NewID(), Type: kind,
+		URL: "https://shop.example/hooks", Payload: `{"id":"` + o.ID.String() + `"}`}}
+	return e, nil
 }
 
 func (b *bundle) recorded(o message.OptOut, tell message.OptOutTell) message.OptOutRecorded {
@@ -236,11 +238,11 @@ func TestVendorBlockWithAnswer(t *testing.T) {
 	refused := func(m *message.Message) message.OptOut {
 		t.Helper()
 		o := message.VendorBlock(m.AccountID, m.From, m.To, "north", m.ID)
-		notes, err := telling(o)
+		event, err := telling(o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := message.Change{MessageID: m.ID, To: message.StatusQueued, OptOut: &o, OptOutNotifications: notes,
+		c := message.Change{MessageID: m.ID, To: message.StatusQueued, OptOut: &o, OptOutEvent: &event,
 			Answers: []message.Answer{{Part: 1, Attempt: 1, State: message.PartRefused, Reason: message.ReasonOptedOut, VendorCode: "21610"}},
 			Events:  []message.Event{{Type: message.EventOptOutRecorded, Detail: map[string]any{"source": "vendor"}}}}
 		b.must(c)
@@ -440,7 +442,7 @@ func TestOptOutRolledBack(t *testing.T) {
 	b := setup(t)
 	b.OnOptOut(func(list []message.OptOut) { t.Errorf("heard of %+v", list) })
 	broken := errors.New("broken")
-	if _, err := b.RecordOptOut(b.ctx, b.optOut("+13105550117"), message.OptOutWrite{Tell: func(message.OptOut) ([]message.Notification, error) { return nil, broken }}); !errors.Is(err, broken) {
+	if _, err := b.RecordOptOut(b.ctx, b.optOut("+13105550117"), message.OptOutWrite{Tell: func(message.OptOut) (message.AccountEvent, error) { return message.AccountEvent{}, broken }}); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
 	}
 	if n := b.count("select count(*) from opt_outs"); n != 0 {
@@ -548,9 +550,13 @@ func TestOptOutPlans(t *testing.T) {
 			queries = append(queries, query{"list by " + name, sql, len(args), f.uses})
 		}
 	}
+	all, allArgs := optOutsQuery(message.ID{}, message.OptOutFilter{}, id, 50)
+	to, toArgs := optOutsQuery(message.ID{}, message.OptOutFilter{Recipient: "+13100000001", Active: &yes}, id, 50)
+	queries = append(queries, query{"list all", all, len(allArgs), "opt_outs_pkey"}, query{"list all of a recipient", to, len(toArgs), "opt_outs_recipient"},
+		query{"AnyOptOut", selectAnyOptOut, 1, "opt_outs_pkey"})
 	o := b.optOut("+13105550117")
-	notes, _ := telling(o)
-	sql, args := advanceStatement(message.Change{MessageID: id, OptOut: &o, OptOutNotifications: notes, Events: line(message.StatusQueued)})
+	event, _ := telling(o)
+	sql, args := advanceStatement(message.Change{MessageID: id, OptOut: &o, OptOutEvent: &event, Events: line(message.StatusQueued)})
 	queries = append(queries, query{"Advance", sql, len(args), "opt_outs_active"})
 	for _, q := range queries {
 		for _, seqscan := range []string{"on", "off"} {

@@ -18,15 +18,26 @@ func (w *writer) optOut(c message.Change) {
   from moved m
   on conflict (account_id, recipient, scope, sender, campaign_id) where active do nothing
   returning account_id, version`)
-	if len(c.OptOutNotifications) == 0 {
+	if e := c.OptOutEvent; e != nil {
+		w.accountEvent(e, "opt_out")
+	}
+}
+
+// accountEvent is recordEvents within the statement of a change: it happens if the clause
+// `when` has a row.
+func (w *writer) accountEvent(e *message.AccountEvent, when string) {
+	w.clause("account_event", `insert into account_events (id, account_id, type, payload)
+  select `+w.arg(e.ID, "uuid")+", o.account_id, "+w.arg(e.Type, "text")+", "+w.arg(e.Payload, "text")+`
+  from `+when+" o")
+	notes := e.Deliveries
+	if len(notes) == 0 {
 		return
 	}
-	notes := c.OptOutNotifications
 	given := func(of func(message.Notification) string) string { return w.arg(pick(notes, of), "text[]") }
 	ids := w.arg(pick(notes, func(n message.Notification) message.ID { return n.ID }), "uuid[]")
-	w.clause("opt_out_told", `insert into webhook_deliveries (id, event_id, account_id, endpoint_id, type, url, failover_url, payload)
+	w.clause("account_event_told", `insert into webhook_deliveries (id, event_id, account_id, endpoint_id, type, url, failover_url, payload)
   select n.id, n.event_id, o.account_id, n.endpoint_id, n.type, n.url, n.failover_url, n.payload
-  from opt_out o, unnest(`+ids+", "+
+  from `+when+" o, unnest("+ids+", "+
 		w.arg(pick(notes, func(n message.Notification) message.ID { return n.EventID }), "uuid[]")+", "+
 		w.arg(pick(notes, func(n message.Notification) *message.ID { return idOrNull(n.EndpointID) }), "uuid[]")+", "+
 		given(func(n message.Notification) string { return n.Type })+", "+
@@ -36,8 +47,8 @@ func (w *writer) optOut(c message.Change) {
     as n (id, event_id, endpoint_id, type, url, failover_url, payload)
   on conflict do nothing
   returning id`)
-	w.clause("opt_out_due", `insert into webhooks_due (delivery_id, due_at)
+	w.clause("account_event_due", `insert into webhooks_due (delivery_id, due_at)
   select t.id, now() - interval '60 seconds'
-  from opt_out_told t
+  from account_event_told t
   on conflict do nothing`)
 }

@@ -14,10 +14,10 @@ import (
 
 // PaceHooks are told what the pacer does. Each may be nil; none may block.
 type PaceHooks struct {
-	// Notifications makes what customers are told of a mark, which is written in the
+	// Events makes what customers are told of a mark, which is written in the
 	// transaction that reaches the mark. It may be asked more than once for one mark
 	// when a transaction is repeated.
-	Notifications func(pace.Mark) []message.Notification
+	Events func(pace.Mark) []message.AccountEvent
 	// Marked is called after the commit that reached the mark.
 	Marked func(pace.Mark)
 	// Waited is called for each slot, with the time that the message has to wait.

@@ -338,21 +338,6 @@ const deleteDays = `
 delete from pace_days
 where key = any($1::text[]) and day < $2::date`
 
-// insertCapNotifications writes what customers are told of marks. No workflow works
-// on it: it is overdue at once, so that the next sweep sends it.
-const insertCapNotifications = `
-with stored as (
-  insert into webhook_deliveries (id, event_id, account_id, endpoint_id, type, url, failover_url, payload)
-  select *
-  from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[])
-  on conflict do nothing
-  returning id
-)
-insert into webhooks_due (delivery_id, due_at)
-select id, now() - interval '1 minute'
-from stored
-on conflict do nothing`
-
 // write writes down what a book has given, and what is to be told of it.
 func (p *pacer) write(ctx context.Context, tx pgx.Tx, book *lockedBook) error {
 	c := book.Changes()
@@ -381,13 +366,8 @@ func (p *pacer) write(ctx context.Context, tx pgx.Tx, book *lockedBook) error {
 			b.Queue(deleteDays, begun, pace.DayOf(book.Now().AddDate(0, 0, -daysKept)))
 		}
 	}
-	if told := p.notifications(book.Marks()); len(told) > 0 {
-		type n = message.Notification
-		texts := func(of func(n) string) []string { return pick(told, of) }
-		b.Queue(insertCapNotifications, pick(told, func(n n) message.ID { return n.ID }), pick(told, func(n n) message.ID { return n.EventID }),
-			pick(told, func(n n) message.ID { return n.AccountID }), pick(told, func(n n) *message.ID { return idOrNull(n.EndpointID) }),
-			texts(func(n n) string { return n.Type }), texts(func(n n) string { return n.URL }), texts(func(n n) string { return n.FailoverURL }),
-			texts(func(n n) string { return n.Payload }))
+	if told := p.events(book.Marks()); len(told) > 0 {
+		queueEvents(b, told)
 	}
 	if b.Len() == 0 {
 		return nil
@@ -395,12 +375,12 @@ func (p *pacer) write(ctx context.Context, tx pgx.Tx, book *lockedBook) error {
 	return tx.SendBatch(ctx, b).Close()
 }
 
-func (p *pacer) notifications(marks []pace.Mark) (all []message.Notification) {
-	if p.hooks.Notifications == nil {
+func (p *pacer) events(marks []pace.Mark) (all []message.AccountEvent) {
+	if p.hooks.Events == nil {
 		return nil
 	}
 	for _, m := range marks {
-		all = append(all, p.hooks.Notifications(m)...)
+		all = append(all, p.hooks.Events(m)...)
 	}
 	return all
 }

@@ -399,9 +399,11 @@ func TestPaceMarks(t *testing.T) {
 	var marked []pace.Mark
 	var waits []time.Duration
 	hooks := PaceHooks{
-		Notifications: func(m pace.Mark) []message.Notification {
-			return []message.Notification{{ID: message.NewID(), EventID: message.NewID(), AccountID: b.owner, EndpointID: message.NewID(),
-				Type: fmt.Sprintf("cap_%d", m.Percent), URL: "https://shop.example/hooks", FailoverURL: "https://shop.example/spare", Payload: `{"day":"` + m.Day + `"}`}}
+		Events: func(m pace.Mark) []message.AccountEvent {
+			e := message.AccountEvent{ID: message.NewID(), AccountID: b.owner, Type: fmt.Sprintf("cap_%d", m.Percent), Payload: `{"day":"` + m.Day + `"}`}
+			e.Deliveries = []message.Notification{{ID: message.NewID(), EventID: e.ID, AccountID: b.owner, EndpointID: message.NewID(),
+				Type: e.Type, URL: "https://shop.example/hooks", FailoverURL: "https://shop.example/spare", Payload: e.Payload}}
+			return []message.AccountEvent{e}
 		},
 		Marked: func(m pace.Mark) {
 			mu.Lock()

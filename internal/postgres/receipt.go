@@ -125,7 +125,7 @@ func (db *DB) Receipt(ctx context.Context, r message.Receipt) (message.Matched, 
 const nameAttempt = `
 update segments
 set vendor_message_id = $4, normalized_id = $4
-where message_id = $1 and attempt = $2 and vendor_id = $3 and normalized_id is null and state in ('sending', 'in_doubt')`
+where message_id = $1 and attempt = $2 and vendor_id = $3 and normalized_id is null and state in ('sending', 'submitted', 'in_doubt')`
 
 func matchArgs(r message.Receipt) []any {
 	var state *string
@@ -264,15 +264,15 @@ func (db *DB) CountUnmatched(ctx context.Context) (int, error) {
 	return n, err
 }
 
-// selectDoubtful finds the parts in doubt that a receipt with a strange id may
-// belong to: same vendor, sender and recipient, submitted before the receipt
+// selectDoubtful finds the parts in doubt, or of which staff say that the vendor has
+// them, that a receipt with a strange id may belong to: same vendor, sender and recipient, submitted before the receipt
 // came and not longer ago than any validity lasts. An attempt that was followed
 // by one whose id is not known either is out: the receipt may be of both.
 const selectDoubtful = `
 select s.message_id, s.part, s.attempt
 from segments s
 join messages m on m.id = s.message_id
-where s.doubted and s.state = 'in_doubt' and s.vendor_id = $1 and s.normalized_id is null
+where s.doubted and s.state in ('in_doubt', 'submitted') and s.vendor_id = $1 and s.normalized_id is null
   and s.sent_at between $4::timestamptz - interval '73 hours' and $4
   and s.message_id >= $5 and m.id >= $5
   and ltrim(m.to_addr, '+') = $2 and ltrim(m.from_addr, '+') = $3
@@ -299,7 +299,7 @@ from (
 const nameDoubtful = `
 update segments
 set vendor_message_id = $4, normalized_id = $4
-where message_id = $1 and part = $2 and attempt = $3 and state = 'in_doubt' and normalized_id is null
+where message_id = $1 and part = $2 and attempt = $3 and state in ('in_doubt', 'submitted') and normalized_id is null
   and not exists (
     select
     from segments o

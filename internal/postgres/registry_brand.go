@@ -24,6 +24,8 @@ func noSuchRow(err error, what string, id message.ID) error {
 // taxIDPlace binds a sealed tax id to its brand.
 func taxIDPlace(brand message.ID) []byte { return append(brand[:], "tax_id"...) }
 
+// offset 0 keeps the planner from reading the details of all accounts along with a page
+// of one.
 const selectBrandColumns = `
 select b.id, b.account_id, coalesce(b.brand_id, ''), b.name, b.status, b.identity_status, coalesce(b.vetting_score, -1), b.tier, b.daily_cap, b.cap_key,
   b.created_at, b.updated_at,
@@ -38,7 +40,7 @@ select b.id, b.account_id, coalesce(b.brand_id, ''), b.name, b.status, b.identit
     order by k.updated_at desc
     limit 1), '')
 from brands b
-join brand_details d on d.brand = b.id`
+join lateral (select * from brand_details where brand = b.id offset 0) d on true`
 
 func scanBrand(row pgx.CollectableRow) (*registry.Brand, []byte, error) {
 	b := &registry.Brand{}

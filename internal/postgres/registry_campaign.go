@@ -12,6 +12,8 @@ import (
 	"github.com/postrider/postrider/internal/registry"
 )
 
+// offset 0 keeps the planner from reading the details of all accounts along with a page
+// of one.
 const selectCampaignColumns = `
 select c.id, c.account_id, coalesce(c.campaign_id, ''), c.brand, c.status, c.use_case, c.description, c.message_flow, c.sample_messages,
   c.start_reply, c.stop_reply, c.help_reply, c.class, c.throughput_limit, c.mms_throughput, c.per_number, c.daily_cap,
@@ -31,7 +33,7 @@ select c.id, c.account_id, coalesce(c.campaign_id, ''), c.brand, c.status, c.use
     from campaign_carriers k
     where k.campaign = c.id), '[]')
 from campaigns c
-join campaign_details d on d.campaign = c.id`
+join lateral (select * from campaign_details where campaign = c.id offset 0) d on true`
 
 func scanCampaign(row pgx.CollectableRow) (*registry.Campaign, error) {
 	c := &registry.Campaign{}

@@ -78,18 +78,9 @@ from webhook_endpoints
 where account_id = $1 and active and (event_types = '{}' or $2 = any(event_types))
 order by id`
 
-const insertAccountEvent = `
-insert into webhook_deliveries (id, event_id, account_id, endpoint_id, type, url, failover_url, payload)
-values ($1, $2, $3, $4, $5, $6, $7, $8)`
-
-// insertAccountEventDue makes the delivery overdue at once: no workflow stands behind an
-// event without a message, so the next sweep is what starts it.
-const insertAccountEventDue = `
-insert into webhooks_due (delivery_id, due_at)
-values ($1, now() - interval '1 minute')`
-
-// tellEndpoints writes an event that belongs to no message, one delivery for each
-// endpoint of the account that wants it.
+// tellEndpoints writes an event that belongs to no message, with one delivery for each
+// endpoint of the account that wants it: notification.OfAccount for who has no
+// configuration at hand.
 func tellEndpoints(ctx context.Context, tx pgx.Tx, account message.ID, kind string, data any) error {
 	rows, err := tx.Query(ctx, selectEventEndpoints, account, kind)
 	if err != nil {
@@ -106,21 +97,20 @@ func tellEndpoints(ctx context.Context, tx pgx.Tx, account message.ID, kind stri
 	if err != nil {
 		return fmt.Errorf("read the endpoints of %s: %w", account, err)
 	}
-	event, at := message.NewID(), time.Now()
-	for _, e := range list {
-		body, err := accountEvent(kind, at, data, e.format)
+	at := time.Now()
+	e := message.AccountEvent{ID: message.NewID(), AccountID: account, Type: kind}
+	if e.Payload, err = accountEvent(kind, at, data, "event"); err != nil {
+		return err
+	}
+	for _, to := range list {
+		body, err := accountEvent(kind, at, data, to.format)
 		if err != nil {
 			return err
 		}
-		delivery := message.NewID()
-		if _, err := tx.Exec(ctx, insertAccountEvent, delivery, event, account, e.id, kind, e.url, e.failover, body); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, insertAccountEventDue, delivery); err != nil {
-			return err
-		}
+		e.Deliveries = append(e.Deliveries, message.Notification{ID: message.NewID(), EventID: e.ID, AccountID: account, EndpointID: to.id, Type: kind,
+			URL: to.url, FailoverURL: to.failover, Payload: body})
 	}
-	return nil
+	return recordEvents(ctx, tx, e)
 }
 
 // accountEvent is the exact body, as in package notification.
@@ -131,7 +121,7 @@ func accountEvent(kind string, at time.Time, data any, format string) (string, e
 			Type      string `json:"type"`
 			Timestamp string `json:"timestamp"`
 			Data      any    `json:"data"`
-		}{kind, at.UTC().Format("2006-01-02T15:04:05.000Z07:00"), data}
+		}{kind, at.UTC().Format(message.StampLayout), data}
 	}
 	b, err := json.Marshal(whole)
 	if err != nil {

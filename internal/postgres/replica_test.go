@@ -78,8 +78,10 @@ func TestReplicasOverTheSameMessages(t *testing.T) {
 			events[message.EventReceipt] < segments || events[message.EventReceipt] > 2*segments {
 			t.Errorf("message %d: %v", i, events)
 		}
-		if n, _, err := b.Notification(b.ctx, notes[i].ID); err != nil || n.Attempts != segments {
-			t.Errorf("message %d: %d tries, %v", i, n.Attempts, err)
+		// Not by Notification: the replica that wrote it has it in memory for its own first
+		// try, and the other may by chance have made them all.
+		if n := scalar[int](b, "select attempts from webhook_deliveries where id = $1", notes[i].ID); n != segments {
+			t.Errorf("message %d: %d tries", i, n)
 		}
 	}
 }

@@ -26,6 +26,8 @@ const (
 	// mailsKept is for people who look for a mail of MM4: a request that comes again
 	// within a day finds its response whatever it is.
 	mailsKept = 7 * 24 * time.Hour
+	// feedEventsKept is longer than they are shown.
+	feedEventsKept = message.FeedKept + 24*time.Hour
 	// idSkew is how much earlier than its message something may seem to have been made:
 	// clocks of processes differ.
 	idSkew = 24 * time.Hour
@@ -125,6 +127,10 @@ func withMessages(keep message.Retention) string {
 
 func afterMessages(message.Retention) string { return "with its message" }
 
+func afterBatches(keep message.Retention) string {
+	return inDays(keep.Messages) + " after it was made, once it has ended"
+}
+
 // ofMessage is the rule of a table whose rows belong to messages and are found by their
 // ids, in time order.
 func ofMessage(table, column string) tableRule {
@@ -169,6 +175,9 @@ var tableRules = concat(
 		ofMessage("route_overrides", "message_id"),
 		ofMessage("text_purges_due", "message_id"),
 		ofMessage("message_media", "message_id"),
+		ofMessage("message_statuses", "message_id"),
+		ofMessage("webhook_attempts", "delivery_id"),
+		ofMessage("webhook_failed", "delivery_id"),
 		{table: "receipts", take: takeOf("receipts", "id", ""), before: beforeMessages, oldest: oldestOf("receipts", "id", ""),
 			words: func(keep message.Retention) string {
 				return "as long as messages of their time; without a message " + inDays(keep.Strays)
@@ -178,29 +187,39 @@ var tableRules = concat(
 				return "with its message; those of nobody's " + inDays(keep.Strays)
 			}},
 
+		{table: "batch_rows", words: afterBatches, take: takeBatchRows, before: goneMessages, oldest: oldestOf("batch_rows", "batch_id", "")},
+		{table: "batches", words: afterBatches, take: takeBatches, before: goneMessages, oldest: oldestOf("batches", "id", "")},
+		{table: "batch_paces", rule: inDays(pacesKept) + " after the last row", take: takeOf("batch_paces", "next_at", ""), before: ago(pacesKept)},
 		{table: "idempotency_keys", rule: inDays(idempotencyKept), take: takeOf("idempotency_keys", "created_at", ""), before: ago(idempotencyKept), oldest: oldestOf("idempotency_keys", "created_at", "")},
+		{table: "usage_days", rule: inDays(usageKept), take: takeOf("usage_days", "day", ""), before: ago(usageKept), oldest: oldestOf("usage_days", "day", "")},
 		{table: "rate_refusals", rule: inDays(refusalsKept), take: takeOf("rate_refusals", "minute", ""), before: ago(refusalsKept), oldest: oldestOf("rate_refusals", "minute", "")},
 		{table: "vendor_samples", rule: inDays(samplesKept), take: takeOf("vendor_samples", "at", ""), before: ago(samplesKept), oldest: oldestOf("vendor_samples", "at", "")},
 		{table: "pace_days", rule: inDays(paceDaysKept), take: takeOf("pace_days", "day", ""), before: ago(paceDaysKept), oldest: oldestOf("pace_days", "day", "")},
 		{table: "pace_spent", rule: "as long as it counts", take: takeOf("pace_spent", "until", ""), before: ago(0), oldest: oldestOf("pace_spent", "until", "")},
 		{table: "pace_slots", rule: inDays(pacesKept), take: takeSlots, before: ago(pacesKept)},
 		{table: "mm4_mails", rule: inDays(mailsKept) + " after the end of its time", take: takeOf("mm4_mails", "expires_at", ""), before: ago(mailsKept), oldest: oldestOf("mm4_mails", "expires_at", "")},
+		{table: "account_events", rule: inDays(feedEventsKept), take: takeOf("account_events", "at", ""), before: ago(feedEventsKept), oldest: oldestOf("account_events", "at", "")},
+		{table: "feed_marks", rule: inDays(message.FeedKept) + ", one an hour", oldest: oldestOf("feed_marks", "at", "")},
 		{table: "media_files", rule: inDays(message.MediaKept) + " after their upload; those of messages with the text", take: takeOf("media_files", "expires_at", ""), before: ago(0)},
 		{table: "usage_counters", rule: inDays(countersKept) + " after the end of its period", take: takeCounters, before: ago(countersKept)},
 	},
 	[]tableRule{
+		emptied("usage_late", "the next round of upkeep has counted the message anew"),
 		emptied("starts", "the message's workflow runs"),
 		emptied("settlements_due", "the message's workflow has answered that its receipts are recorded"),
 		emptied("webhooks_due", "the delivery has arrived or failed"),
+		emptied("webhook_failing", "the endpoint takes an event, or is enabled or removed"),
 		emptied("backlog", "a vendor has the message, it is in doubt, or it has ended"),
 		emptied("revisions_due", "the message's workflow knows of the revision"),
 		emptied("holds", "the message goes on or ends"),
 		emptied("reservations", "what the message took was charged or given back"),
+		emptied("batch_tells", "the batch's workflow knows what was asked for"),
 		emptied("inbound_starts", "the inbound message's workflow runs"),
 		emptied("automatic_replies", "the answer is a message, or never will be"),
 		emptied("smpp_parts", "the message of the part is in the journal"),
 		emptied("smpp_joined", "ten minutes are over"),
 		emptied("smpp_binds", "the bind ends, or was not seen for 30 seconds"),
+		emptied("mm4_sessions", "the session ends, or was not seen for 30 seconds"),
 		emptied("keyword_pairs", "the next day is over"),
 		emptied("media_objects", "no file has the octets any more"),
 		emptied("media_results", "no file has the octets any more"),
@@ -210,7 +229,7 @@ var tableRules = concat(
 	},
 	configured("config_version", "config_tables", "accounts", "api_credentials", "smpp_credentials", "mm4_peers", "signing_keys", "campaigns", "campaign_details", "campaign_carriers",
 		"brands", "brand_details", "tax_ids", "vendors", "numbers", "routing_rules", "webhook_endpoints", "inbound_routes", "content_rules", "media_profiles",
-		"usage_limits", "balances", "registry_syncs", "staff", "service_credentials", "opt_outs_version", "upkeep_rounds", "schema_migrations"),
+		"usage_limits", "portal_users", "portal_invitations", "balances", "registry_syncs", "staff", "service_credentials", "usage_counted", "message_statuses_until", "opt_outs_version", "upkeep_rounds", "schema_migrations"),
 	[]tableRule{
 		forever("pacers", "one row a campaign, number or brand; its lock is the counter's"),
 		forever("text_purges", "one row an account"),

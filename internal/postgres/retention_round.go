@@ -103,10 +103,15 @@ func (db *DB) BeginUpkeep(ctx context.Context, instance string, keep message.Ret
 // messages in them goes after them.
 func (u *Upkeep) plan() {
 	u.steps = []upkeepStep{
+		// What goes with its partition must be counted before.
+		{"usage_days", u.countUsagePiece},
+		{"usage_late", u.countUsageLate},
 		{"messages", u.makePartitions},
 		{"messages", u.dropPartitions},
 		{"texts", u.purgeTexts},
 		{"texts", u.purgeTextsDue},
+		{"texts", u.purgeBatches},
+		{"feed_marks", u.moveFeed},
 	}
 	for _, r := range append(append([]tableRule{}, strayRules...), tableRules...) {
 		if r.take != "" {

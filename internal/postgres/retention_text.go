@@ -15,7 +15,7 @@ import (
 // textSlack is how long after its acceptance a message keeps its text at least: ids of
 // messages made of parts are as old as their first part, and clocks differ. No id comes
 // into the record later than that, except by a redrive, which notes it in text_purges_due.
-const textSlack = 3 * time.Hour
+const textSlack = message.TextLeast
 
 // textPurge is how far a round has come with the texts of messages.
 type textPurge struct {

@@ -43,7 +43,7 @@ func reviseStatement(r message.Revision, body []byte, metered bool) (string, []a
       event_seq = event_seq + 1,
       updated_at = now()
   where id = `+id+` and revision = `+w.arg(m.Revision, "int")+` and status = any(`+w.arg(from, "text[]")+")"+unmetered+`
-  returning id, event_seq, revision, account_id`)
+  returning id, event_seq, revision, account_id, clock_timestamp() as at`)
 	w.events(message.Change{Events: []message.Event{{Type: line, Detail: r.Detail}}})
 	if r.Registered != nil {
 		w.clause("origin", `update smpp_origins o

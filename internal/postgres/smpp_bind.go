@@ -167,6 +167,28 @@ func (db *DB) SurplusBinds(ctx context.Context, credential message.ID, max int) 
 	return ids, nil
 }
 
+const selectBindsToEnd = `
+select id
+from smpp_binds
+where instance = $1 and end_asked_at is not null`
+
+// BindsToEnd lists the instance's binds whose end staff have asked for.
+func (db *DB) BindsToEnd(ctx context.Context, instance string) ([]message.ID, error) {
+	return db.toEnd(ctx, selectBindsToEnd, instance)
+}
+
+func (db *DB) toEnd(ctx context.Context, sql, instance string) ([]message.ID, error) {
+	rows, err := db.pool.Query(ctx, sql, instance)
+	if err != nil {
+		return nil, fmt.Errorf("sessions to end: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[message.ID])
+	if err != nil {
+		return nil, fmt.Errorf("sessions to end: %w", err)
+	}
+	return ids, nil
+}
+
 // AuditBind writes a line of the audit log about a bind: who came, from where,
 // and what became of it. The event, such as smpp.bind, is the line's action. The
 // account is zero for a system_id that nobody has.

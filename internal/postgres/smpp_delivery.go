@@ -178,26 +178,20 @@ left join smpp_origins o on o.message_id = d.message_id and o.ordinal = d.ordina
 order by d.created_at, d.id`
 
 // tellEnded is the clause that gives each delivery of ended its line in its message's
-// timeline.
+// timeline. Who sends over MM4 finds what is owed by it when he next looks.
 const tellEnded = `, told as (
   select message_id, kind, state, detail, row_number() over (partition by message_id order by created_at) as number
   from ended
-), counted as (
-  update messages m
-  set event_seq = m.event_seq + t.lines` + arrives + `
-  returning m.id, m.event_seq - t.lines as sequence
-), event as (
-  insert into message_events (message_id, sequence, at, type, detail)
-  select c.id, c.sequence + t.number, clock_timestamp(), 'deliver_sm_attempt', t.detail
-  from counted c
-  join told t on t.message_id = c.id
-)`
+)` + arrives
 
-// arrives is the rest of the update of a message whose deliver_sm were worked on: an
-// inbound message has arrived with the first that an ESME took. When this is its only
-// destination, and has no fall-back, it has failed with it, and is left in the store
-// when nobody came for it; in all other cases its workflow sees to that.
-const arrives = `,
+// arrives gives each delivery of told its line in its message's timeline, and the message
+// what that makes of it: an inbound one has arrived with the first that an ESME took. When
+// this is its only destination, and has no fall-back, it has failed with it, and is left in
+// the store when nobody came for it; in all other cases its workflow sees to that. Who
+// handed it in over MM4 is owed the report.
+const arrives = `, counted as (
+  update messages m
+  set event_seq = m.event_seq + t.lines,
       status = case when t.taken and m.status in ('accepted', 'failed') or t.kept and m.status = 'accepted' then 'delivered'
         when t.lost and m.status = 'accepted' then 'failed' else m.status end,
       delivered_at = case when t.taken and m.status in ('accepted', 'failed') then coalesce(m.delivered_at, now()) else m.delivered_at end,
@@ -220,7 +214,18 @@ const arrives = `,
       offset 0
     ) o
   ) t
-  where m.id = t.message_id`
+  where m.id = t.message_id
+  returning m.id, m.event_seq - t.lines as sequence, m.status, t.taken or t.kept or t.lost as arrived
+), event as (
+  insert into message_events (message_id, sequence, at, type, detail)
+  select c.id, c.sequence + t.number, clock_timestamp(), 'deliver_sm_attempt', t.detail
+  from counted c
+  join told t on t.message_id = c.id
+), moved as (
+  select id, status
+  from counted
+  where arrived
+)` + oweInboundReport
 
 // claimDepth is how many rows of a kind a claim looks at that it may not take.
 const claimDepth = `1000`
@@ -353,15 +358,8 @@ with given as (
 ), told as (
   select message_id, kind, state, detail, row_number() over (partition by message_id order by ord) as number
   from tried
-), counted as (
-  update messages m
-  set event_seq = m.event_seq + t.lines` + arrives + `
-  returning m.id, m.event_seq - t.lines as sequence
-)
-insert into message_events (message_id, sequence, at, type, detail)
-select c.id, c.sequence + t.number, clock_timestamp(), 'deliver_sm_attempt', t.detail
-from counted c
-join told t on t.message_id = c.id`
+)` + arrives + `
+select exists (select from owed)`
 
 // maxTries bounds how many tries share a statement.
 const maxTries = 256
@@ -395,7 +393,8 @@ func distinct(tries []message.SMPPDelivered) int {
 
 func (db *DB) delivered(ctx context.Context, instance string, tries []message.SMPPDelivered) error {
 	type t = message.SMPPDelivered
-	err := db.one(ctx, tries[0].MessageID, recordDelivered, none,
+	owes := false
+	err := db.one(ctx, tries[0].MessageID, recordDelivered, flag(&owes),
 		pick(tries, func(d t) message.ID { return d.ID }),
 		pick(tries, func(d t) int32 { return int32(d.Number) }),
 		pick(tries, func(d t) string { return string(d.State) }),
@@ -406,6 +405,9 @@ func (db *DB) delivered(ctx context.Context, instance string, tries []message.SM
 		instance)
 	if err != nil {
 		return fmt.Errorf("record %d tries of deliver_sm: %w", len(tries), err)
+	}
+	if owes {
+		db.owedMM4()
 	}
 	return nil
 }

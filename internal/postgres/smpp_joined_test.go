@@ -450,7 +450,7 @@ func TestAcceptTells(t *testing.T) {
 	}
 	for _, want := range a.Notifications {
 		got, state, err := b.Notification(b.ctx, want.ID)
-		want.Payload = `{"data":{"sequence":1}}`
+		want.EventID, want.Payload = message.EventID(a.Message.ID, 1), `{"data":{"sequence":1}}`
 		if err != nil || state != message.NotificationPending || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%+v, %v, want %+v", got, err, want)
 		}

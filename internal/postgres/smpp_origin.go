@@ -49,15 +49,17 @@ const insertOwed = `, owed as (
 )`
 
 // insertTold is the clause of an acceptance that writes what the customers'
-// webhooks are told of the same messages. Their first event is their end. Nobody
-// works on them, so they are overdue from the start: the next sweep takes them.
+// webhooks are told of the same messages. Nobody works on those whose first event is
+// their end, so they are overdue from the start: the next sweep takes them. Whoever has
+// accepted a message makes the first try of the others; if he dies, the sweep takes
+// them half a minute later.
 const insertTold = `, given_told as (
   select *
-  from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[])
-  as g(id, message_id, event_id, endpoint_id, type, url, failover_url, payload)
+  from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
+  as g(id, message_id, event_id, endpoint_id, type, url, failover_url, payload, format, method)
 ), told as (
-  insert into webhook_deliveries (id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload)
-  select g.id, g.event_id, f.account_id, g.endpoint_id, g.message_id, g.type, g.url, g.failover_url, g.payload
+  insert into webhook_deliveries (id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload, format, method)
+  select g.id, g.event_id, f.account_id, g.endpoint_id, g.message_id, g.type, g.url, g.failover_url, g.payload, g.format, g.method
   from given_told g
   join fresh f on f.id = g.message_id
   join stored s on s.id = g.message_id
@@ -65,18 +67,25 @@ const insertTold = `, given_told as (
   returning id
 ), told_due as (
   insert into webhooks_due (delivery_id, due_at)
-  select id, now() - interval '1 hour'
-  from told
+  select t.id, now() - case when f.status = 'accepted' then interval '30 seconds' else interval '1 hour' end
+  from told t
+  join given_told g on g.id = t.id
+  join fresh f on f.id = g.message_id
   on conflict do nothing
 )`
+
+// firstNotification is what is told of the first line of a timeline.
+func firstNotification(i *acceptance, n message.Notification) message.Notification {
+	n.MessageID, n.EventID = i.Message.ID, message.EventID(i.Message.ID, 1)
+	n.Payload = message.Filled(n.Payload, 1, i.Message.CreatedAt)
+	return n
+}
 
 func toldColumns(group []*acceptance) []any {
 	var list []message.Notification
 	for _, i := range group {
 		for _, n := range i.Notifications {
-			n.MessageID = i.Message.ID
-			n.Payload = strings.ReplaceAll(n.Payload, message.SequencePlaceholder, `"sequence":1`)
-			list = append(list, n)
+			list = append(list, firstNotification(i, n))
 		}
 	}
 	texts := func(of func(message.Notification) string) []string { return pick(list, of) }
@@ -89,6 +98,8 @@ func toldColumns(group []*acceptance) []any {
 		texts(func(n message.Notification) string { return n.URL }),
 		texts(func(n message.Notification) string { return n.FailoverURL }),
 		texts(func(n message.Notification) string { return n.Payload }),
+		texts(func(n message.Notification) string { return n.Format }),
+		texts(func(n message.Notification) string { return orElse(n.Method, "POST") }),
 	}
 }
 

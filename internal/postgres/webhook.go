@@ -23,7 +23,7 @@ const untriedFor = 30 * time.Second
 
 const selectNotification = `
 select id, event_id, account_id, endpoint_id, message_id, type, url, failover_url, payload, attempts, first_attempt_at, state,
-  inbound_route, coalesce(inbound_position, 0), coalesce(nullif(method, 'POST'), ''), retries
+  inbound_route, coalesce(inbound_position, 0), coalesce(nullif(method, 'POST'), ''), retries, replays, format
 from webhook_deliveries
 where id = $1`
 
@@ -39,7 +39,7 @@ func (db *DB) Notification(ctx context.Context, id message.ID) (message.Notifica
 	var first *time.Time
 	var state string
 	err := db.pool.QueryRow(ctx, selectNotification, id).Scan(&n.ID, &n.EventID, &n.AccountID, &endpoint, &about, &n.Type, &n.URL,
-		&n.FailoverURL, &n.Payload, &n.Attempts, &first, &state, &route, &n.InboundPosition, &n.Method, &n.Retries)
+		&n.FailoverURL, &n.Payload, &n.Attempts, &first, &state, &route, &n.InboundPosition, &n.Method, &n.Retries, &n.Replays, &n.Format)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return n, "", message.Refuse(message.ReasonNotFound, "no webhook delivery %s", id)
 	}
@@ -48,6 +48,19 @@ func (db *DB) Notification(ctx context.Context, id message.ID) (message.Notifica
 	}
 	n.EndpointID, n.MessageID, n.FirstTry, n.InboundRoute = orZero(endpoint), orZero(about), orZero(first), orZero(route)
 	return n, message.NotificationState(state), nil
+}
+
+const selectDeliveryAccount = `
+select account_id
+from webhook_deliveries
+where id = $1`
+
+// DeliveryAccount tells whose a webhook delivery is. ReasonNotFound when there is none.
+func (db *DB) DeliveryAccount(ctx context.Context, id message.ID) (account message.ID, err error) {
+	if err = db.pool.QueryRow(ctx, selectDeliveryAccount, id).Scan(&account); err != nil {
+		return account, noSuchRow(err, "webhook delivery", id)
+	}
+	return account, nil
 }
 
 const selectPending = `
@@ -67,8 +80,9 @@ func (db *DB) PendingNotifications(ctx context.Context, about message.ID) ([]mes
 }
 
 // recordAttempt writes one try, its line in the timeline, and when the next is
-// due. A try that was recorded before changes nothing. When two processes made
-// a try of the same number, the one that delivered counts.
+// due. A try that was recorded before changes nothing, nor does one from before a
+// replay. When two processes made a try of the same number, the one that delivered
+// counts.
 const recordAttempt = `
 with tried as (
   update webhook_deliveries
@@ -79,9 +93,10 @@ with tried as (
       last_answer = $6,
       first_attempt_at = coalesce(first_attempt_at, now()),
       last_attempt_at = now(),
-      next_attempt_at = now() + $7 * interval '1 second'
-  where id = $1 and state = 'pending' and (attempts < $2 or $3 = 'delivered')
-  returning message_id
+      next_attempt_at = now() + $7 * interval '1 second',
+      last_ms = $10
+  where id = $1 and replays = $11 and state = 'pending' and (attempts < $2 or $3 = 'delivered')
+  returning id, account_id, endpoint_id, message_id
 ), counted as (
   update messages
   set event_seq = event_seq + 1
@@ -93,13 +108,36 @@ with tried as (
   from counted
 )`
 
-// What a try changes of when its delivery is due: another comes, or it is done.
+// What a try changes beside it: another comes, none does, or it has arrived. Only tries
+// in vain have rows of their own; and an endpoint that took one fails no more, see
+// EndpointFailed. That row waits for nobody, or two groups could wait for each other.
 const (
-	recordPending = recordAttempt + `
+	recordTried = recordAttempt + `, attempt as (
+  insert into webhook_attempts (delivery_id, replay, number, endpoint_id, http_status, ms, error)
+  select id, $11, $2, endpoint_id, $4, $10, $5
+  from tried
+  on conflict do nothing
+)`
+	recordPending = recordTried + `
 update webhooks_due
-set due_at = now() + ($7 + 120) * interval '1 second'
+set due_at = now() + ($7 + 120) * interval '1 second', account_id = (select account_id from tried)
 where delivery_id = $1 and exists (select from tried)`
-	recordDone = recordAttempt + `
+	recordFailed = recordTried + `, listed as (
+  insert into webhook_failed (delivery_id, account_id, endpoint_id)
+  select id, account_id, endpoint_id
+  from tried
+  on conflict do nothing
+)
+delete from webhooks_due
+where delivery_id = $1 and exists (select from tried)`
+	recordArrived = recordAttempt + `, well as (
+  delete from webhook_failing
+  where endpoint_id = (
+    select f.endpoint_id
+    from webhook_failing f
+    where f.endpoint_id = $12
+    for update skip locked) and exists (select from tried)
+)
 delete from webhooks_due
 where delivery_id = $1 and exists (select from tried)`
 )
@@ -118,12 +156,15 @@ func (db *DB) RecordAttempt(ctx context.Context, a message.NotificationAttempt) 
 	if key == (message.ID{}) {
 		key = a.DeliveryID
 	}
-	sql := recordDone
-	if a.State == message.NotificationPending {
-		sql = recordPending
+	args := []any{a.DeliveryID, a.Number, string(a.State), a.HTTPStatus, storable(a.Error), storable(a.Answer), a.NextInSecs, detailJSON(detail), a.MessageID, a.Millis, a.Replay}
+	sql := recordPending
+	switch a.State {
+	case message.NotificationDelivered:
+		sql, args = recordArrived, append(args, idOrNull(a.EndpointID))
+	case message.NotificationFailed:
+		sql = recordFailed
 	}
-	err := db.one(ctx, key, sql, none,
-		a.DeliveryID, a.Number, string(a.State), a.HTTPStatus, storable(a.Error), storable(a.Answer), a.NextInSecs, detailJSON(detail), a.MessageID)
+	err := db.one(ctx, key, sql, none, args...)
 	if err != nil {
 		return fmt.Errorf("record try %d of webhook delivery %s: %w", a.Number, a.DeliveryID, err)
 	}

@@ -123,6 +123,12 @@ func TestOverdueNotifications(t *testing.T) {
 	b := setup(t)
 	_, one := b.notified()
 	_, two := b.notified()
+	if account, err := b.DeliveryAccount(b.ctx, one.ID); err != nil || account != one.AccountID {
+		t.Errorf("%s, %v", account, err)
+	}
+	if _, err := b.DeliveryAccount(b.ctx, message.NewID()); message.ReasonOf(err) != message.ReasonNotFound {
+		t.Errorf("of none: %v", err)
+	}
 	b.exec("update webhooks_due set due_at = now() - case when delivery_id = $1 then interval '3 minutes' else interval '2 minutes' end", one.ID)
 	if got := b.overdue(time.Minute); len(got) != 2 || got[0] != one.ID || got[1] != two.ID {
 		t.Errorf("overdue: %v", got)

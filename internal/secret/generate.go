@@ -69,3 +69,7 @@ func randomBytes(n int) []byte {
 	_, _ = rand.Read(b) // never fails: the runtime stops the process instead
 	return b
 }
+
+// NewSystemID makes a name for an ESME, of 12 letters and digits: SMPP has room for 15
+// (SMPP 3.4 §5.2.1). It is no secret.
+func NewSystemID() string { return random(unmistake, 12) }

@@ -63,3 +63,13 @@ func (p Passwords) PasswordFits(hash, password string) bool {
 func nobodys(cost int) string {
 	return fmt.Sprintf("$2a$%02d$.sg4Y0d61g6byWmRtxpu..RZ2QGSeMS16dik/XzYtV38joHGa7Wpy", cost)
 }
+
+// HashSMPPPassword gives the bcrypt hash of what an ESME binds with, at bcrypt's default
+// cost: it is compared at every bind, and has 8 characters that nobody chose.
+func HashSMPPPassword(password string) (string, error) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	if err != nil {
+		return "", errors.New("the password cannot be hashed")
+	}
+	return string(hash), nil
+}

@@ -9,7 +9,7 @@ import (
 )
 
 // MM4Peer is an MMSC that we exchange MMS with: a customer's, or a vendor's. A vendor's
-// row says how we connect to it, so that Host to SendPassword are empty here.
+// row says how we connect to it, so that Host to SendPassword are empty here but for MX.
 type MM4Peer struct {
 	ID        message.ID
 	Name      string // for logs and metrics
@@ -26,12 +26,13 @@ type MM4Peer struct {
 	MaxSize       int64  // octets of a mail
 	MaxSessions   int
 	MaxRecipients int
-	Rate          int // mails a second; 0: without limit
+	Rate          int           // mails a second; 0: without limit
+	DataTime      time.Duration // for one mail, from DATA to its end; 0: the edge's own bound
 
 	// We to it.
 	Host         string // empty: nothing is sent to it
 	Port         int    // 0: 25, or 465 with implicit TLS
-	MX           bool   // Host is a domain whose mail exchangers are asked
+	MX           bool   // Host, or its vendor's, is a domain whose mail exchangers are asked
 	TLS          string // never, opportunistic, required, implicit
 	TLSCA        string // PEM; empty: the system's roots
 	ServerName   string // for TLS when it differs from Host

@@ -58,6 +58,7 @@ type Snapshot struct {
 	credentialsByID map[message.ID]*Credential
 	smppByID        map[message.ID]*SMPPCredential
 	numbersOf       map[message.ID][]*Number
+	byExternalID    map[string]*Account
 	passedTLVs      map[uint16]bool
 	byID            staffIndex
 }
@@ -86,6 +87,14 @@ func (s *Snapshot) IndexAfter(old *Snapshot) {
 		s.credentialsByID = make(map[message.ID]*Credential, len(s.Credentials))
 		for _, c := range s.Credentials {
 			s.credentialsByID[c.ID] = c
+		}
+	}
+	if s.byExternalID = old.byExternalID; !same(s.Accounts, old.Accounts) {
+		s.byExternalID = make(map[string]*Account)
+		for _, a := range s.Accounts {
+			if a.ExternalID != "" {
+				s.byExternalID[a.ExternalID] = a
+			}
 		}
 	}
 	s.indexStaff()
@@ -145,6 +154,10 @@ func (s *Snapshot) sortRoutes() {
 		slices.SortStableFunc(s.Routes, order)
 	}
 }
+
+// AccountByExternalID finds an account by what the operator's other systems call it, nil
+// when there is none.
+func (s *Snapshot) AccountByExternalID(id string) *Account { return s.byExternalID[id] }
 
 // CredentialByID finds a credential by its row id, nil when it is gone.
 func (s *Snapshot) CredentialByID(id message.ID) *Credential { return s.credentialsByID[id] }

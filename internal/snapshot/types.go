@@ -58,6 +58,8 @@ type Account struct {
 	EncodingMismatchStatus uint32          // command_status over SMPP for message.ReasonEncodingMismatch; 0: the catalogue's
 	OptedOutStatus         uint32          // the same for message.ReasonOptedOut
 	WebhookSecret          string          // signs for URLs without a secret of their own
+	WebhookOldSecret       string          // signs as well until WebhookOldUntil
+	WebhookOldUntil        time.Time       // zero: no overlap runs
 	Prepaid                bool            // messages are paid in advance
 	Limited                bool            // it has usage limits: which, the journal looks up when it counts
 	// OptOutScope is how much of its traffic a recipient stops who writes STOP to one
@@ -68,6 +70,9 @@ type Account struct {
 	ResendAfter time.Duration
 	// MMSFallback is what becomes of an MMS that no vendor takes.
 	MMSFallback MMSFallback
+	// MediaTranscoding is what is done with the files of its messages over REST that do
+	// not say: "auto" or "bypass"; empty: auto.
+	MediaTranscoding string
 
 	Keywords     Keywords // that its recipients may write, beside those of everybody
 	StopReply    string   // answers to STOP, START and HELP where a campaign has none; empty: the gateway's
@@ -161,6 +166,17 @@ type Number struct {
 	Tag, Group   string
 	RateLimit    int    // messages a second that are taken with it as sender, over all edges; 0: no limit of its own
 	AutoReply    string // what it answers to whoever writes to it, within limits; empty: nothing
+}
+
+// NumberTypeOf is the type that a number's digits have.
+func NumberTypeOf(a message.Address) NumberType {
+	switch {
+	case a.Kind() == message.ShortCode:
+		return ShortCode
+	case a.TollFree():
+		return TollFree
+	}
+	return LongCode
 }
 
 // CampaignStatus is the registration's state.

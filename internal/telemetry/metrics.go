@@ -21,6 +21,8 @@ type Metrics struct {
 
 	MessageStatus    *prometheus.CounterVec   // status, code
 	AcceptDuration   *prometheus.HistogramVec // edge
+	BatchRows        *prometheus.CounterVec   // outcome: made, refused, waits
+	BatchChunk       prometheus.Histogram
 	TimeToSent       *prometheus.HistogramVec // message_class
 	SubmitDuration   *prometheus.HistogramVec // vendor_id
 	MediaTranscode   *prometheus.HistogramVec // kind: image, video, audio, text, application
@@ -93,6 +95,9 @@ func New() *Metrics {
 	}
 	m.MessageStatus = counter("message_status_total", "Statuses that messages have reached, with the reason code of failures.", "status", "code")
 	m.AcceptDuration = histogram("message_accept_duration_seconds", "From the decoded request to its commit in the journal.", "edge")
+	m.BatchRows = counter("batch_rows_total", "Rows of batches that were worked, by what became of them: made into a message, refused without one, or waits to be worked again.", "outcome")
+	m.BatchChunk = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "batch_chunk_duration_seconds", Help: "How long a chunk of rows was worked on, its waiting for the account's rate among it.", Buckets: seconds})
+	m.registry.MustRegister(m.BatchChunk)
 	m.MediaTranscode = histogram("media_transcode_duration_seconds", "Making a file fit what a vendor takes; files that fit already count as well.", "kind")
 	m.MediaProfileless = counter("media_profile_missing_total", "MMS made ready with the profile default, because the one that the vendor names is not there.", "vendor_id")
 	m.TimeToSent = histogram("message_time_to_sent_seconds", "From acceptance to the vendor's answer for every part.", "message_class")

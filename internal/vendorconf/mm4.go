@@ -22,10 +22,11 @@ type MM4Peer struct {
 	SizeLimit         int      `json:"size_limit" minimum:"65536" maximum:"104857600" doc:"Octets of a mail"`
 	MaxSessions       int      `json:"max_sessions" minimum:"1" maximum:"1000" doc:"Connections at once, to each process"`
 	MaxRecipients     int      `json:"max_recipients" minimum:"1" maximum:"100" doc:"Recipients of a mail"`
-	Rate              int      `json:"rate" minimum:"0" maximum:"100000" doc:"Mails a second, to each process; 0: no limit"`
+	Rate              int      `json:"rate" minimum:"0" maximum:"100000" doc:"Mails a second, over all processes that share rates; 0: no limit"`
+	DataSeconds       int      `json:"data_seconds" minimum:"60" maximum:"3600" doc:"How long it may take for one mail, from DATA to its end"`
 	Host              string   `json:"host" maxLength:"253" doc:"Where a customer's peer takes mails; empty: nothing is sent to it. Of a vendor's its vendor says that" example:"mms.carrier.example"`
 	Port              int      `json:"port" minimum:"0" maximum:"65535" doc:"0: 25, or 465 with implicit TLS"`
-	MX                bool     `json:"mx" doc:"host is a domain, whose mail exchangers take the mails"`
+	MX                bool     `json:"mx" doc:"host, or of a vendor's its vendor's host, is a domain, whose mail exchangers take the mails"`
 	TLS               string   `json:"tls" enum:"never,opportunistic,required,implicit" doc:"Toward host"`
 	TLSCA             string   `json:"tls_ca" maxLength:"65536" lines:"true" doc:"PEM of who signs its certificate; empty: who the system trusts"`
 	TLSServerName     string   `json:"tls_server_name" maxLength:"253" doc:"The name in its certificate, when that is not host"`
@@ -60,7 +61,7 @@ func NewMM4Peer(name string, account, vendor message.ID, f *Faults) snapshot.MM4
 		f.add("account_id", "is required, or vendor_id, and not both")
 	}
 	return snapshot.MM4Peer{
-		ID: message.NewID(), Name: name, AccountID: account, VendorID: vendor, Enabled: true, MaxSize: 8 << 20, MaxSessions: 20, MaxRecipients: 20,
+		ID: message.NewID(), Name: name, AccountID: account, VendorID: vendor, Enabled: true, MaxSize: 8 << 20, MaxSessions: 20, MaxRecipients: 20, DataTime: 15 * time.Minute,
 		TLS: "opportunistic", SystemUser: "system-user", Version: "6.10.0", MOLifetime: 72 * time.Hour,
 	}
 }
@@ -75,7 +76,7 @@ var (
 func MM4PeerOf(p *snapshot.MM4Peer) MM4Peer {
 	d := MM4Peer{
 		IsActive: p.Enabled, Addresses: []string{}, MailDomains: append([]string{}, p.MailDomains...), RequireTLS: p.RequireTLS, AuthUsername: p.Username,
-		SizeLimit: int(p.MaxSize), MaxSessions: p.MaxSessions, MaxRecipients: p.MaxRecipients, Rate: p.Rate, Host: p.Host, Port: p.Port, MX: p.MX, TLS: p.TLS,
+		SizeLimit: int(p.MaxSize), MaxSessions: p.MaxSessions, MaxRecipients: p.MaxRecipients, Rate: p.Rate, DataSeconds: int(p.DataTime / time.Second), Host: p.Host, Port: p.Port, MX: p.MX, TLS: p.TLS,
 		TLSCA: p.TLSCA, TLSServerName: p.ServerName, SendUsername: p.SendUsername, Domain: p.Domain, SystemUser: p.SystemUser, MMSVersion: p.Version,
 		MOLifetimeSeconds: int(p.MOLifetime / time.Second),
 	}
@@ -93,6 +94,7 @@ func (d MM4Peer) Into(p *snapshot.MM4Peer, s MM4Secrets) Faults {
 	p.Enabled, p.RequireTLS, p.Username = d.IsActive, d.RequireTLS, d.AuthUsername
 	p.Addresses, p.MailDomains = f.networks("addresses", d.Addresses), d.domains(&f)
 	p.MaxSize, p.MaxSessions, p.MaxRecipients, p.Rate = int64(d.SizeLimit), d.MaxSessions, d.MaxRecipients, d.Rate
+	p.DataTime = seconds(d.DataSeconds)
 	p.Host, p.Port, p.MX, p.TLS, p.TLSCA, p.ServerName = d.Host, d.Port, d.MX, d.TLS, d.TLSCA, d.TLSServerName
 	p.SendUsername, p.Domain, p.SystemUser, p.Version = d.SendUsername, strings.ToLower(d.Domain), d.SystemUser, d.MMSVersion
 	p.MOLifetime = seconds(d.MOLifetimeSeconds)
@@ -172,7 +174,7 @@ func checkMM4Incoming(p *snapshot.MM4Peer, f *Faults) {
 func checkMM4Outgoing(p *snapshot.MM4Peer, f *Faults) {
 	switch {
 	case p.Host == "":
-		if p.SendUsername != "" || p.SendPassword != "" || p.MX {
+		if p.SendUsername != "" || p.SendPassword != "" || p.MX && p.VendorID == (message.ID{}) {
 			f.add("host", "is required with send_username, send_password and mx")
 		}
 	case p.VendorID != (message.ID{}):

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
@@ -34,6 +35,28 @@ func TestMM4(t *testing.T) {
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: faults at %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// A vendor's peer says that the vendor's host has mail exchangers, and nothing else of
+// where mails go.
+func TestMX(t *testing.T) {
+	one, none := message.NewID(), message.ID{}
+	for _, c := range []struct {
+		account, vendor message.ID
+		host            string
+		want            []string
+	}{{none, one, "", nil}, {none, one, "mm4.hub.example", []string{"host"}}, {one, none, "", []string{"host"}}, {one, none, "mms.pbx.example", nil}} {
+		p := NewMM4Peer("a", c.account, c.vendor, new(Faults))
+		d := MM4PeerOf(&p)
+		d.Addresses, d.Host, d.MX = []string{"192.0.2.1/32"}, c.host, true
+		var got []string
+		for _, fault := range d.Into(&p, MM4Secrets{}) {
+			got = append(got, fault.Location)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%+v: faults at %v", c, got)
 		}
 	}
 }

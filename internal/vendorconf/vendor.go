@@ -52,7 +52,7 @@ type Vendor struct {
 	ReceiptExpectedSeconds int               `json:"receipt_expected_seconds" minimum:"1" maximum:"259200" doc:"How soon"`
 	VendorReplies          string            `json:"vendor_replies" enum:"default,gateway,vendor" doc:"Who answers STOP, START and HELP. default: the gateway, but for STOP and START to toll-free numbers"`
 	MediaProfile           string            `json:"media_profile" maxLength:"50" doc:"What media it takes; empty: as its kind does"`
-	CodeMap                map[string]string `json:"code_map" nullable:"false" maxItems:"500" doc:"Its own codes to codes of GET /v1/errors, over the built-in table. It is replaced as a whole"`
+	CodeMap                map[string]string `json:"code_map" nullable:"false" maxProperties:"500" doc:"Its own codes to codes of GET /v1/errors, over the built-in table. It is replaced as a whole"`
 	AccountSID             string            `json:"account_sid" maxLength:"64" doc:"twilio: Account SID, when username is an API key"`
 	MessagingProfileID     string            `json:"messaging_profile_id" maxLength:"64" doc:"telnyx: messaging profile; twilio: messaging service; empty: none"`
 	BaseURL                string            `json:"base_url" maxLength:"500" doc:"HTTP vendors: where their API is; empty: where it usually is"`

@@ -1,8 +1,8 @@
-// Package vendorconf is how staff write vendors, peers of MM4 and routes down: as
+// Package vendorconf is how staff write vendors, peers of MM4, routes, customers and numbers down: as
 // documents of named settings, which the internal API and the shell read, check and show
 // alike.
 //
-// A setting is a field of Vendor, MM4Peer or Route. Its name, what it says of itself and its
+// A setting is a field of Vendor, MM4Peer, Route, Customer or Number. Its name, what it says of itself and its
 // bounds are in the field's tags, so that a setting which is added is at once a member
 // of the API's documents, a flag of the shell and checked in both. Secrets are no
 // settings: nothing here shows them.
@@ -25,6 +25,9 @@ type Faults []message.FieldError
 func (f *Faults) add(setting, format string, args ...any) {
 	*f = append(*f, message.FieldError{Location: setting, Message: fmt.Sprintf(format, args...)})
 }
+
+// Add notes what is wrong with something beside the settings of a document.
+func (f *Faults) Add(setting, format string, args ...any) { f.add(setting, format, args...) }
 
 // has reports whether something is wrong with a setting already.
 func (f Faults) has(setting string) bool {
@@ -88,7 +91,7 @@ func (s Setting) check(f *Faults) {
 			f.add(s.Name, "must be one of %s", strings.Join(words, ", "))
 		}
 	case reflect.Slice, reflect.Map:
-		if most := s.bound("maxItems", 100); v.Len() > most {
+		if most := s.Most(); v.Len() > most {
 			f.add(s.Name, "has more than %d entries", most)
 		}
 	}
@@ -179,9 +182,15 @@ func checkAll(doc any) Faults {
 
 // Amount reads a decimal of at most four places before the point and six after it.
 func Amount(text string) (message.Micros, bool) {
+	n, ok := Money(text)
+	return n, ok && n < 10_000_000_000
+}
+
+// Money reads a decimal up to a billion, of at most six places after the point.
+func Money(text string) (message.Micros, bool) {
 	whole, frac, _ := strings.Cut(text, ".")
 	n, err := strconv.ParseUint(whole+frac+strings.Repeat("0", max(0, 6-len(frac))), 10, 63)
-	if whole == "" || len(frac) > 6 || err != nil || n >= 10_000_000_000 {
+	if whole == "" || len(frac) > 6 || err != nil || n > 1e15 {
 		return 0, false
 	}
 	return message.Micros(n), true
@@ -204,4 +213,4 @@ func (f *Faults) id(setting, text string) message.ID {
 }
 
 // Most is how many entries a list or map may have.
-func (s Setting) Most() int { return s.bound("maxItems", 100) }
+func (s Setting) Most() int { return s.bound("maxItems", s.bound("maxProperties", 100)) }

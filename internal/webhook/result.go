@@ -22,6 +22,7 @@ type Result struct {
 	RetryAfter time.Duration // what the peer asked for, at most Window; 0: nothing
 	Err        error         // why there was no answer; shows no more of the URL than its host
 	busy       bool
+	unread     bool // a 2xx whose body does not acknowledge what was sent
 }
 
 // Outcome is what a try means for the event.
@@ -41,6 +42,8 @@ func (r Result) Outcome() Outcome {
 	switch {
 	case r.busy:
 		return Busy
+	case r.unread:
+		return Retry
 	case r.HTTPStatus >= 200 && r.HTTPStatus <= 299:
 		return Delivered
 	case r.HTTPStatus == http.StatusGone:

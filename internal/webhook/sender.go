@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/postrider/postrider/internal/message"
 )
 
 // Defaults and limits of a try.
@@ -112,15 +114,17 @@ func (s *Sender) Close() { s.client.CloseIdleConnections() }
 
 // Request is one try at one URL.
 type Request struct {
-	Body      []byte // JSON, sent and signed as it is
+	Body      []byte // sent and signed as it is: JSON, or what Format says
 	EventID   string // webhook-id
-	Method    string // POST or PUT; empty: POST
+	Format    string // message.FormatTwilio, message.FormatJasmin; empty: JSON
+	Method    string // POST or PUT, of FormatJasmin also GET; empty: POST
 	OldSecret string // signs as well while an overlap runs; empty: none does
+	Quick     bool   // it holds something that others wait for: at a slow host it makes room at once
 	Secret    string
 	URL       string
 }
 
-// ErrMethod is the answer to a Request with another method than POST or PUT.
+// ErrMethod is the answer to a Request with a method that its format has not.
 var ErrMethod = errors.New("webhook method must be POST or PUT")
 
 // Send makes one try. It may take HostWait and Timeout together; ctx ends it
@@ -131,14 +135,17 @@ func (s *Sender) Send(ctx context.Context, r Request) Result {
 	if err != nil {
 		return Result{Err: err}
 	}
-	h, again, err := s.hosts.enter(ctx, strings.ToLower(req.URL.Host), s.config.Now(), s.config.HostWait)
+	turn, again, err := s.hosts.enter(ctx, strings.ToLower(req.URL.Host), s.config.Now(), s.config.HostWait, r.Quick)
 	if err != nil {
 		return Result{Err: explain(req.URL.Hostname(), s.config.Timeout, err), busy: true}
 	}
-	if h == nil {
+	if turn == nil {
 		return Result{RetryAfter: again, busy: true, Err: fmt.Errorf("%s: not tried, the host is busy or asked for a pause", req.URL.Hostname())}
 	}
 	result := s.try(req)
+	if r.Format == message.FormatJasmin {
+		result.demand(message.JasminAcknowledgement, req.URL.Hostname())
+	}
 	pause := time.Duration(0)
 	if result.Outcome() == SlowDown {
 		pause = defaultPause
@@ -146,7 +153,7 @@ func (s *Sender) Send(ctx context.Context, r Request) Result {
 			pause = result.RetryAfter
 		}
 	}
-	s.hosts.leave(h, s.config.Now(), pause)
+	s.hosts.leave(turn, s.config.Now(), time.Duration(result.Millis)*time.Millisecond, pause)
 	return result
 }
 
@@ -157,18 +164,25 @@ func (s *Sender) request(ctx context.Context, r Request) (*http.Request, error) 
 	if method == "" {
 		method = http.MethodPost
 	}
-	if method != http.MethodPost && method != http.MethodPut {
+	inQuery := method == http.MethodGet && r.Format == message.FormatJasmin
+	if method != http.MethodPost && method != http.MethodPut && !inQuery {
 		return nil, ErrMethod
 	}
 	if err := ValidateURL(r.URL, s.config.Policy); err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, r.URL, bytes.NewReader(r.Body))
+	body := r.Body
+	if inQuery {
+		body = nil
+	}
+	req, err := http.NewRequestWithContext(ctx, method, r.URL, bytes.NewReader(body))
 	if err != nil {
 		return nil, errors.New("webhook URL cannot be read") // err shows all of it
 	}
-	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", s.config.UserAgent)
+	if err := s.form(req, r, inQuery); err != nil {
+		return nil, err
+	}
 	if err := Sign(req.Header, r.EventID, s.config.Now(), r.Body, r.Secret, r.OldSecret); err != nil {
 		return nil, err
 	}

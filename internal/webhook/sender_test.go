@@ -520,12 +520,12 @@ func TestSlowDownIsForTheWholeHost(t *testing.T) {
 func TestHostsAreForgotten(t *testing.T) {
 	now := time.Unix(0, 0)
 	s := &hosts{limit: 1, byKey: map[string]*host{}}
-	held, _, err := s.enter(t.Context(), "held", now, 0)
+	held, _, err := s.enter(t.Context(), "held", now, 0, false)
 	if err != nil || held == nil {
 		t.Fatal(err)
 	}
 	for i := range 3 * maxHosts {
-		h, _, err := s.enter(t.Context(), strconv.Itoa(i), now, 0)
+		h, _, err := s.enter(t.Context(), strconv.Itoa(i), now, 0, false)
 		if err != nil || h == nil {
 			t.Fatal(err)
 		}
@@ -533,7 +533,7 @@ func TestHostsAreForgotten(t *testing.T) {
 		if i == 0 {
 			pause = time.Second
 		}
-		s.leave(h, now, pause)
+		s.leave(h, now, 0, pause)
 	}
 	if n := len(s.byKey); n > maxHosts {
 		t.Errorf("%d hosts are remembered", n)
@@ -541,10 +541,10 @@ func TestHostsAreForgotten(t *testing.T) {
 	if s.byKey["held"] == nil || s.byKey["0"] == nil {
 		t.Error("a host in use or at rest was forgotten")
 	}
-	if h, again, err := s.enter(t.Context(), "held", now, 0); h != nil || again <= 0 || err != nil {
+	if h, again, err := s.enter(t.Context(), "held", now, 0, false); h != nil || again <= 0 || err != nil {
 		t.Errorf("a second turn of one: %v, %v, %v", h, again, err)
 	}
-	s.leave(held, now, 0)
+	s.leave(held, now, 0, 0)
 	s.forget(now.Add(time.Hour))
 	if n := len(s.byKey); n != 0 {
 		t.Errorf("%d hosts are remembered though nobody uses them", n)

@@ -55,6 +55,7 @@ type forward struct {
 	validity time.Duration
 	expired  *message.Error
 	group    message.ID
+	together []string // all numbers that see each other
 }
 
 // target is a recipient of the envelope.
@@ -97,13 +98,22 @@ func (f *forward) dialable(a mm4.Address) string { return message.Dialable(0, a.
 // to name one of them; those that it names beside are other systems'.
 func (f *forward) address(d *Desk) error {
 	named := f.Header.Recipients()
+	numbers := make([]string, len(named)) // read once: a number costs more than its comparison
+	for i, a := range named {
+		if a.Number() != "" {
+			numbers[i] = f.dialable(a)
+		}
+	}
+	for _, a := range shown(&f.Header) {
+		f.together = append(f.together, f.dialable(a))
+	}
 	shared := false
 	for _, r := range f.To {
 		t := target{number: f.dialable(r.Address), written: r.Address}
 		if r.Number() == "" || d.isSystem(r.Address) || slices.ContainsFunc(f.to, func(o target) bool { return o.number == t.number }) {
 			continue
 		}
-		if i := slices.IndexFunc(named, func(a mm4.Address) bool { return a.Number() != "" && f.dialable(a) == t.number }); i >= 0 {
+		if i := slices.Index(numbers, t.number); i >= 0 {
 			shared, t.written = true, named[i]
 		}
 		f.to = append(f.to, t)
@@ -117,14 +127,12 @@ func (f *forward) address(d *Desk) error {
 	return nil
 }
 
-// together are the numbers that a mail shows to each other: those of Bcc are not shown.
-func (f *forward) together() (numbers []string) {
-	for _, a := range slices.Concat(f.Header.To, f.Header.Cc) {
-		if a.Number() != "" {
-			numbers = append(numbers, f.dialable(a))
-		}
-	}
-	return numbers
+// shown are the numbers that a mail shows to each other, as many as are kept: those of
+// Bcc are not shown.
+func shown(h *mm4.Header) []mm4.Address {
+	open := mm4.Header{To: h.To, Cc: h.Cc}
+	list := slices.DeleteFunc(open.Recipients(), func(a mm4.Address) bool { return a.Number() == "" })
+	return list[:min(len(list), message.MaxGroup)]
 }
 
 // groupOf is the id of what a mail says to several. It is the same when the mail comes
@@ -195,7 +203,7 @@ func (d *Desk) accept(ctx context.Context, f *forward, to target) verdict {
 	h := &f.Header
 	r := ingress.Request{AccountID: f.Peer.AccountID, Edge: message.EdgeMM4, From: f.from, To: to.number, Body: f.content.text, Subject: f.content.subject,
 		Media: slices.Clone(f.media), MMS: true, Validity: f.validity, Refused: f.expired,
-		GroupID: f.group, GroupRecipients: f.together(),
+		GroupID: f.group, GroupRecipients: f.together,
 		MM4: &message.MM4Origin{PeerID: f.Peer.ID, Reference: h.MessageID, Sender: plain(h.From), Recipient: plain(to.written), System: f.system,
 			DeliveryReport: h.DeliveryReport == mm4.Yes, ReadReport: h.ReadReply == mm4.Yes},
 		Key: f.key(to)}

@@ -14,6 +14,7 @@ package desk
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/mm4"
+	"github.com/postrider/postrider/internal/mm4out"
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
@@ -89,24 +91,39 @@ var (
 const maxForwards = 5
 
 // Recipient refuses recipients that no mail of the peer could be for. A customer may
-// write to any number; a vendor to those of our customers, to which its reports go as
-// well.
+// write to any number; a vendor to those of our customers, and to whatever else they
+// send from: its reports go there.
 func (d *Desk) Recipient(_ context.Context, p *server.Peer, to mm4.Address) error {
-	if d.isSystem(to) {
-		return nil
-	}
-	if to.Number() == "" {
-		return message.Refuse(message.ReasonNotFound, "no such recipient; write +E164/TYPE=PLMN@domain")
-	}
 	s := d.Snapshot()
-	if p.VendorID != (message.ID{}) {
-		if _, n := ingress.Owner(s, to.Number()); n == nil {
-			return message.Refuse(message.ReasonNotFound, "the number is nobody's here")
+	switch {
+	case d.isSystem(to):
+		return nil
+	case p.VendorID != (message.ID{}):
+		if _, n := ingress.Owner(s, to.Number()); n == nil && !isSender(s, to, country(s, p)) {
+			return message.Refuse(message.ReasonNotFound, "the recipient is nobody here")
 		}
 		return nil
+	case to.Number() == "":
+		return message.Refuse(message.ReasonNotFound, "no such recipient; write +E164/TYPE=PLMN@domain")
 	}
 	_, err := message.ParseRecipient(message.Dialable(0, to.Number(), country(s, p)))
 	return err
+}
+
+// isSender reports whether an account sends from an address beside its numbers, which may
+// be a word.
+func isSender(s *snapshot.Snapshot, to mm4.Address, country string) bool {
+	number := message.Dialable(0, to.Number(), country)
+	is := func(sender string) bool {
+		a := mm4out.System{}.AddressOf(message.Address(sender))
+		return a.Type == mm4.Email && to.Type == mm4.Email && strings.EqualFold(a.Local, to.Local) || number != "" && a.Number() == number
+	}
+	for _, a := range s.Accounts {
+		if a.ForceSourceAddress != "" && is(string(a.ForceSourceAddress)) || slices.ContainsFunc(a.AllowedSourceAddresses, is) {
+			return true
+		}
+	}
+	return false
 }
 
 // Accept commits a mail. See package mm4's Desk.

@@ -80,7 +80,7 @@ func (d *Directory) read(peers map[message.ID]*snapshot.MM4Peer) *server.Directo
 // under TLS only.
 func peerOf(p *snapshot.MM4Peer) server.Peer {
 	out := server.Peer{ID: p.ID, Name: p.Name, AccountID: p.AccountID, VendorID: p.VendorID, Addresses: p.Addresses, Domains: p.MailDomains,
-		RequireTLS: p.RequireTLS, MaxSize: p.MaxSize, MaxSessions: p.MaxSessions, MaxRecipients: p.MaxRecipients, Rate: p.Rate}
+		RequireTLS: p.RequireTLS, MaxSize: p.MaxSize, MaxSessions: p.MaxSessions, MaxRecipients: p.MaxRecipients, Rate: p.Rate, DataTime: p.DataTime}
 	if p.Username != "" {
 		hash := []byte(p.PasswordHash)
 		out.RequireAuth, out.Username = true, p.Username

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -23,7 +24,7 @@ func TestDirectoryFollowsTheConfiguration(t *testing.T) {
 	net := func(s string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(s)} }
 	peers := map[message.ID]*snapshot.MM4Peer{
 		{1}: {ID: message.ID{1}, Name: "a", AccountID: account, Enabled: true, Addresses: net("192.0.2.1/32"), MailDomains: []string{"a.example"}, Username: "a", PasswordHash: string(hash),
-			MaxSize: 1 << 20, MaxSessions: 3, MaxRecipients: 4, Rate: 5, RequireTLS: true},
+			MaxSize: 1 << 20, MaxSessions: 3, MaxRecipients: 4, Rate: 5, DataTime: time.Minute, RequireTLS: true},
 		{2}: {ID: message.ID{2}, Name: "b", VendorID: vendorID, Addresses: net("192.0.2.2/32")},
 		{3}: {ID: message.ID{3}, Name: "c", VendorID: vendorID, Enabled: true, Addresses: net("192.0.2.3/32")},
 		{4}: {ID: message.ID{4}, Name: "d", AccountID: account, Enabled: true, Addresses: net("192.0.2.0/24")}, // not to be told from c
@@ -45,7 +46,7 @@ func TestDirectoryFollowsTheConfiguration(t *testing.T) {
 		}
 	}
 	a := d.Current().At(netip.MustParseAddr("192.0.2.1"))[0]
-	if !a.RequireAuth || a.AuthWithoutTLS || !a.Password("open sesame") || a.Password("open") || a.MaxSize != 1<<20 || a.MaxSessions != 3 || a.MaxRecipients != 4 || a.Rate != 5 || !a.RequireTLS {
+	if !a.RequireAuth || a.AuthWithoutTLS || !a.Password("open sesame") || a.Password("open") || a.MaxSize != 1<<20 || a.MaxSessions != 3 || a.MaxRecipients != 4 || a.Rate != 5 || a.DataTime != time.Minute || !a.RequireTLS {
 		t.Errorf("%+v", a)
 	}
 	was := d.Current()

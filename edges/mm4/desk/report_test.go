@@ -7,6 +7,7 @@ import (
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/mm4"
+	"github.com/postrider/postrider/internal/snapshot"
 )
 
 // fromVendor is a forward of the vendor's to our number.
@@ -37,6 +38,42 @@ func TestFromVendor(t *testing.T) {
 	}
 }
 
+// TestVendorAsksForReports: of each number of ours, under the address that the header has
+// for it, to where the vendor wants them.
+func TestVendorAsksForReports(t *testing.T) {
+	w := setup(t)
+	group := "To: <+12025550101/TYPE=PLMN@mms.us.example>, <" + bob + "/TYPE=PLMN@mms.other.example>"
+	for i, c := range []struct {
+		asks           []string
+		delivery, read bool
+	}{{[]string{"X-Mms-Delivery-Report: Yes", "-X-Mms-Read-Reply"}, true, false}, {[]string{"-X-Mms-Delivery-Report", "X-Mms-Read-Reply: yes"}, false, true},
+		{[]string{"X-Mms-Delivery-Report: No", "X-Mms-Read-Reply: No"}, false, false}, {[]string{"-X-Mms-Delivery-Report", "-X-Mms-Read-Reply"}, false, false}} {
+		w.doors.inbound = nil
+		changes := append([]string{"From: Alice <" + alice + "/TYPE=PLMN@mms.hub.example>", group, fmt.Sprintf("X-Mms-Message-ID: <v%d@hub>", i),
+			"X-Mms-Originator-System: reports@mms.hub.example"}, c.asks...)
+		w.deliver("250", fromVendor(changes...)+"\nx\n", number(string(own)), number("2025550109"))
+		l := w.doors.inbound
+		if len(l) != 2 {
+			t.Fatalf("%d messages", len(l))
+		}
+		if !c.delivery && !c.read {
+			if l[0].MM4 != nil || l[1].MM4 != nil {
+				t.Errorf("nothing was asked for, and there is %+v", l[0].MM4)
+			}
+			continue
+		}
+		want := message.MM4Origin{PeerID: vendorPeer, Reference: fmt.Sprintf("v%d@hub", i), Sender: alice + "/TYPE=PLMN@mms.hub.example", Recipient: string(own) + "/TYPE=PLMN@mms.us.example",
+			System: "reports@mms.hub.example", DeliveryReport: c.delivery, ReadReport: c.read}
+		if l[0].MM4 == nil || *l[0].MM4 != want {
+			t.Errorf("%v: %+v, want %+v", c.asks, l[0].MM4, want)
+		}
+		want.Recipient = number("2025550109") // the envelope alone has it
+		if l[1].MM4 == nil || *l[1].MM4 != want {
+			t.Errorf("%v: %+v, want %+v", c.asks, l[1].MM4, want)
+		}
+	}
+}
+
 // TestGroupFromVendor: one mail to numbers of two customers. Each has its own copy of
 // the file, and the mail is answered when both are committed.
 func TestGroupFromVendor(t *testing.T) {
@@ -55,6 +92,24 @@ func TestGroupFromVendor(t *testing.T) {
 	w.owes("forward_res Ok")
 	if l := w.doors.inbound; len(l) != 2 || l[0].Files[0].AccountID != account || l[1].Files[0].AccountID != stranger || l[1].To != "+12025550109" {
 		t.Errorf("%+v", l)
+	}
+}
+
+// TestCrowd: of a group no more numbers are passed on than are kept, however many a mail
+// names.
+func TestCrowd(t *testing.T) {
+	w := setup(t)
+	var crowd strings.Builder
+	for i := range message.MaxGroup + 20 {
+		fmt.Fprintf(&crowd, ",\n <+1310555%04d/TYPE=PLMN@x.example>", 100+i)
+	}
+	w.deliver("250", fromVendor("Cc: joe@x.example"+crowd.String())+"\nx\n")
+	w.submit("250", text("To: <"+number(bob)+">"+crowd.String(), "Bcc: <+13105559999/TYPE=PLMN@x.example>"), number(bob))
+	if g := w.doors.inbound[0].Group; len(g) != message.MaxGroup || g[0] != string(own) || g[1] != "+13105550100" {
+		t.Errorf("from a vendor: %d, %v", len(g), g)
+	}
+	if g := w.accepted()[0].GroupRecipients; len(g) != message.MaxGroup || g[0] != bob || g[1] != "+13105550100" {
+		t.Errorf("from a customer: %d, %v", len(g), g)
 	}
 }
 
@@ -114,6 +169,31 @@ func TestVendorReports(t *testing.T) {
 	w.doors.down = errAway
 	w.deliver("451", report(mm4.DeliveryReportREQ, id, "X-Mms-MM-Status-Code: Retrieved", "X-Mms-Transaction-ID: r2"))
 	w.owes("delivery_report_res Ok")
+}
+
+// TestReportsToOtherSenders: reports come to whatever a message was sent from, which may be
+// a number that is in no list of ours, or a word. No message does.
+func TestReportsToOtherSenders(t *testing.T) {
+	w := setup(t, func(s *snapshot.Snapshot) {
+		s.Accounts[account].AllowedSourceAddresses = []string{"+18775550100", "ACME Ltd"}
+		s.Accounts[account].ForceSourceAddress = "54321"
+	})
+	ref := message.AttemptRef{MessageID: message.NewID(), Part: 1, Attempt: 1}
+	w.doors.known[ref] = vendorID
+	for i, to := range []string{number("+18775550100"), number("8775550100"), "acme-ltd@mms.gw.example", number("54321")} {
+		tx := fmt.Sprintf("X-Mms-Transaction-ID: r%d", i)
+		w.deliver("250", report(mm4.DeliveryReportREQ, ref.String(), tx, "X-Mms-MM-Status-Code: Retrieved", "To: <"+to+">", "X-Mms-Ack-Request: No"), to)
+		w.deliver("553", fromVendor("X-Mms-Ack-Request: No", "To: <"+to+">", tx)+"\nx\n", to)
+	}
+	if len(w.doors.receipts) != 4 || len(w.doors.inbound) > 0 {
+		t.Errorf("%d receipts, %d messages", len(w.doors.receipts), len(w.doors.inbound))
+	}
+	for _, to := range []string{number("+18775550101"), "acme@mms.gw.example", "@mms.gw.example", number("12345")} {
+		if code, _ := w.mail(vendorIP, "", report(mm4.DeliveryReportREQ, ref.String(), "X-Mms-MM-Status-Code: Retrieved"), to); code/100 != 5 {
+			t.Errorf("%s: %d", to, code)
+		}
+	}
+	w.submit("550 5.1.1", text(), "acme-ltd@mms.gw.example")
 }
 
 // TestUnknownReports: what names no message that the peer has had from us.

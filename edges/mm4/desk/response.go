@@ -10,6 +10,7 @@ import (
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/mm4"
+	"github.com/postrider/postrider/internal/mm4out"
 )
 
 // verdict is what became of a mail for one recipient.
@@ -184,13 +185,14 @@ func (d *Desk) systemOf(m *server.Mail) string {
 	if p == nil {
 		return ""
 	}
-	host, domain := p.Host, cmp.Or(p.Domain, p.Host)
+	host := p.Host
 	if v := s.Vendors[p.VendorID]; v != nil {
-		host, domain = v.Host, cmp.Or(p.Domain, v.Host)
+		host = v.Host
 	}
 	if host == "" {
 		return ""
 	}
+	domain := mm4out.DomainOf(p.Domain, host)
 	said, _ := m.Header.ResponseTo()
 	for _, a := range []mm4.Address{said, m.From} {
 		if a.IsZero() || d.ours(a.Domain) {

@@ -35,7 +35,7 @@ func (d *Desk) arrived(ctx context.Context, m *server.Mail) (string, error) {
 		}
 		seen = append(seen, to)
 		v := verdict{recipient: r.Address, status: mm4.StatusOK}
-		if v.err = d.arriveFor(ctx, m, c, n, files, string(to)); v.err != nil {
+		if v.err = d.arriveFor(ctx, m, c, n, files, to, r.Address); v.err != nil {
 			v.status, v.text = statusOf(v.err)
 		}
 		list = append(list, v)
@@ -49,8 +49,9 @@ func (d *Desk) arrived(ctx context.Context, m *server.Mail) (string, error) {
 	return d.settle(ctx, m, message.ID{}, list)
 }
 
-// arriveFor commits the message for one number, which n describes; nil: it is nobody's.
-func (d *Desk) arriveFor(ctx context.Context, m *server.Mail, c content, n *snapshot.Number, files map[message.ID][]message.MediaFile, to string) error {
+// arriveFor commits the message for one number, which the envelope writes as written and n
+// describes; nil: it is nobody's.
+func (d *Desk) arriveFor(ctx context.Context, m *server.Mail, c content, n *snapshot.Number, files map[message.ID][]message.MediaFile, to message.Address, written mm4.Address) error {
 	if n == nil || !n.MMSEnabled {
 		return &mm4.Fault{Status: mm4.StatusAddress, Header: "To", Detail: "the number takes no MMS here"}
 	}
@@ -63,12 +64,11 @@ func (d *Desk) arriveFor(ctx context.Context, m *server.Mail, c content, n *snap
 		files[n.AccountID] = stored
 	}
 	h := &m.Header
-	in := message.InboundMessage{VendorID: m.Peer.VendorID, VendorRef: mm4.CleanID(h.MessageID) + "/" + mm4.CleanID(h.TransactionID), From: h.From.Number(), To: to,
-		Kind: message.MMS, Subject: storable(c.subject), Files: slices.Clone(stored), Text: storable(c.text), Encoding: message.EncodingUCS2, ReceivedAt: d.Now()}
-	for _, a := range slices.Concat(h.To, h.Cc) {
-		if a.Number() != "" {
-			in.Group = append(in.Group, a.Number())
-		}
+	in := message.InboundMessage{VendorID: m.Peer.VendorID, VendorRef: mm4.CleanID(h.MessageID) + "/" + mm4.CleanID(h.TransactionID), From: h.From.Number(), To: string(to),
+		Kind: message.MMS, Subject: storable(c.subject), Files: slices.Clone(stored), Text: storable(c.text), Encoding: message.EncodingUCS2, ReceivedAt: d.Now(),
+		MM4: d.asked(m, to, written)}
+	for _, a := range shown(h) {
+		in.Group = append(in.Group, a.Number())
 	}
 	if in.From == "" {
 		in.From = plain(h.From)
@@ -77,4 +77,22 @@ func (d *Desk) arriveFor(ctx context.Context, m *server.Mail, c content, n *snap
 		in.Encoding = message.EncodingGSM7
 	}
 	return d.Ingress.Inbound(ctx, in)
+}
+
+// asked is what the vendor wants to be told of the message for a number; nil: nothing.
+func (d *Desk) asked(m *server.Mail, to message.Address, written mm4.Address) *message.MM4Origin {
+	h := &m.Header
+	o := &message.MM4Origin{PeerID: m.Peer.ID, Reference: h.MessageID, Sender: plain(h.From), Recipient: plain(written), System: d.systemOf(m),
+		DeliveryReport: h.DeliveryReport == mm4.Yes, ReadReport: h.ReadReply == mm4.Yes}
+	if !o.DeliveryReport && !o.ReadReport {
+		return nil
+	}
+	s := d.Snapshot()
+	for _, a := range h.Recipients() { // the vendor knows him as the header has him
+		if known, _ := ingress.Owner(s, a.Number()); a.Number() != "" && known == to {
+			o.Recipient = plain(a)
+			break
+		}
+	}
+	return o
 }

@@ -171,15 +171,7 @@ func (p *Peer) Send(ctx context.Context, o Out) error {
 		return err
 	}
 	content := o.octets()
-	if err := c.Mail(o.From, &smtp.MailOptions{Size: int64(len(content))}); err != nil {
-		return err
-	}
-	for _, to := range o.To {
-		if err := c.Rcpt(to, nil); err != nil {
-			return err
-		}
-	}
-	w, err := c.Data()
+	w, err := c.envelope(o, &smtp.MailOptions{Size: int64(len(content))})
 	if err != nil {
 		return err
 	}
@@ -217,15 +209,7 @@ func (p *Peer) Begin(ctx context.Context, o Out) (io.Closer, error) {
 
 // half sends the envelope of a mail and half of its content.
 func (c *client) half(o Out) error {
-	if err := c.Mail(o.From, nil); err != nil {
-		return err
-	}
-	for _, to := range o.To {
-		if err := c.Rcpt(to, nil); err != nil {
-			return err
-		}
-	}
-	w, err := c.Data()
+	w, err := c.envelope(o, nil)
 	if err != nil {
 		return err
 	}
@@ -234,18 +218,28 @@ func (c *client) half(o Out) error {
 	return err
 }
 
+// envelope says who the mail is from and for, and begins its content.
+func (c *client) envelope(o Out, options *smtp.MailOptions) (io.WriteCloser, error) {
+	if err := c.Mail(o.From, options); err != nil {
+		return nil, err
+	}
+	for _, to := range o.To {
+		if err := c.Rcpt(to, nil); err != nil {
+			return nil, err
+		}
+	}
+	return c.Data()
+}
+
 // client is a connection to the gateway.
 type client struct{ *smtp.Client }
 
 func (p *Peer) dial(ctx context.Context) (*client, error) {
-	p.mu.Lock()
-	to := p.gateway
-	p.mu.Unlock()
 	d := net.Dialer{}
 	if p.cfg.From != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(p.cfg.From)}
 	}
-	conn, err := d.DialContext(ctx, "tcp", to)
+	conn, err := d.DialContext(ctx, "tcp", p.cfg.Gateway)
 	if err != nil {
 		return nil, err
 	}

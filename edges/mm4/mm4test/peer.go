@@ -22,16 +22,11 @@ import (
 // Config is a Peer.
 type Config struct {
 	Domain  string // of its addresses
-	Gateway string // host:port where it sends mails; it may be set by SetGateway later
+	Gateway string // host:port where it sends mails
 	// From is where its connections come from, such as 127.0.0.2; empty: 127.0.0.1.
 	From string
 	// Quiet: it answers no request by itself, see Peer.Respond.
 	Quiet bool
-	// Busy is how many mails, from the first, are answered with 451 after their content.
-	Busy int
-	// Deaf is how many mails, from the first, are taken without an answer: the
-	// connection is lost behind their final dot.
-	Deaf int
 }
 
 // Mail is a mail that came.
@@ -80,14 +75,12 @@ type Peer struct {
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
-	gateway  string
 	mails    []Mail
 	faults   []error
 	changed  chan struct{}
 	sequence int
-	busy     int
-	deaf     int
 	quiet    bool
+	holds    []*Held
 }
 
 // Start starts a peer. Close it in the end.
@@ -96,7 +89,7 @@ func Start(cfg Config) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Peer{cfg: cfg, ln: ln, gateway: cfg.Gateway, changed: make(chan struct{}), busy: cfg.Busy, deaf: cfg.Deaf, quiet: cfg.Quiet}
+	p := &Peer{cfg: cfg, ln: ln, changed: make(chan struct{}), quiet: cfg.Quiet}
 	p.done, p.end = context.WithCancel(context.Background())
 	p.server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &session{p: p, conn: c.Conn().(*heard)}, nil }))
 	p.server.Domain, p.server.MaxMessageBytes, p.server.EnableSMTPUTF8 = cfg.Domain, 32<<20, false
@@ -117,32 +110,13 @@ func (p *Peer) HostPort() (string, int) {
 	return a.IP.String(), a.Port
 }
 
-// SetGateway says where it sends mails.
-func (p *Peer) SetGateway(address string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.gateway = address
-}
-
 // SetQuiet says whether requests are left without an answer.
-func (p *Peer) SetQuiet(quiet bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.quiet = quiet
-}
+func (p *Peer) SetQuiet(quiet bool) { p.locked(func() { p.quiet = quiet }) }
 
-// BeBusy has it answer the next n mails with 451, after their content.
-func (p *Peer) BeBusy(n int) {
+func (p *Peer) locked(do func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.busy = n
-}
-
-// BeDeaf has it take the next n mails and lose their connection.
-func (p *Peer) BeDeaf(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.deaf = n
+	do()
 }
 
 // Came lists the mails that it has taken, or of which it has lost the connection, in
@@ -173,26 +147,21 @@ func (p *Peer) Changed() <-chan struct{} {
 }
 
 // keep notes a mail and says how it is to be answered.
-func (p *Peer) keep(m Mail, fault error) error {
+func (p *Peer) keep(m Mail, fault error, h *Held) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if fault != nil {
 		p.faults = append(p.faults, fault)
 		return &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 6, 0}, Message: "cannot be read"}
 	}
-	if p.busy > 0 {
-		p.busy--
-		return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "later"}
-	}
 	p.mails = append(p.mails, m)
 	close(p.changed)
 	p.changed = make(chan struct{})
-	if p.deaf > 0 {
-		p.deaf--
-		return errLost
-	}
 	if !p.quiet && strings.EqualFold(m.Header.Get("X-Mms-Ack-Request"), "yes") {
-		p.wg.Go(func() { _ = p.Respond(p.done, m, "Ok") })
+		p.wg.Go(func() {
+			h.goOn(p.done)
+			_ = p.Respond(p.done, m, "Ok")
+		})
 	}
 	return nil
 }
@@ -220,18 +189,28 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 }
 
 func (s *session) Data(r io.Reader) error {
-	raw, err := io.ReadAll(r)
+	half, err := io.ReadAll(io.LimitReader(r, s.m.Size/2))
 	if err != nil {
 		return err
 	}
 	m := s.m
-	m.At, m.Raw, m.on = time.Now(), raw, s.conn
-	if m.Header, m.Parts, err = read(bytes.NewReader(raw)); err != nil {
+	m.At, m.Raw, m.on = time.Now(), half, s.conn
+	if h := s.p.held(Within, m); h != nil {
+		h.wait(s.p.done)
+		_ = s.conn.Close()
+		return errLost
+	}
+	rest, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	m.Raw = append(half, rest...)
+	if m.Header, m.Parts, err = read(bytes.NewReader(m.Raw)); err != nil {
 		err = fmt.Errorf("a mail to %d recipients: %w", len(m.To), err)
 	}
-	if err = s.p.keep(m, err); errors.Is(err, errLost) {
-		_ = s.conn.Close()
-	}
+	h := s.p.held(Behind, m)
+	err = s.p.keep(m, err, h)
+	h.wait(s.p.done)
 	return err
 }
 

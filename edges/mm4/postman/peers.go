@@ -11,7 +11,8 @@ import (
 	"github.com/postrider/postrider/internal/smtpout"
 )
 
-// queue is what waits for one peer. It is there while something does.
+// queue is what waits for one peer. It is there while something does, and after that
+// while the peer is held not to be there: the mails of the next claim are spared, too.
 type queue struct {
 	mails   []claimed
 	working int       // goroutines that send to it
@@ -50,7 +51,7 @@ func (p *Postman) work(ctx context.Context, peer message.ID, q *queue) {
 				<-p.slots
 			}
 			q.mails = nil
-			if q.working--; q.working == 0 {
+			if q.working--; q.working == 0 && !p.Now().Before(q.until) {
 				delete(p.queues, peer)
 			}
 			p.mu.Unlock()
@@ -148,6 +149,9 @@ func (p *Postman) attempt(ctx context.Context, m message.MM4Mail) (message.MM4Ma
 		no.Error = err.Error()
 		return no, true
 	}
+	// A vendor may have the name of a customer's peer, and peers with one name share their
+	// connections. Messages to the same peer have others: they may take longer.
+	to.Target.Name = "owed to " + row.Name
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	outcomes, err := p.Sender.Send(ctx, &to.Target, mail)

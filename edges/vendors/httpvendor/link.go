@@ -61,6 +61,9 @@ func window(v *snapshot.Vendor) int {
 // Whole is true: the vendor cuts texts itself.
 func (l *Link) Whole() bool { return true }
 
+// Repeats is false: what is posted twice is sent twice.
+func (l *Link) Repeats() bool { return false }
+
 // Stop takes no more submits, waits for the answers under way until ctx ends, then
 // gives them up. A second call waits as well.
 func (l *Link) Stop(ctx context.Context) {

@@ -82,6 +82,9 @@ func New(cfg Config) (*Link, error) {
 // Whole reports true: texts are not cut on their way from us to us.
 func (l *Link) Whole() bool { return true }
 
+// Repeats is false: what becomes of a try that was cut off its receipt says.
+func (l *Link) Repeats() bool { return false }
+
 // Start makes the link ready. There is nothing to be bound.
 func (l *Link) Start(context.Context) {
 	l.mu.Lock()

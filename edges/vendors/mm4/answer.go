@@ -14,11 +14,15 @@ type waiter struct {
 	answer chan message.MM4Answer // capacity 1
 }
 
-// expect begins to look for the answer to an attempt; forget ends it.
+// expect begins to look for the answer to an attempt; forget ends it. Nil: somebody does
+// already.
 func (l *Link) expect(ref message.AttemptRef) *waiter {
 	w := &waiter{since: time.Now(), answer: make(chan message.MM4Answer, 1)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.waiting[ref] != nil {
+		return nil
+	}
 	l.waiting[ref] = w
 	if !l.looking {
 		l.looking = true

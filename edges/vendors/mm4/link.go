@@ -68,7 +68,10 @@ type Config struct {
 	Peer    func(vendor message.ID) *snapshot.MM4Peer
 	Store   mm4out.Store // of the files; nil: this process has none
 	Answers Answers
-	Log     *slog.Logger // nil: nothing is logged
+	// ReadAsked tells whether the sender of a message wants to hear when it was read; nil:
+	// nobody does.
+	ReadAsked func(context.Context, message.ID) (bool, error)
+	Log       *slog.Logger // nil: nothing is logged
 	// Retry is as in vendors.GateConfig. Wait and Poll: 0 is DefaultWait and DefaultPoll.
 	Retry, Wait, Poll time.Duration
 	// Now is the clock by which messages expire; nil: time.Now.
@@ -184,6 +187,9 @@ func (l *Link) probe(ctx context.Context) error {
 
 // Whole is true: an MMS is one mail.
 func (l *Link) Whole() bool { return true }
+
+// Repeats is true: the vendor knows a mail by its ids, which are those of the attempt.
+func (l *Link) Repeats() bool { return true }
 
 // Stop takes no more submits, waits for the answers under way until ctx ends, then
 // gives them up: they are ambiguous then. A second call waits as well.

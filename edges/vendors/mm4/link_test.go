@@ -194,6 +194,31 @@ func TestSubmit(t *testing.T) {
 	}
 }
 
+// A report that a message was read can come only if it was asked for.
+func TestReadReportIsAskedFor(t *testing.T) {
+	asking, away := submission(), submission()
+	sc := set(t, vendortest.MM4Config{}, func(cfg *vendormm4.Config, _ *snapshot.Vendor) {
+		cfg.ReadAsked = func(_ context.Context, id message.ID) (bool, error) {
+			if id == away.MessageID {
+				return false, errors.New("the database is away")
+			}
+			return id == asking.MessageID, nil
+		}
+	})
+	for i, s := range []message.Submission{asking, submission()} {
+		if _, err := sc.link.Submit(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := sc.vendor.Mails()[i].Header.ReadReply, mm4.FlagOf(i == 0); got != want {
+			t.Errorf("mail %d asks %s, want %s", i, got, want)
+		}
+	}
+	_, err := sc.link.Submit(t.Context(), away)
+	if no := refusal(t, err); no.Written || !no.Again || len(sc.vendor.Mails()) != 2 {
+		t.Errorf("%+v", no)
+	}
+}
+
 // Every status of a response has its meaning.
 func TestStatuses(t *testing.T) {
 	want := map[mm4.Status]message.SubmitError{

@@ -70,6 +70,11 @@ func (l *Link) compose(ctx context.Context, s message.Submission) (*transit, err
 	if !s.ExpiresAt.IsZero() {
 		f.Expiry = mm4.Expiry{After: max(time.Second, s.ExpiresAt.Sub(now).Truncate(time.Second))}
 	}
+	if l.cfg.ReadAsked != nil {
+		if f.ReadReport, err = l.cfg.ReadAsked(ctx, s.MessageID); err != nil {
+			return nil, vendors.Unreachable("the record does not say what the sender asked for", err)
+		}
+	}
 	for _, file := range s.Media {
 		f.Files = append(f.Files, file.File)
 	}
@@ -118,7 +123,19 @@ func (l *Link) carry(ctx context.Context, t *transit, freed func()) (message.Sub
 	// 250 it says what that would have said.
 	ref := t.s.Ref()
 	w := l.expect(ref)
+	if w == nil {
+		freed()
+		no := underWay()
+		l.Lost(no.Error(), false)
+		return message.SubmitResult{}, no
+	}
 	defer l.forget(ref)
+	if t.s.Again {
+		if a := l.answered(w, ref); a != nil {
+			freed()
+			return l.judge(t, *a)
+		}
+	}
 	err := l.send(ctx, t)
 	doubt := err != nil && err.Ambiguous()
 	if doubt && ctx.Err() == nil {
@@ -127,7 +144,7 @@ func (l *Link) carry(ctx context.Context, t *transit, freed func()) (message.Sub
 	}
 	freed()
 	if err != nil && !doubt {
-		return message.SubmitResult{}, l.notTaken(t, err)
+		return message.SubmitResult{}, t.only(l.notTaken(t, err))
 	}
 	if err != nil { // the first may have been taken, whatever became of the second
 		select {
@@ -150,6 +167,35 @@ func (l *Link) carry(ctx context.Context, t *transit, freed func()) (message.Sub
 	}
 	l.Lost("the vendor takes mails and does not answer them", ctx.Err() == nil)
 	return message.SubmitResult{}, inDoubt("the vendor took the mail and has not answered", ctx.Err())
+}
+
+// answered is the answer that came to an earlier process which died; nil: none is there.
+// The mail needs not go again then.
+func (l *Link) answered(w *waiter, ref message.AttemptRef) *message.MM4Answer {
+	if err := l.lookOnce([]message.AttemptRef{ref}); err != nil {
+		l.cfg.Log.Warn("answers of the vendor cannot be read; the mail goes again", "error", err)
+	}
+	select {
+	case a := <-w.answer:
+		return &a
+	default:
+		return nil
+	}
+}
+
+// only is what an error says of a mail that goes again: of the mail that went before
+// nothing, so a refusal by SMTP is no answer. What may pass asks for another time.
+func (t *transit) only(err error) error {
+	var no *message.SubmitError
+	if t.s.Again && errors.As(err, &no) {
+		no.Written, no.Answered = !no.Retryable(), false
+	}
+	return err
+}
+
+// underWay is of an attempt that this process is still at.
+func underWay() error {
+	return &message.SubmitError{Reason: message.ReasonVendorUnreachable, Detail: "an earlier run still waits for the answer to the same mail", Again: true}
 }
 
 // repeat sends the mail again that was taken before: whatever becomes of it, the vendor

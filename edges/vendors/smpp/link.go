@@ -49,7 +49,8 @@ type Metrics struct {
 	// Received is called for each receipt or inbound message, with whether it
 	// was committed.
 	Received func(vendor, kind string, committed bool)
-	// Bound is called with the number of live binds when it changes.
+	// Bound is called with the number of live binds when it changes, in the order
+	// of the changes and with the link locked: it must not call the link.
 	Bound func(vendor string, binds int)
 }
 
@@ -276,6 +277,9 @@ func (l *Link) closeBinds() {
 
 // Whole reports whether the vendor takes long texts whole, in message_payload.
 func (l *Link) Whole() bool { return smpp.LongMessage(l.vendor.LongMessage) == smpp.LongPayload }
+
+// Repeats is false: SMPP has no word for a submit_sm that comes twice.
+func (l *Link) Repeats() bool { return false }
 
 // Room is the free window over the live binds; 0 while unbound, paused or
 // stopping, and for a receiver bind.

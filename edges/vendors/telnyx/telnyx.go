@@ -92,7 +92,7 @@ var codes = map[string]httpvendor.Row{
 	"40009": httpvendor.No(message.ReasonVendorRejected),
 	"40015": httpvendor.No(message.ReasonFiltered),
 	"40017": httpvendor.No(message.ReasonFiltered),
-	"40302": httpvendor.No(message.ReasonMessageTooLong),
+	"40302": httpvendor.No(message.ReasonMediaRejected), // too large; texts are judged before they get there
 	"40316": httpvendor.No(message.ReasonMediaRejected),
 	"40317": httpvendor.No(message.ReasonMediaRejected),
 	"40322": httpvendor.No(message.ReasonFiltered),

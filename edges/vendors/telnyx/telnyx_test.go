@@ -153,6 +153,17 @@ func TestCodes(t *testing.T) {
 	}
 }
 
+// What is said of files decides whether smaller ones are tried, or a text with links.
+func TestCodesOfFiles(t *testing.T) {
+	for code, want := range map[string]message.Reason{
+		"40302": message.ReasonMediaRejected, "40316": message.ReasonMediaRejected, "40317": message.ReasonMediaRejected,
+	} {
+		if row := Spec().Codes[code]; row.Reason != want || row.Again || row.Pause {
+			t.Errorf("%s: %+v, want %s", code, row, want)
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add(`{"data":{"event_type":"message.received","payload":{"id":"m","to":[{}],"media":[{}]}}}`)
 	f.Add(`{"data":{"event_type":"message.finalized","payload":{"id":"m","to":[{}],"errors":[{"code":1}]}}}`)

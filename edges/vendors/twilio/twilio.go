@@ -101,7 +101,7 @@ var codes = map[string]httpvendor.Row{
 	"11751": httpvendor.No(message.ReasonMediaRejected),
 	"12300": httpvendor.No(message.ReasonMediaRejected),
 	"21617": httpvendor.No(message.ReasonMessageTooLong),
-	"21620": httpvendor.No(message.ReasonMediaRejected),
+	"21620": httpvendor.No(message.ReasonMediaUnavailable), // our URL could not be read: smaller files would not help
 	"21623": httpvendor.No(message.ReasonMediaRejected),
 	"30004": httpvendor.No(message.ReasonFiltered),
 	"30007": httpvendor.No(message.ReasonFiltered),

@@ -148,6 +148,17 @@ func TestCodes(t *testing.T) {
 	}
 }
 
+// What is said of files decides whether smaller ones are tried, or a text with links.
+func TestCodesOfFiles(t *testing.T) {
+	for code, want := range map[string]message.Reason{
+		"11751": message.ReasonMediaRejected, "12300": message.ReasonMediaRejected, "21620": message.ReasonMediaUnavailable, "21623": message.ReasonMediaRejected, "30019": message.ReasonMediaRejected,
+	} {
+		if row := Spec().Codes[code]; row.Reason != want || row.Again || row.Pause {
+			t.Errorf("%s: %+v, want %s", code, row, want)
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add("MessageSid=SM1&MessageStatus=delivered&From=1&To=2")
 	f.Add("MessageSid=SM1&Body=%ff%00&NumMedia=9999&MediaUrl0=x&From=1&To=2")

@@ -36,6 +36,7 @@ const (
 	// slow.
 	startPatience = 2 * time.Minute
 	folderPrefix  = "postrider-test-"
+	newPrefix     = "postrider-new-"
 	lockName      = "lock"
 )
 
@@ -52,8 +53,15 @@ var shared struct {
 var databases atomic.Int64 // numbers them
 
 // Main runs the tests, then stops what they started and removes its files. Call it from TestMain.
-func Main(m *testing.M) {
+// Checks of what the tests have done together run after them; an error fails the package.
+func Main(m *testing.M, checks ...func() error) {
 	code := m.Run()
+	for _, check := range checks {
+		if err := check(); err != nil && code == 0 {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
 	if err := stopShared(); err != nil {
 		fmt.Fprintln(os.Stderr, "stacktest:", err)
 		code = max(code, 1)
@@ -94,16 +102,11 @@ func folder(tb testing.TB, pattern string) string {
 	tb.Helper()
 	if shared.folder == "" {
 		removeAbandoned()
-		dir, err := os.MkdirTemp("", folderPrefix)
+		dir, held, err := ownFolder()
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if err := os.Chmod(dir, 0o755); err != nil {
-			tb.Fatal(err)
-		}
-		if shared.lock, err = lock(dir); err != nil {
-			tb.Fatal(err)
-		}
+		shared.lock = held
 		shared.folder = dir
 	}
 	dir, err := os.MkdirTemp(shared.folder, pattern)
@@ -119,8 +122,27 @@ func folder(tb testing.TB, pattern string) string {
 	return dir
 }
 
+// ownFolder is a new folder with its lock held. It has its name, by which removeAbandoned of another
+// binary finds it, only when it is locked: between making the lock and holding it anyone else could
+// hold it, and take the folder for abandoned.
+func ownFolder() (string, *os.File, error) {
+	bare, err := os.MkdirTemp("", newPrefix)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := os.Chmod(bare, 0o755); err != nil {
+		return "", nil, err
+	}
+	held, err := lock(bare)
+	if err != nil {
+		return "", nil, err
+	}
+	dir := filepath.Join(filepath.Dir(bare), folderPrefix+strings.TrimPrefix(filepath.Base(bare), newPrefix))
+	return dir, held, os.Rename(bare, dir)
+}
+
 // removeAbandoned removes what killed test binaries left. A folder whose lock is held is in use; one
-// without a lock file may be a moment old.
+// without a lock file is being removed.
 func removeAbandoned() {
 	folders, _ := filepath.Glob(filepath.Join(os.TempDir(), folderPrefix+"*"))
 	for _, dir := range folders {

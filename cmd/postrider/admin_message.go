@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +13,9 @@ import (
 	"github.com/postrider/postrider/workflows"
 )
 
-func messageCommand() *cobra.Command {
+// adminMessageCommand looks into the record itself, where there is more than the API tells
+// customers; theirs is package cli.
+func adminMessageCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "message", Short: "Look at messages, and review those that are held"}
 	var account idFlag
 	var limit int
@@ -24,8 +25,7 @@ func messageCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tCREATED\tFROM\tTO\tPARTS\tSTATUS\tVENDOR\tREASON")
+			w := table(cmd.OutOrStdout(), "ID\tCREATED\tFROM\tTO\tPARTS\tSTATUS\tVENDOR\tREASON")
 			for _, m := range found {
 				reason := ""
 				if m.Error != nil {
@@ -66,8 +66,7 @@ func show(cmd *cobra.Command, db *postgres.DB, id message.ID) error {
 	if m.Error != nil {
 		fmt.Fprintf(out, "reason    %s: %s\n", m.Error.Reason, m.Error.Detail)
 	}
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "\nPART\tATTEMPT\tSTATE\tVENDOR\tVENDOR'S ID\tVENDOR'S CODE\tRECEIPT")
+	w := table(out, "\nPART\tATTEMPT\tSTATE\tVENDOR\tVENDOR'S ID\tVENDOR'S CODE\tRECEIPT")
 	for _, p := range parts {
 		receipt := ""
 		if p.Receipt != nil {
