@@ -147,6 +147,17 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// countLocked gives the number of live binds and tells Metrics of it; under the
+// lock, so that of two changes the later is told last, and before anyone is
+// woken who could submit over a bind that was not told of.
+func (l *Link) countLocked() int {
+	n := len(l.binds)
+	if l.cfg.Metrics.Bound != nil {
+		l.cfg.Metrics.Bound(l.vendor.Name, n)
+	}
+	return n
+}
+
 func (l *Link) bound(b *bind) {
 	l.mu.Lock()
 	l.binds[b] = struct{}{}
@@ -162,14 +173,11 @@ func (l *Link) bound(b *bind) {
 	if l.stopping {
 		b.callOff()
 	}
-	n := len(l.binds)
+	n := l.countLocked()
 	l.judgeLocked()
 	l.wakeLocked()
 	l.mu.Unlock()
 	l.log.Info("vendor bound", "binds", n, "system_id", b.session.PeerID(), "mode", b.session.Mode().String(), "called", b.slot == nil)
-	if l.cfg.Metrics.Bound != nil {
-		l.cfg.Metrics.Bound(l.vendor.Name, n)
-	}
 }
 
 func (l *Link) lost(b *bind) {
@@ -177,7 +185,7 @@ func (l *Link) lost(b *bind) {
 	l.mu.Lock()
 	delete(l.binds, b)
 	b.callOff()
-	n := len(l.binds)
+	n := l.countLocked()
 	ours := l.stopping || b.retiring
 	if b.slot != nil {
 		b.slot.bind = nil
@@ -192,9 +200,6 @@ func (l *Link) lost(b *bind) {
 		l.log.Info("vendor unbound", "binds", n)
 	} else {
 		l.log.Warn("vendor bind lost", "binds", n, "error", cause)
-	}
-	if l.cfg.Metrics.Bound != nil {
-		l.cfg.Metrics.Bound(l.vendor.Name, n)
 	}
 }
 
