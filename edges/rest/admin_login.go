@@ -327,6 +327,9 @@ func (s *Server) authenticateStaff(x *exchange, now time.Time) (caller, error) {
 	if snap == nil {
 		return caller{}, message.Because(message.ReasonUnavailable, errNoSnapshot, "the gateway is starting; repeat the request")
 	}
+	if v, ok := x.visitor(); ok {
+		return s.staffVisit(v)
+	}
 	scheme, token, _ := strings.Cut(x.request.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return caller{}, message.Refuse(message.ReasonUnauthenticated, "send an access token from POST %s as Authorization: Bearer", loginPath)

@@ -20,6 +20,7 @@ type caller struct {
 	account    *snapshot.Account
 	credential *snapshot.Credential
 	scopes     []string
+	user       string // the e-mail address of a user of the portal, who has no credential
 
 	// Of the internal API one of these is set, and no credential; account is the one for
 	// which staff use an operation of the customers.
@@ -41,6 +42,9 @@ const usedEvery = time.Minute
 func (s *Server) authenticate(x *exchange, now time.Time) (caller, error) {
 	if s.Snapshot() == nil {
 		return caller{}, message.Because(message.ReasonUnavailable, errNoSnapshot, "the gateway is starting; repeat the request")
+	}
+	if v, ok := x.visitor(); ok {
+		return s.userVisit(x, v, now)
 	}
 	scheme, rest, _ := strings.Cut(x.request.Header.Get("Authorization"), " ")
 	switch {

@@ -70,6 +70,7 @@ var levels = map[string]int{
 	"internal/twilio":          1,
 	"edges/compat":             8,
 	"edges/console/page":       1,
+	"edges/console/call":       1,
 }
 
 var neighbours = map[string]bool{"internal/content": true, "internal/quiet": true, "activities": true, "activities/route": true, "activities/record": true, "activities/transcode": true, "edges/vendors": true, "edges/vendors/httpvendor": true}
