@@ -2,8 +2,6 @@ package rest
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"strings"
@@ -43,15 +41,6 @@ type staffTokenResource struct {
 	Role        string   `json:"role,omitempty" enum:"admin,operator,support,compliance,viewer" doc:"Of staff"`
 	Scope       string   `json:"scope,omitempty" doc:"Of services" example:"service:messages"`
 }
-
-// How many wrong passwords an e-mail address may be given: in a minute and an hour
-// from one place (a /64 in IPv6), and in an hour from everywhere. Who guesses from
-// many places can keep somebody out for that hour, but not try more.
-const (
-	wrongPerMinute   = 5
-	wrongPerHour     = 20
-	wrongFromAnyHour = 100
-)
 
 var errLogin = message.Refuse(message.ReasonUnauthenticated,
 	"the credential is not valid; send email and password of staff, or api_key and api_secret of a service")
@@ -219,9 +208,7 @@ func (s *Server) login(ctx context.Context, x *exchange, ask login, now time.Tim
 	}
 	if !in {
 		s.failed(x, now)
-		for _, t := range loginTiers(x, ask.Email) {
-			s.Limiter.Take(t.key, t.most, t.window, now)
-		}
+		limit.WrongPasswords(ask.Email, x.client).Count(s.Limiter, now)
 		return claims{}, errLogin
 	}
 	return claims{
@@ -233,54 +220,20 @@ func (s *Server) login(ctx context.Context, x *exchange, ask login, now time.Tim
 // checkPassword waits for its turn, asks held, and compares: passwords take a core
 // for long, and those who are logged in need the others.
 func (s *Server) checkPassword(ctx context.Context, hash, password string, held func() error) (bool, error) {
-	if err := s.takeTurn(ctx); err != nil {
+	if err := s.turns.Take(ctx); err != nil {
 		return false, err
 	}
-	defer func() { <-s.turns }()
+	defer s.turns.Give()
 	if err := held(); err != nil {
 		return false, err
 	}
 	return s.Admin.Passwords.PasswordFits(hash, password), nil
 }
 
-func (s *Server) takeTurn(ctx context.Context) error {
-	select {
-	case s.turns <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return message.Because(message.ReasonUnavailable, ctx.Err(), "too many passwords are being checked; try again later")
-	}
-}
-
-// loginTier is a limit on wrong passwords.
-type loginTier struct {
-	key    string
-	most   int
-	window time.Duration
-}
-
-// loginTiers are the limits for an e-mail address, known or not. The address is
-// hashed, so that keys are short and lie readable nowhere.
-func loginTiers(x *exchange, email string) [3]loginTier {
-	sum := sha256.Sum256([]byte(email))
-	who := hex.EncodeToString(sum[:16])
-	from := who + " from " + network(x.client)
-	return [3]loginTier{
-		{"login minute " + from, wrongPerMinute, time.Minute},
-		{"login hour " + from, wrongPerHour, time.Hour},
-		{"login any " + who, wrongFromAnyHour, time.Hour},
-	}
-}
-
 // loginHeld refuses an e-mail address for which too many wrong passwords came.
 func (s *Server) loginHeld(x *exchange, email string, now time.Time) error {
-	var worst limit.Result
-	for _, t := range loginTiers(x, email) {
-		if r := s.Limiter.Peek(t.key, t.most, t.window, now); !r.OK && r.Reset > worst.Reset {
-			worst = r
-		}
-	}
-	if worst.Limit == 0 {
+	worst, held := limit.WrongPasswords(email, x.client).Held(s.Limiter, now)
+	if !held {
 		return nil
 	}
 	showLimit(x.Header(), worst)

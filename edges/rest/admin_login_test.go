@@ -12,6 +12,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -118,7 +119,7 @@ func TestUnknownAndWrongPasswordLookAlike(t *testing.T) {
 	o := open(t, func(o *office) { o.server.Admin.Passwords = c })
 	var answers []string
 	for _, email := range []string{"admin@gw.example", "eve@gw.example"} {
-		for range wrongPerMinute + 1 { // the last is held back
+		for range limit.WrongPerMinute + 1 { // the last is held back
 			r := o.login(loginBody(email, "wrong horse battery"))
 			p := r.json(t)
 			delete(p, "request_id")
@@ -132,8 +133,8 @@ func TestUnknownAndWrongPasswordLookAlike(t *testing.T) {
 			t.Errorf("try %d: known %s, unknown %s", i, answers[i], answers[half+i])
 		}
 	}
-	if c.checks != 2*wrongPerMinute {
-		t.Errorf("%d passwords were computed, want %d", c.checks, 2*wrongPerMinute)
+	if c.checks != 2*limit.WrongPerMinute {
+		t.Errorf("%d passwords were computed, want %d", c.checks, 2*limit.WrongPerMinute)
 	}
 }
 
@@ -148,7 +149,7 @@ func TestLoginBackOff(t *testing.T) {
 	})
 	wrong, right := loginBody("admin@gw.example", "wrong horse battery"), loginBody("admin@gw.example", staffPassword)
 	here, there := from("192.0.2.7"), from("198.51.100.7")
-	for range wrongPerMinute {
+	for range limit.WrongPerMinute {
 		wantProblem(t, o.login(wrong, here), 401, message.ReasonUnauthenticated)
 	}
 	held := o.login(right, here)
@@ -168,8 +169,8 @@ func TestLoginBackOff(t *testing.T) {
 		t.Errorf("later: %d %s", r.StatusCode, r.body)
 	}
 	// The more there were, the longer one waits.
-	for i := wrongPerMinute; i < wrongPerHour; i++ {
-		if i%wrongPerMinute == 0 {
+	for i := limit.WrongPerMinute; i < limit.WrongPerHour; i++ {
+		if i%limit.WrongPerMinute == 0 {
 			o.clock.advance(time.Minute)
 		}
 		wantProblem(t, o.login(wrong, here), 401, message.ReasonUnauthenticated)
@@ -181,10 +182,10 @@ func TestLoginBackOff(t *testing.T) {
 		t.Errorf("Retry-After %s, want most of an hour", s)
 	}
 	// Guessing from many places ends too.
-	n := wrongPerHour
-	for i := 0; n < wrongFromAnyHour; i++ {
-		for range wrongPerMinute {
-			if n < wrongFromAnyHour {
+	n := limit.WrongPerHour
+	for i := 0; n < limit.WrongFromAnyHour; i++ {
+		for range limit.WrongPerMinute {
+			if n < limit.WrongFromAnyHour {
 				wantProblem(t, o.login(wrong, from(fmt.Sprintf("203.0.113.%d", i))), 401, message.ReasonUnauthenticated)
 				n++
 			}
