@@ -28,6 +28,7 @@ type Passwords interface {
 type login struct {
 	Email     string `json:"email,omitempty" maxLength:"254" doc:"Of a member of staff" example:"ada@gw.example"`
 	Password  string `json:"password,omitempty" maxLength:"72" doc:"With it"`
+	Code      string `json:"code,omitempty" maxLength:"32" doc:"Of the second factor, for staff who have one: what the authenticator app shows, or a recovery code" example:"287082"`
 	APIKey    string `json:"api_key,omitempty" maxLength:"128" doc:"Of a service"`
 	APISecret string `json:"api_secret,omitempty" maxLength:"256" doc:"With it"`
 	Scope     string `json:"scope,omitempty" maxLength:"512" doc:"Scopes with blanks between, a part of the service's. Left out: all of them." example:"service:messages"`
@@ -50,7 +51,7 @@ func (s *Server) registerLogin(api huma.API) {
 	token := s.operation(huma.Operation{
 		OperationID: "issueStaffToken", Method: http.MethodPost, Path: loginPath, Tags: []string{"Access"},
 		Summary:     "Get an access token",
-		Description: "Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.",
+		Description: "Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.",
 		Extensions: example(`curl -sS ` + exampleHost + loginPath + ` \
   -H 'Content-Type: application/json' \
   -d "{\"email\":\"$STAFF_EMAIL\",\"password\":\"$STAFF_PASSWORD\"}"`),
@@ -146,13 +147,13 @@ func readLogin(r *http.Request, body []byte) (login, string, error) {
 	switch {
 	case r.Header.Get("Authorization") != "":
 		f.invalid("header.Authorization", "give the credential once, in the header or in the body")
-	case (in.Email != "" || in.Password != "") && (in.APIKey != "" || in.APISecret != "" || in.Scope != ""):
+	case (in.Email != "" || in.Password != "" || in.Code != "") && (in.APIKey != "" || in.APISecret != "" || in.Scope != ""):
 		f.invalid("body", "give email and password, or api_key and api_secret")
 	case in.APIKey == "" && in.APISecret == "" && (in.Email == "" || in.Password == ""):
 		f.invalid("body", "email and password go together")
 	case in.Email == "" && (in.APIKey == "" || in.APISecret == ""):
 		f.invalid("body", "api_key and api_secret go together")
-	case len(in.Email)+len(in.Password) > maxSecret || len(in.APIKey)+len(in.APISecret) > maxSecret:
+	case len(in.Email)+len(in.Password)+len(in.Code) > maxSecret || len(in.APIKey)+len(in.APISecret) > maxSecret:
 		f.invalid("body", "the credential is longer than any of ours")
 	}
 	if refusal := f.refusal(); refusal != nil {
@@ -167,6 +168,8 @@ func (l *login) member(d *decoder, name, location string) (bool, error) {
 		return true, d.text(location, &l.Email, oneLine)
 	case "password":
 		return true, d.text(location, &l.Password, oneLine)
+	case "code":
+		return true, d.text(location, &l.Code, oneLine)
 	case "api_key":
 		return true, d.text(location, &l.APIKey, oneLine)
 	case "api_secret":
@@ -203,6 +206,11 @@ func (s *Server) login(ctx context.Context, x *exchange, ask login, now time.Tim
 		return claims{}, err
 	}
 	in := member != nil && fits && member.Active
+	if in && s.Admin.SecondFactor != nil {
+		if err := s.checkCode(ctx, x, member, ask.Code, now); err != nil {
+			return claims{}, err
+		}
+	}
 	if member != nil && s.Admin.LoggedIn != nil {
 		s.Admin.LoggedIn(message.Actor{Name: member.Email, Role: string(member.Role), Address: x.client.String()}, member.ID, in)
 	}
@@ -215,6 +223,29 @@ func (s *Server) login(ctx context.Context, x *exchange, ask login, now time.Tim
 		RegisteredClaims: jwt.RegisteredClaims{Subject: member.ID.String()},
 		CredentialID:     member.PasswordID.String(), Role: string(member.Role),
 	}, nil
+}
+
+var errCode = message.Refuse(message.ReasonUnauthenticated, "the password is right; send a code of the second factor with it, as code, that was not used before")
+
+// checkCode asks those who have a second factor for a code of it.
+func (s *Server) checkCode(ctx context.Context, x *exchange, member *snapshot.Staff, code string, now time.Time) error {
+	codes := limit.WrongCodes(member.ID)
+	if r, held := codes.Held(s.Limiter, now); held {
+		showLimit(x.Header(), r)
+		return &limited{message.Refuse(message.ReasonRateLimitExceeded, "too many wrong codes; wait, then check the clock of the authenticator app"), r.Reset}
+	}
+	ok, err := s.Admin.SecondFactor(ctx, member.ID, code, now)
+	if err != nil || ok {
+		return err
+	}
+	if code != "" { // without one nobody guesses
+		s.failed(x, now)
+		codes.Count(s.Limiter, now)
+		if s.Admin.LoggedIn != nil {
+			s.Admin.LoggedIn(message.Actor{Name: member.Email, Role: string(member.Role), Address: x.client.String()}, member.ID, false)
+		}
+	}
+	return errCode
 }
 
 // checkPassword waits for its turn, asks held, and compares: passwords take a core

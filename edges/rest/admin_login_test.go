@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"crypto/ed25519"
 	"fmt"
 	"net/http"
@@ -136,6 +137,48 @@ func TestUnknownAndWrongPasswordLookAlike(t *testing.T) {
 	if c.checks != 2*limit.WrongPerMinute {
 		t.Errorf("%d passwords were computed, want %d", c.checks, 2*limit.WrongPerMinute)
 	}
+}
+
+// Who has turned a second factor on gives a code of it here, too.
+func TestLoginWithASecondFactor(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	taken := map[string]bool{}
+	o := open(t, func(o *office) {
+		o.server.FailedPerMinute = 1000
+		o.server.Admin.SecondFactor = func(_ context.Context, staff message.ID, code string, _ time.Time) (bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if staff != o.staff[snapshot.RoleAdmin].ID {
+				return true, nil
+			}
+			ok := code == "287082" && !taken[code]
+			taken[code] = true
+			return ok, nil
+		}
+	})
+	with := func(code string) string {
+		return fmt.Sprintf(`{"email":"admin@gw.example","password":%q,"code":%q}`, staffPassword, code)
+	}
+	wantProblem(t, o.login(loginBody("admin@gw.example", staffPassword)), 401, message.ReasonUnauthenticated)
+	if len(o.tries) != 0 {
+		t.Errorf("a code that was not given is noted as wrong: %+v", o.tries)
+	}
+	if p := wantProblem(t, o.login(`{"email":"admin@gw.example","password":"wrong horse battery","code":"287082"}`), 401, message.ReasonUnauthenticated); strings.Contains(fmt.Sprint(p), "second factor") {
+		t.Errorf("a wrong password shows whether there is a second factor: %v", p)
+	}
+	if r := o.login(with("287082")); r.StatusCode != 200 {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	wantProblem(t, o.login(with("287082")), 401, message.ReasonUnauthenticated) // once
+	for range limit.WrongCodesPerMinute - 1 {
+		wantProblem(t, o.login(with("000000")), 401, message.ReasonUnauthenticated)
+	}
+	wantProblem(t, o.login(with("000001")), 429, message.ReasonRateLimitExceeded)
+	if r := o.login(loginBody("support@gw.example", staffPassword)); r.StatusCode != 200 {
+		t.Errorf("who has none: %d %s", r.StatusCode, r.body)
+	}
+	wantProblem(t, o.login(fmt.Sprintf(`{"api_key":%q,"api_secret":%q,"code":"287082"}`, o.service.Key, o.secret)), 400, message.ReasonInvalidRequest)
 }
 
 // from is the address behind the trusted proxy that the tests are.

@@ -68,6 +68,24 @@ func WrongPasswords(email string, client netip.Addr) Tiers {
 	}
 }
 
+// How often somebody whose password was right may give a wrong code of a second factor,
+// from everywhere: with three codes in force at a time, 50 tries a day find one within a
+// year with a chance of 5 in 100.
+const (
+	WrongCodesPerMinute = 5
+	WrongCodesPerHour   = 20
+	WrongCodesPerDay    = 50
+)
+
+// WrongCodes are the limits for a person, wherever the code is asked for.
+func WrongCodes(person message.ID) Tiers {
+	return Tiers{
+		{"code minute " + person.String(), WrongCodesPerMinute, time.Minute},
+		{"code hour " + person.String(), WrongCodesPerHour, time.Hour},
+		{"code day " + person.String(), WrongCodesPerDay, 24 * time.Hour},
+	}
+}
+
 // Hidden is a short name for a text that must not be read in a key.
 func Hidden(text string) string {
 	sum := sha256.Sum256([]byte(text))

@@ -226,6 +226,18 @@ func TestWebSessionTokensRotate(t *testing.T) {
 	if len(newer) != 1 {
 		t.Fatalf("the session was given %q", newer)
 	}
+	// Two that have read it at one moment, before either has written.
+	at := sessionState{current: true, used: true, due: true, settled: true}
+	for i, want := range []bool{true, false} {
+		twin := l.in(door, "twin", false)
+		if i > 0 {
+			l.exec("update web_sessions set token_hash = 'by another request' where id = $1", twin.ID)
+		}
+		if rotated, err := l.seen(l.ctx, twin.ID, at, [][]byte{[]byte("twin")}, []byte("next")); err != nil || rotated != want {
+			t.Errorf("rotated %v, want %v: %v", rotated, want, err)
+		}
+		l.exec("delete from web_sessions where id = $1", twin.ID)
+	}
 	// Nobody has shown the newer one: its answer may be lost, so the one before goes on.
 	rotates("one", "x", false)
 	l.ago(s.ID, "rotated_at", "1 minute")
