@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -69,7 +70,7 @@ func (l *lobby) in(door snapshot.Door, token string, waiting bool) snapshot.NewW
 	s := snapshot.NewWebSession{ID: message.NewID(), Door: door, Person: p.ID, PasswordID: p.PasswordID, TokenHash: []byte(token), Waiting: waiting,
 		Address: "192.0.2.1", UserAgent: strings.Repeat("é\x00", 200)}
 	if err := l.OpenWebSession(l.ctx, p.Actor("192.0.2.1"), s); err != nil {
-		l.tb.Fatal(err)
+		l.tb.Error(err)
 	}
 	return s
 }
@@ -112,6 +113,15 @@ func TestWebSessions(t *testing.T) {
 			thing := map[snapshot.Door]string{snapshot.Console: "staff", snapshot.Portal: "portal_user"}[door]
 			if n := l.count("select count(*) from audit_log where action = $1 and actor = $2", thing+".login", s.Person.Email); n != 1 {
 				t.Errorf("%d lines of the audit log", n)
+			}
+			// Several at a time do not get in each other's way.
+			var all sync.WaitGroup
+			for i := range 48 {
+				all.Go(func() { l.in(door, fmt.Sprint("at once ", i), false) })
+			}
+			all.Wait()
+			if err := l.EndWebSessions(l.ctx, actor, s.Person, s.ID); err != nil {
+				t.Error(err)
 			}
 			// Signing out, of one and of all others.
 			two, three := l.in(door, "b", false), l.in(door, "c", false)

@@ -36,7 +36,8 @@ type doorSQL struct {
 	session string
 	link    string
 	owner   string // the insert's columns and values of whose a row is, of person $1
-	// active says whether person $1 with password $2 may sign in.
+	// active says whether person $1 with password $2 may sign in, and locks him as the
+	// change to come does: two who shared a lock would wait for each other.
 	active   string
 	signedIn string
 	password string // of person $1: hash $2, id $3, if the id was $4 or that is null
@@ -106,12 +107,12 @@ where p.active and a.status = 'active'`
 
 var doors = map[snapshot.Door]doorSQL{
 	snapshot.Console: {thing: "staff", idle: consoleIdle, people: selectConsolePeople, session: selectConsoleSession, link: selectConsoleLink, owner: "staff_id",
-		active:   "select from staff where id = $1 and password_id = $2 and active for share",
+		active:   "select from staff where id = $1 and password_id = $2 and active for no key update",
 		signedIn: staffIn,
 		password: "update staff set password_hash = $2, password_id = $3, failed_tries = 0, updated_at = now() where id = $1 and ($4::uuid is null or password_id = $4)",
 		rehash:   "update staff set password_hash = $3 where id = $1 and password_hash = $2"},
 	snapshot.Portal: {thing: "portal_user", idle: portalIdle, people: selectPortalPeople, session: selectPortalSession, link: selectPortalLink, owner: "user_id",
-		active:   "select from portal_users u join accounts a on a.id = u.account_id where u.id = $1 and u.password_id = $2 and u.active and a.status = 'active' for share of u",
+		active:   "select from portal_users u join accounts a on a.id = u.account_id where u.id = $1 and u.password_id = $2 and u.active and a.status = 'active' for no key update of u",
 		signedIn: "update portal_users set last_login_at = now() where id = $1",
 		password: "update portal_users set password_hash = $2, password_id = $3, updated_at = now() where id = $1 and ($4::uuid is null or password_id = $4)",
 		rehash:   "update portal_users set password_hash = $3 where id = $1 and password_hash = $2"},
