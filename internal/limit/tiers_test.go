@@ -29,6 +29,13 @@ func TestWrongPasswords(t *testing.T) {
 			t.Errorf("another is held: %+v", r)
 		}
 	}
+	// The longest of several counts.
+	for range WrongPerHour {
+		WrongPasswords("eve@gw.example", here).Count(l, now)
+	}
+	if r, held := WrongPasswords("eve@gw.example", here).Held(l, now); !held || r.Reset != time.Hour {
+		t.Errorf("%+v %v", r, held)
+	}
 	for n := WrongPerMinute; n < WrongFromAnyHour; n++ {
 		WrongPasswords(who, netip.AddrFrom4([4]byte{203, 0, 113, byte(n)})).Count(l, now)
 	}
