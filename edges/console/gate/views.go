@@ -200,7 +200,7 @@ func (v *visit) showProfile(status int, s profileView) error {
 
 func (v *visit) factorSection(s profileView) page.Section {
 	at := v.gate.prefix() + "/profile/factor"
-	out := page.Section{ID: "factor", Title: "Second factor", Help: "With a second factor, your password alone lets nobody in, here or at the API."}
+	out := page.Section{ID: "factor", Title: "Second factor", Help: "With a second factor, your password alone lets nobody in."}
 	if !v.session.Person.SecondFactor {
 		out.Body = []page.Block{page.Facts{Items: []page.Fact{{Label: "State", Value: page.On(false)}}},
 			mark(&page.Form{Action: at, Submit: "Turn it on", Label: "Turn the second factor on",
