@@ -1,10 +1,10 @@
 package rest
 
 import (
-	"net/netip"
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -186,8 +186,8 @@ func (s *Server) admit(x *exchange, snap *snapshot.Snapshot, c *snapshot.Credent
 // holdBack refuses an address that has failed too often, before anything is
 // computed for it.
 func (s *Server) holdBack(x *exchange, now time.Time) error {
-	r := s.Limiter.Peek(failKey(x.client), s.failedPerMinute(), time.Minute, now)
-	if r.OK {
+	r, held := limit.FailedFrom(x.client, s.failedPerMinute()).Held(s.Limiter, now)
+	if !held {
 		return nil
 	}
 	return &limited{message.Refuse(message.ReasonRateLimitExceeded,
@@ -196,20 +196,7 @@ func (s *Server) holdBack(x *exchange, now time.Time) error {
 
 // failed counts a wrong credential against the address.
 func (s *Server) failed(x *exchange, now time.Time) {
-	s.Limiter.Take(failKey(x.client), s.failedPerMinute(), time.Minute, now)
-}
-
-func failKey(a netip.Addr) string { return "auth failed " + network(a) }
-
-// network is what an address counts as: itself, or its /64 in IPv6, where one
-// host has a whole network to choose from.
-func network(a netip.Addr) string {
-	if a.Is6() {
-		if p, err := a.Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return a.String()
+	limit.FailedFrom(x.client, s.failedPerMinute()).Count(s.Limiter, now)
 }
 
 // limited is a refusal that knows when to come back.

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -152,6 +151,9 @@ type Server struct {
 	TestInbound func(ctx context.Context, account message.ID, number message.Address) []message.DestinationTest
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
+	// Turns bound the passwords that are checked at a time, with whoever else has them.
+	// Nil: those of this edge alone.
+	Turns limit.Turns
 	// Webhooks keeps the endpoints of accounts and what was sent to them. Nil: those
 	// operations answer 503.
 	Webhooks Webhooks
@@ -163,9 +165,9 @@ type Server struct {
 	handler  http.Handler
 	http     http.Server
 	log      *slog.Logger
-	tokens   tokens         // of customers
-	internal tokens         // of staff and services
-	turns    chan struct{}  // one element a password that is being checked; never closed
+	tokens   tokens // of customers
+	internal tokens // of staff and services
+	turns    limit.Turns
 	recent   *limit.Limiter // when a credential's use was last told
 	uploads  uploads
 	pollers  pollers
@@ -216,7 +218,9 @@ func (s *Server) build() {
 	// other: the keys are the same.
 	s.internal.issuer, s.internal.audience = s.tokens.issuer, s.tokens.audience+internalPrefix
 	s.internal.refusal = "the access token is not valid or has expired; ask for a new one at POST " + loginPath
-	s.turns = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+	if s.turns = s.Turns; s.turns == nil {
+		s.turns = limit.NewTurns()
+	}
 	s.handler = s.receive(s.router())
 	s.http = http.Server{
 		Handler:           s.handler,

@@ -256,6 +256,7 @@ func TestPlans(t *testing.T) {
 		b.exec(sql)
 	}
 	b.fillMedia()
+	b.fillSignIn()
 	b.exec("insert into account_events (id, account_id, type, payload) select gen_random_uuid(), md5((n % 50)::text)::uuid, 'opt_out.created', '{}' from generate_series(1, 5000) n")
 	b.exec("analyze account_events")
 	id, account := message.NewID(), message.NewID()
@@ -266,6 +267,17 @@ func TestPlans(t *testing.T) {
 		scan      string // a table that may be read from end to end
 	}
 	queries := []query{
+		{"PeopleOfTheConsole", selectConsolePeople, []any{"ada@gw.example", 16}, ""},
+		{"PeopleOfThePortal", selectPortalPeople, []any{"ada@gw.example", 16}, "accounts"}, // which are eight here
+		{"SessionOfTheConsole", selectConsoleSession, []any{nil, nil, nil, nil, nil}, ""},
+		{"SessionOfThePortal", selectPortalSession, []any{nil, nil, nil, nil, nil}, ""},
+		{"SessionSeen", sessionSeen, []any{id, true}, ""},
+		{"RotateSession", rotateSession, []any{id, nil, nil}, ""},
+		{"RotateAgain", rotateAgain, []any{id, nil, nil}, ""},
+		{"WebSessions", selectPersonSessions, []any{id, nil, id}, ""},
+		{"EndSessions", deleteOtherSessions, []any{id, id}, ""},
+		{"LinkOfTheConsole", selectConsoleLink, []any{nil}, ""},
+		{"LinkOfThePortal", selectPortalLink, []any{nil}, ""},
 		{"FirstAnswer", selectKey, []any{account, "op", "k"}, ""},
 		{"Message", selectMessage, []any{id}, ""},
 		{"Brands", selectAccountBrands, []any{account, nil, 50}, ""},
