@@ -22,8 +22,10 @@ const (
 	// sliceFirst is how many rows of the walk the first slice has. The next ones have twice
 	// as many, up to sliceMost.
 	sliceFirst = 500
-	// sliceMost bounds how late a search notices that it is to stop.
-	sliceMost = 4000
+	// sliceMost bounds how late a search notices that it is to stop: so many rows take 3 ms, or
+	// some tens where they come from the disk. Larger slices were not faster, with three
+	// million messages stored.
+	sliceMost = 2000
 )
 
 // sliced says of how many rows slices are; zero: sliceFirst and sliceMost.

@@ -225,21 +225,23 @@ func (w *World) AccountMessage(_ context.Context, account, id message.ID) (*mess
 	return nil, message.Refuse(message.ReasonNotFound, "no message %s", id)
 }
 
-// Messages lists those of the account, newest first.
-func (w *World) Messages(_ context.Context, account message.ID, f message.Filter, before message.ID, limit int) ([]*message.Message, error) {
+// SearchMessages lists those of the account, newest first.
+func (w *World) SearchMessages(_ context.Context, account message.ID, s message.Search) (found message.Found, _ error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var list []*message.Message
+	f := s.Filter
 	for _, m := range slices.Backward(w.stored) {
-		if m.AccountID != account || before != (message.ID{}) && bytes.Compare(m.ID[:], before[:]) >= 0 || f.To != "" && f.To != m.To || f.From != "" && f.From != m.From ||
+		if m.AccountID != account || s.Before != (message.ID{}) && bytes.Compare(m.ID[:], s.Before[:]) >= 0 || f.To != "" && f.To != m.To || f.From != "" && f.From != m.From ||
 			!f.CreatedAfter.IsZero() && !m.CreatedAt.After(f.CreatedAfter) || !f.CreatedBefore.IsZero() && !m.CreatedAt.Before(f.CreatedBefore) {
 			continue
 		}
-		if list = append(list, m); len(list) == limit {
+		if len(found.Messages) == s.Limit {
+			found.Next = found.Messages[s.Limit-1].ID
 			break
 		}
+		found.Messages = append(found.Messages, m)
 	}
-	return list, nil
+	return found, nil
 }
 
 // FirstAnswer finds the answer of a key.
