@@ -211,7 +211,8 @@ type fakeJournal struct {
 	mu      sync.Mutex
 	events  map[message.ID][]message.Event
 	filters []message.Filter
-	err     error // of every read
+	err     error  // of every read
+	looked  func() // if not nil, called for each message of a search that does not fit
 	money
 }
 
@@ -246,8 +247,13 @@ func (j *fakeJournal) SearchMessages(_ context.Context, account message.ID, s me
 		switch {
 		case m.AccountID != account || s.Before != (message.ID{}) && bytes.Compare(m.ID[:], s.Before[:]) >= 0:
 		case len(f.Statuses) > 0 && !slices.Contains(f.Statuses, m.Status) || f.To != "" && f.To != m.To:
+			if j.looked != nil {
+				j.looked()
+			}
 			if !s.GoOn() {
-				found.Next, found.Until = m.ID, m.CreatedAt
+				if found.Next = m.ID; len(found.Messages) < s.Limit {
+					found.Until = m.CreatedAt
+				}
 				return found, nil
 			}
 		case len(found.Messages) == s.Limit:

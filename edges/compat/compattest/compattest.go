@@ -50,6 +50,7 @@ type World struct {
 	refuse  func(ingress.Request) error
 	config  *snapshot.Snapshot
 	prepaid bool
+	stops   bool
 }
 
 // Serve starts it.
@@ -225,6 +226,13 @@ func (w *World) AccountMessage(_ context.Context, account, id message.ID) (*mess
 	return nil, message.Refuse(message.ReasonNotFound, "no message %s", id)
 }
 
+// Stop has each search of messages stop after one that does not fit.
+func (w *World) Stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stops = true
+}
+
 // SearchMessages lists those of the account, newest first.
 func (w *World) SearchMessages(_ context.Context, account message.ID, s message.Search) (found message.Found, _ error) {
 	w.mu.Lock()
@@ -233,6 +241,10 @@ func (w *World) SearchMessages(_ context.Context, account message.ID, s message.
 	for _, m := range slices.Backward(w.stored) {
 		if m.AccountID != account || s.Before != (message.ID{}) && bytes.Compare(m.ID[:], s.Before[:]) >= 0 || f.To != "" && f.To != m.To || f.From != "" && f.From != m.From ||
 			!f.CreatedAfter.IsZero() && !m.CreatedAt.After(f.CreatedAfter) || !f.CreatedBefore.IsZero() && !m.CreatedAt.Before(f.CreatedBefore) {
+			if w.stops && (s.Before == (message.ID{}) || bytes.Compare(m.ID[:], s.Before[:]) < 0) {
+				found.Next, found.Until = m.ID, m.CreatedAt
+				break
+			}
 			continue
 		}
 		if len(found.Messages) == s.Limit {
