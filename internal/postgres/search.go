@@ -82,14 +82,10 @@ func (db *DB) look(ctx context.Context, s message.Search) (found message.Found, 
 		if err != nil || take(&found, page, s.Limit) {
 			return found, err
 		}
-		if slice.from == rest.from {
-			if !mayBeLate(f, asked) {
-				return found, nil
-			}
-			rest.to = rest.from
-		} else {
-			rest.to = slice.from
+		if slice.from == rest.from && !mayBeLate(f, asked) {
+			return found, nil
 		}
+		rest.to = slice.from
 		if s.GoOn != nil && !s.GoOn() {
 			found.Next = rest.to
 			if len(found.Messages) < s.Limit {
