@@ -177,6 +177,9 @@ func (w *searchWorld) read() {
 	w.filter(&f)
 	customer := f.AccountID != (message.ID{}) && f.Vendor == "" && rapid.Bool().Draw(rt, "by the customer")
 	s := message.Search{Filter: f, Limit: rapid.SampledFrom([]int{1, 2, 3, 50}).Draw(rt, "limit")}
+	if customer { // he is shown his own, whatever the filter says
+		s.AccountID = rapid.SampledFrom([]message.ID{{}, f.AccountID, searchAccounts[1]}).Draw(rt, "asked for")
+	}
 	stopAfter := rapid.SampledFrom([]int{1, 2, 3, 1000}).Draw(rt, "slices")
 	growing := rapid.Bool().Draw(rt, "growing")
 	want, later := w.want(f), map[message.ID]bool{}
