@@ -19,6 +19,7 @@ type searchWorld struct {
 	rt     *rapid.T
 	now    time.Time
 	stored []*message.Message // the oldest id first
+	atMark []message.Status   // that of the first message whose status may not be listed, many times
 }
 
 var (
@@ -41,18 +42,30 @@ func TestSearchIsWhole(t *testing.T) {
 		for range rapid.IntRange(0, 40).Draw(rt, "messages") {
 			w.store()
 		}
-		marks := []message.ID{{}, idAt(w.now.Add(-statusesBehind))} // the statuses of the messages below are listed
-		for _, m := range w.stored {
-			if bytes.Compare(m.ID[:], marks[1][:]) < 0 {
-				marks = append(marks, m.ID)
-			}
-		}
-		b.exec("update message_statuses_until set until_id = $1", rapid.SampledFrom(marks).Draw(rt, "listed"))
+		w.mark()
 		b.sliced = sliced{rapid.IntRange(1, 4).Draw(rt, "first"), rapid.IntRange(1, 16).Draw(rt, "most")}
 		for range 4 {
 			w.read()
 		}
 	})
+}
+
+// mark says below which id the statuses are listed: of none, of all that could be, or of
+// those below a message.
+func (w *searchWorld) mark() {
+	marks := []message.ID{{}, idAt(w.now.Add(-statusesBehind))}
+	for _, m := range w.stored {
+		if bytes.Compare(m.ID[:], marks[1][:]) < 0 {
+			marks = append(marks, m.ID)
+		}
+	}
+	mark := rapid.SampledFrom(marks).Draw(w.rt, "mark")
+	for _, m := range w.stored {
+		if m.ID == mark {
+			w.atMark = slices.Repeat([]message.Status{m.Status}, 10)
+		}
+	}
+	w.b.exec("update message_statuses_until set until_id = $1", mark)
 }
 
 // store makes a message up.
@@ -110,11 +123,11 @@ func (w *searchWorld) insert(m *message.Message) {
 func (w *searchWorld) filter(f *message.Filter) {
 	rt := w.rt
 	for range rapid.IntRange(0, 2).Draw(rt, "filters") {
-		switch rapid.IntRange(0, 10).Draw(rt, "filter") {
+		switch rapid.IntRange(0, 12).Draw(rt, "filter") {
 		case 0:
 			f.Direction = rapid.SampledFrom([]message.Direction{message.Outbound, message.Inbound}).Draw(rt, "of direction")
-		case 1:
-			f.Statuses = rapid.SliceOfN(rapid.SampledFrom(message.Statuses()), 1, 3).Draw(rt, "of statuses")
+		case 1, 11, 12:
+			f.Statuses = rapid.SliceOfN(rapid.SampledFrom(append(message.Statuses(), w.atMark...)), 1, 3).Draw(rt, "of statuses")
 		case 2:
 			f.Kind = message.MMS
 		case 3:
