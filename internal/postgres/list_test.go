@@ -369,7 +369,9 @@ func TestPlans(t *testing.T) {
 			if name == "status" {
 				scan = "message_statuses_until" // it has one row
 			}
-			queries = append(queries, query{"Messages by " + name, sql, args, scan})
+			f.AccountID = account
+			border, of := borderQuery(f, spanOf(f).below(before), 500)
+			queries = append(queries, query{"Messages by " + name, sql, args, scan}, query{"Slices by " + name, border, of, scan})
 		}
 	}
 	lateSQL, lateArgs := lateQuery(message.Filter{AccountID: account, CreatedAfter: time.Now(), CreatedBefore: time.Now()}, id, id, 50)
