@@ -58,7 +58,6 @@ type Tab struct {
 	pictures string // their folder
 	patience time.Duration
 	size     Size
-	theme    Theme
 	foreseen []string
 	still    bool // scripts are off, and nothing changes by itself
 
@@ -226,7 +225,6 @@ func (t *Tab) Theme(theme Theme) {
 }
 
 func (t *Tab) setTheme(theme Theme) error {
-	t.theme = theme
 	_, err := chromedp.Call(t.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: string(theme)},
 		{Name: "prefers-reduced-motion", Value: "reduce"}, // pictures are the same every time

@@ -36,7 +36,6 @@ type traffic struct {
 	complaint []string
 	dialogs   []string
 	downloads map[string]*download // by GUID
-	crashed   bool
 }
 
 type request struct {
@@ -185,7 +184,6 @@ func (f *traffic) ofTrouble(event any) bool {
 		}
 		f.complain("%s: %s", e.Entry.Source, e.Entry.Text)
 	case *inspector.EventTargetCrashed:
-		f.crashed = true
 		f.complain("the tab crashed")
 	default:
 		return false

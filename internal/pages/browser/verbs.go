@@ -74,7 +74,11 @@ func (t *Tab) click(ctx context.Context, e runtime.RemoteObjectID) (missing stri
 		if what != input.DispatchMouseEventTypeMouseMoved {
 			event.Button, event.ClickCount = input.MouseButtonLeft, 1
 		}
-		if _, err := chromedp.Call(ctx, input.DispatchMouseEvent, event); err != nil {
+		_, err := chromedp.Call(ctx, input.DispatchMouseEvent, event)
+		if what == input.DispatchMouseEventTypeMouseReleased && isGone(err) {
+			return "", nil // it led away; a second click would meet the next page
+		}
+		if err != nil {
 			return "", err
 		}
 	}
