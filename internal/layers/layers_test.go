@@ -21,7 +21,7 @@ const module = "github.com/postrider/postrider"
 // package imports lower floors only; what may be imported from the same floor
 // is in neighbours. The free ones (wiring, tools, tests of the whole) import
 // what they like, and nobody on a floor imports them.
-var free = []string{"cmd/", "internal/stack", "internal/bench", "internal/chaos", "internal/e2e", "internal/layers", "internal/client/generate"}
+var free = []string{"cmd/", "internal/stack", "internal/bench", "internal/chaos", "internal/e2e", "internal/pages", "internal/layers", "internal/client/generate"}
 
 var levels = map[string]int{
 	"internal/message":         0,
