@@ -127,7 +127,7 @@ func customerActor(x *exchange) message.Actor {
 		return x.actor()
 	}
 	if x.caller.user != "" {
-		return message.Actor{Name: x.caller.user, Role: "customer", Address: x.client.String()}
+		return message.Actor{Name: x.caller.user, Role: "portal", Address: x.client.String()}
 	}
 	return message.Actor{Name: "credential " + x.caller.credential.ID.String(), Role: "customer", Address: x.client.String()}
 }

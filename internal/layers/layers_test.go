@@ -63,6 +63,7 @@ var levels = map[string]int{
 	"edges/ingress":            6,
 	"edges/rest":               7,
 	"edges/console/gate":       8,
+	"edges/console/site":       9,
 	"edges/mm4":                7,
 	"edges/mm4/desk":           8,
 	"edges/mm4/postman":        8,

@@ -65,7 +65,8 @@ type Option struct{ Value, Text string }
 
 // Field is one field of a form.
 type Field struct {
-	// Name is the path of the member of the JSON body, or the parameter of the query.
+	// Name is the path of the member of the JSON body, or the parameter of the query. One
+	// that begins with an underscore is no member.
 	Name  string
 	Label string
 	Help  string
@@ -285,7 +286,7 @@ func (f *Form) Body() (map[string]any, bool) {
 	ok := true
 	for i := range f.Fields {
 		field := &f.Fields[i]
-		if field.ReadOnly || field.Kind == File {
+		if field.ReadOnly || field.Kind == File || strings.HasPrefix(field.Name, "_") {
 			continue
 		}
 		v, given, problem := field.value()
