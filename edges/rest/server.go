@@ -122,6 +122,13 @@ type Server struct {
 	Observe func(operation string, status int, took time.Duration)
 	// OptOuts keeps who has stopped whom.
 	OptOuts OptOuts
+	// Pages are web pages, by the prefix of their paths, such as "/console". The RemoteAddr
+	// of a request that they are given is the client's, also behind a trusted proxy. Nil:
+	// there are none.
+	Pages map[string]http.Handler
+	// PagesOnly says that Pages and the probes alone are served to others; the operations
+	// are there for the pages of this process. See WithVisitor.
+	PagesOnly bool
 	// PublicURL is where customers reach this edge, without a slash at the end.
 	// It stands in the pages' examples. Empty: http://localhost:8080.
 	PublicURL string
@@ -231,6 +238,12 @@ func (s *Server) build() {
 		ReadTimeout:       cmp.Or(s.ReadTimeout, DefaultRead),
 		WriteTimeout:      cmp.Or(s.WriteTimeout, DefaultWrite),
 	}
+}
+
+// Closing is closed when Shutdown begins, for what answers for longer than a moment.
+func (s *Server) Closing() <-chan struct{} {
+	s.once.Do(s.build)
+	return s.closing.Done()
 }
 
 // Serve answers on l until Shutdown, then returns nil. It closes l.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-chi/chi/v5"
+
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -29,6 +31,8 @@ type visitorKey struct{}
 // a request that comes over a connection can say this: only code of this process can. Who
 // calls it has proved who the visitor is, for this request.
 func WithVisitor(ctx context.Context, v Visitor) context.Context {
+	// The page was found by a router, too; what it noted is not of the operation's path.
+	ctx = context.WithValue(ctx, chi.RouteCtxKey, (*chi.Context)(nil))
 	return context.WithValue(ctx, visitorKey{}, v)
 }
 

@@ -64,6 +64,8 @@ var levels = map[string]int{
 	"edges/rest":               7,
 	"edges/console/gate":       8,
 	"edges/console/site":       9,
+	"edges/console/office":     10,
+	"edges/console/own":        10,
 	"edges/mm4":                7,
 	"edges/mm4/desk":           8,
 	"edges/mm4/postman":        8,

@@ -42,6 +42,8 @@ type Site struct {
 	Prefix string
 	// Frame is what surrounds the pages of somebody.
 	Frame func(gate.Person) page.Frame
+	// Closing is closed when the process stops serving: streams end then.
+	Closing func() <-chan struct{}
 	// Secure says that browsers come by https, so that cookies go no other way.
 	Secure bool
 }
@@ -124,6 +126,12 @@ func problemPage(prefix string, p *call.Problem) page.Page {
 		n.Lines = append(n.Lines, "Request "+p.RequestID+", as the log names it.")
 	}
 	return page.Page{Title: title, Body: []page.Block{n}}
+}
+
+// Missing is the page where there is none.
+func (v *Visit) Missing() (page.Page, error) {
+	v.Show(http.StatusNotFound, problemPage(v.Prefix, &call.Problem{Status: http.StatusNotFound, Detail: "There is no page at this address. It may be misspelt, or what it showed is gone."}))
+	return v.Answered()
 }
 
 // Param is a part of the path.
