@@ -42,6 +42,10 @@ func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
 		"GET /console":               o.overview,
 		"GET /console/overview/live": o.overviewLive,
 		"GET /console/messages":      o.messages,
+
+		"GET /console/messages/{id}":           o.message,
+		"GET /console/messages/{id}/live":      o.messageLive,
+		"POST /console/messages/{id}/{action}": o.act,
 	}
 }
 

@@ -65,7 +65,7 @@ func (o *office) now(v *site.Visit) ([]page.Block, error) {
 	if err := v.Get(api+"/vendors/status", nil, &vendors); err != nil {
 		return nil, err
 	}
-	errors := page.Stat{Label: "Error rate", Value: percent(m.LastMinute.ErrorRate), Help: "Of the messages that became final within the last minute, how many failed", Sub: percent(m.LastHour.ErrorRate) + " in the last hour"}
+	errors := page.Stat{Label: "Error rate", Value: percent(m.LastMinute.ErrorRate), Help: "Of the parts given to vendors within the last minute, the share that was refused for trouble of theirs or got no answer", Sub: percent(m.LastHour.ErrorRate) + " in the last hour"}
 	if m.LastMinute.ErrorRate >= 0.2 {
 		errors.Tone = page.Bad
 	}
