@@ -307,7 +307,7 @@ func childrenResident() (sum int64) {
 
 func (m measured) page() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Media\n\n`%s` at commit %s, %s, ffmpeg %s, %d cores (%s), %.1f GB of memory; load average %s at the start: the machine had much other work, so processor time is what to read.\n\n",
+	fmt.Fprintf(&b, "# Media\n\n`%s` at commit %s, %s, ffmpeg %s, %d cores (%s), %.1f GB of memory; load average %s at the start. Where that is more than the cores, the machine had other work, and processor time is what to read.\n\n",
 		m.Command, m.Commit, m.Date.Format(time.RFC3339), m.FFmpeg, m.Cores, m.CPU, float64(m.Memory)/1e9, m.Load)
 	fmt.Fprintf(&b, "Each is a message with one file through the step that prepares it for a vendor with the profile `rural` (300 KB), from the media store on disk and back; only the journal is in memory. Medians of %d runs; processor time is that of the process and its children.\n\n", measuredRounds)
 	b.WriteString("| input | octets | becomes | CPU s | s, as it was | files a second and core | times as fast as it plays |\n|---|---|---|---|---|---|---|\n")
