@@ -24,6 +24,8 @@ type hooks struct {
 	ids    map[string]string          // webhook-id to the body first seen under it
 	forged int                        // the same webhook-id with another body
 	times  map[string]int             // how often a webhook-id came
+	room   int                        // events that are taken while shut is set
+	shut   chan struct{}              // what is more waits for it to be closed; nil: nothing waits
 }
 
 func startHooks(tb testing.TB) *hooks {
@@ -37,6 +39,42 @@ func (h *hooks) trust(secret string) {
 	h.mu.Lock()
 	h.secret = secret
 	h.mu.Unlock()
+}
+
+// shutAfter takes n more events; those after them wait until open is called, or their
+// sender goes.
+func (h *hooks) shutAfter(n int) (open func()) {
+	shut := make(chan struct{})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.room, h.shut = n, shut
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.shut == shut {
+			h.shut = nil
+			close(shut)
+		}
+	}
+}
+
+func (h *hooks) enter(r *http.Request) bool {
+	h.mu.Lock()
+	shut := h.shut
+	if h.room > 0 {
+		h.room--
+		shut = nil
+	}
+	h.mu.Unlock()
+	if shut == nil {
+		return true
+	}
+	select {
+	case <-shut:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
 }
 
 // ServeHTTP takes one event and checks its signature as a consumer would.
@@ -53,6 +91,9 @@ func (h *hooks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	err = json.Unmarshal(body, &e)
+	if !h.enter(r) {
+		return // whoever sent it has gone
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err != nil || !h.signed(r.Header, body) {

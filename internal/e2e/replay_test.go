@@ -67,6 +67,8 @@ func TestKillWhileDeliveriesAreReplayed(t *testing.T) {
 	replay := func() (*api.ReplayWebhookEndpointResponse, error) {
 		return s.api().ReplayWebhookEndpointWithResponse(t.Context(), id, &api.ReplayWebhookEndpointParams{IdempotencyKey: &rangeKey}, api.ReplayBody{After: began, State: &all})
 	}
+	open := s.hooks.shutAfter(n / 2) // so that it is not over before the kill
+	defer open()
 	a, err := replay()
 	if err != nil || a.JSON202 == nil || a.JSON202.Queued != n {
 		t.Fatalf("%v, %+v", err, a)
@@ -84,6 +86,7 @@ func TestKillWhileDeliveriesAreReplayed(t *testing.T) {
 	if replayed() == n {
 		t.Fatal("all came again before the kill: the test is blind")
 	}
+	open()
 	s.until("each was delivered again", func() bool {
 		return replayed() == n && queried[int](s, "select count(*) from webhook_deliveries where state = 'delivered' and replays > 0") == n
 	})
