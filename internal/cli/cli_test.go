@@ -261,7 +261,7 @@ func TestWatchTimesOut(t *testing.T) {
 	s.waits = func(ctx context.Context, _ time.Duration) error { <-ctx.Done(); return ctx.Err() }
 	g.on("GET /v1/messages/"+id, says(200, stored("queued", "")))
 	g.on("GET /v1/messages/"+id+"/events", says(200, `{"data":[{"sequence":1,"at":"2026-11-21T20:15:04.310Z","type":"accepted","detail":{}}],"next_cursor":null}`))
-	out, _, err := s.run("message", "watch", id, "--timeout", "50ms")
+	out, _, err := s.run("message", "watch", id, "--timeout", "2s")
 	if ExitCode(err) != ExitUnwelcome || !strings.Contains(err.Error(), "queued") || out != "21:15:04.310    1  accepted\n" {
 		t.Errorf("%q, %v", out, err)
 	}

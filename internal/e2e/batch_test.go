@@ -124,6 +124,9 @@ func TestKillBatch(t *testing.T) {
 		s.until(fmt.Sprintf("%d rows are worked", rows), func() bool { return s.worked(id) >= rows })
 		s.kill()
 	}
+	// What the dead process had claimed is not given back while the batch is paused.
+	was := s.worked(id)
+	s.until("it is worked again", func() bool { return s.worked(id) > was })
 	s.pauseBatch(id)
 	s.until("the pause has taken effect", func() bool {
 		return queried[int](s, "select count(*) from batch_rows where batch_id = $1 and state = 'claimed'", id) == 0

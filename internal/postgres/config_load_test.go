@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -144,12 +145,14 @@ func TestRefreshIsOfOneVersion(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 
+	const enough = 10 // versions that each reader sees
 	var writers, readers sync.WaitGroup
+	var served atomic.Int32 // readers that have seen enough
 	done := make(chan struct{})
 	for i := range 2 {
 		db, random := b.replica(), rand.New(rand.NewPCG(seed, uint64(i)))
 		writers.Go(func() {
-			for range 150 {
+			for n := 0; n < 150 || served.Load() < 2 && n < 15_000; n++ {
 				m.turn(b, db, random)
 			}
 		})
@@ -176,7 +179,9 @@ func TestRefreshIsOfOneVersion(t *testing.T) {
 				}
 				if next != s {
 					check(next)
-					seen = append(seen, next)
+					if seen = append(seen, next); len(seen) == enough {
+						served.Add(1)
+					}
 				}
 				s = next
 			}
@@ -186,7 +191,7 @@ func TestRefreshIsOfOneVersion(t *testing.T) {
 			for _, s := range seen {
 				check(s) // nobody has written to it since
 			}
-			if len(seen) < 10 {
+			if len(seen) < enough {
 				t.Errorf("only %d snapshots", len(seen))
 			}
 		})

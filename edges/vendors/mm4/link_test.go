@@ -25,7 +25,6 @@ var own = mm4out.System{Domain: "mms.gw.example", Host: "mm4.gw.example"}
 type journal struct {
 	mu      sync.Mutex
 	answers []message.MM4Answer
-	taken   []message.MM4Answer
 	fail    error
 	looked  chan struct{} // gets a value for each look, unless it is full
 }
@@ -49,7 +48,7 @@ func (j *journal) setFail(err error) {
 	j.fail = err
 }
 
-// TakeMM4Answers gives what is there of the attempts, once.
+// TakeMM4Answers gives what is there of the attempts; it stays.
 func (j *journal) TakeMM4Answers(_ context.Context, _ message.ID, refs []message.AttemptRef) ([]message.MM4Answer, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -61,16 +60,11 @@ func (j *journal) TakeMM4Answers(_ context.Context, _ message.ID, refs []message
 		return nil, j.fail
 	}
 	var got []message.MM4Answer
-	j.answers = slices.DeleteFunc(j.answers, func(a message.MM4Answer) bool {
-		for _, r := range refs {
-			if r.MessageID == a.MessageID && r.Attempt == a.Attempt {
-				got = append(got, a)
-				return true
-			}
+	for _, a := range j.answers {
+		if slices.ContainsFunc(refs, func(r message.AttemptRef) bool { return r.MessageID == a.MessageID && r.Attempt == a.Attempt }) {
+			got = append(got, a)
 		}
-		return false
-	})
-	j.taken = append(j.taken, got...)
+	}
 	return got, nil
 }
 
