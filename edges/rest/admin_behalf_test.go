@@ -228,3 +228,18 @@ func TestStaffActForANewCustomer(t *testing.T) {
 		t.Errorf("%d %s", r.StatusCode, r.body)
 	}
 }
+
+// A customer who gets a test event that he did not ask for can be told by whom it was.
+func TestTestOfAnEndpointIsAudited(t *testing.T) {
+	t.Parallel()
+	o := front(t)
+	r := o.do("POST", ofCustomer(o.customer, "/v1/webhook-endpoints"), `{"url":"https://shop.example/hooks"}`, o.by(snapshot.RoleOperator))
+	if r.StatusCode != 201 {
+		t.Fatalf("%d %s", r.StatusCode, r.body)
+	}
+	id := r.json(t)["id"].(string)
+	o.do("POST", ofCustomer(o.customer, "/v1/webhook-endpoints/"+id+"/test"), "", o.by(snapshot.RoleOperator))
+	if got := o.audited(id); !slices.Contains(got, "operator@gw.example operator webhook.test 127.0.0.1") {
+		t.Errorf("the audit log has %q", got)
+	}
+}

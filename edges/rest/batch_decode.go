@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -367,7 +368,7 @@ func (in *batchBody) checkEstimate(d *decoder) {
 
 // batch is what is stored.
 func (in *batchBody) batch(c *caller, now time.Time) *message.Batch {
-	d := message.BatchDefaults{From: in.From, Body: in.Body, Subject: in.Subject, MediaURLs: in.MediaURLs, MediaIDs: in.MediaIDs, MediaAsIs: in.MediaTranscoding == mediaBypass,
+	d := message.BatchDefaults{From: in.From, Body: in.Body, Subject: in.Subject, MediaURLs: in.MediaURLs, MediaIDs: in.MediaIDs, MediaAsIs: cmp.Or(in.MediaTranscoding, c.account.MediaTranscoding) == mediaBypass,
 		Class: message.Class(in.MessageClass), Delivery: message.Delivery(in.Delivery), Encoding: message.Encoding(in.Encoding), SmartEncoding: in.SmartEncoding,
 		ClientReference: in.ClientReference, Metadata: in.Metadata}
 	if in.SendAt != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/postrider/postrider/edges/ingress"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
 )
 
 // fakeBatches keeps batches in memory.
@@ -212,6 +213,28 @@ func TestBatchOverREST(t *testing.T) {
 }
 
 // A repetition of a form has another boundary, and is the same request.
+// What a batch does not say of its files is as its account has it.
+func TestBatchMediaIsTheAccounts(t *testing.T) {
+	var f *fakeBatches
+	b := setup(t, func(b *bundle) { f = withBatches(b) })
+	for _, c := range []struct {
+		account, said string
+		asIs          bool
+	}{{"", "", false}, {mediaBypass, "", true}, {mediaBypass, "auto", false}, {"auto", mediaBypass, true}} {
+		b.reconfigure(func(s *snapshot.Snapshot) { s.Accounts[accountA].MediaTranscoding = c.account })
+		body := twoRows
+		if c.said != "" {
+			body = strings.Replace(twoRows, "{", `{"media_transcoding":"`+c.said+`",`, 1)
+		}
+		if r := b.do("POST", "/v1/messages/batch", body, as("keyA")); r.StatusCode != 202 {
+			t.Fatalf("%d %s", r.StatusCode, r.body)
+		}
+		if got := f.list[len(f.list)-1].Defaults.MediaAsIs; got != c.asIs {
+			t.Errorf("%+v: as they are: %v", c, got)
+		}
+	}
+}
+
 func TestBatchForm(t *testing.T) {
 	var f *fakeBatches
 	b := setup(t, func(b *bundle) { f = withBatches(b) })

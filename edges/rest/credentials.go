@@ -176,7 +176,7 @@ func narrower(d *decoder, own, was, c *snapshot.Credential) {
 		}
 	}
 	if !slices.Equal(c.AllowedIPs, was.AllowedIPs) || was.Key == "" {
-		if len(own.AllowedIPs) > 0 && (len(c.AllowedIPs) == 0 || slices.ContainsFunc(c.AllowedIPs, func(p netip.Prefix) bool { return !covered(p, own.AllowedIPs) })) {
+		if outside(c.AllowedIPs, own.AllowedIPs) {
 			d.add(message.ReasonForbidden, "body.allowed_ips", yours)
 		}
 	}
@@ -189,6 +189,11 @@ func narrower(d *decoder, own, was, c *snapshot.Credential) {
 }
 
 // covered reports whether all of a network is in one of the others.
+// outside reports whether networks go beyond others; none are any.
+func outside(networks, of []netip.Prefix) bool {
+	return len(of) > 0 && (len(networks) == 0 || slices.ContainsFunc(networks, func(p netip.Prefix) bool { return !covered(p, of) }))
+}
+
 func covered(p netip.Prefix, of []netip.Prefix) bool {
 	return slices.ContainsFunc(of, func(o netip.Prefix) bool { return o.Bits() <= p.Bits() && o.Contains(p.Addr()) })
 }

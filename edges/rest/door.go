@@ -154,8 +154,8 @@ func (d *Desk) Admit(r *http.Request, candidates []*snapshot.Credential, secret 
 	return nil, message.Refuse(message.ReasonUnauthenticated, "the credential is not valid")
 }
 
-// maxCandidates bounds what one request can make us compute.
-const maxCandidates = 64
+// maxCandidates bounds what one request can make us compute: an account has no more keys.
+const maxCandidates = maxCredentials
 
 // Account is the guest's.
 func (g *Guest) Account() *snapshot.Account { return g.x.caller.account }

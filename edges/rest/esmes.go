@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -215,10 +216,19 @@ func mayBind(by *caller) error {
 		return nil
 	case !by.may(scopeMessagesWrite) || !by.may(scopeMessagesRead):
 		return message.Refuse(message.ReasonForbidden, "whoever binds sends and receives for the account: your own credential lacks messages:write or messages:read")
+	case own != nil && !own.ExpiresAt.IsZero():
+		return message.Refuse(message.ReasonForbidden, "an SMPP credential has no end, and your own credential has one")
 	case own != nil && len(own.AllowedNumbers) > 0:
 		return message.Refuse(message.ReasonForbidden, "whoever binds may use every number of the account, and your own credential may not")
 	}
 	return nil
+}
+
+// bindsFrom refuses networks to bind from that the caller's own credential may not come from.
+func bindsFrom(d *decoder, by *caller, networks []netip.Prefix) {
+	if own := by.credential; !by.operator() && own != nil && outside(networks, own.AllowedIPs) {
+		d.add(message.ReasonForbidden, "body.allowed_ips", "must be within your own credential's")
+	}
 }
 
 func (s *Server) createESME(ctx context.Context, in *rawInput) (*madeOutput, error) {
@@ -244,7 +254,7 @@ func (s *Server) createESME(ctx context.Context, in *rawInput) (*madeOutput, err
 					return true, d.ranged(location, &length, smppPasswordLength, smppPasswordMost)
 				}
 				return known(d, name, location)
-			}, nil)
+			}, func(d *decoder) { bindsFrom(d, &x.caller, c.AllowedIPs) })
 		},
 		do: func(ctx context.Context, answer func(snapshot.SMPPCredentialState) (message.Idempotency, error)) (made snapshot.SMPPCredentialState, replay *message.Idempotency, err error) {
 			if c.SystemID == "" {
@@ -338,7 +348,13 @@ func (s *Server) changeESME(ctx context.Context, in *idChange) (*entity[esmeReso
 				return err
 			}
 			var refusal *message.Error
-			if status, refusal = readObject(in.RawBody, esmeMember(&x.caller, &c.SMPPCredential), nil); refusal != nil {
+			was := slices.Clone(c.AllowedIPs)
+			check := func(d *decoder) {
+				if !slices.Equal(was, c.AllowedIPs) {
+					bindsFrom(d, &x.caller, c.AllowedIPs)
+				}
+			}
+			if status, refusal = readObject(in.RawBody, esmeMember(&x.caller, &c.SMPPCredential), check); refusal != nil {
 				return refusal
 			}
 			return nil

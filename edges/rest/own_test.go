@@ -419,6 +419,25 @@ func TestNobodyGivesMoreThanHeHas(t *testing.T) {
 	want(t, b.do("POST", userPath, `{"email":"a@shop.example","scopes":["messages:read"]}`, as("keyA")), 201)
 }
 
+// Whoever may come from some networks only, or for a time, gives nobody a bind for more.
+func TestNobodyBindsFromWhereHeMayNot(t *testing.T) {
+	t.Parallel()
+	b, _ := setupOwn(t, func(b *bundle, _ *ownStore) {
+		c := b.config.Credentials["keyA"]
+		c.Scopes = []string{scopeCredentialsWrite, scopeMessagesRead, scopeMessagesWrite}
+		c.AllowedIPs = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		ends := b.config.Credentials["keyRO"]
+		ends.Scopes, ends.ExpiresAt = c.Scopes, began.Add(time.Hour)
+	})
+	wantProblem(t, b.do("POST", esmePath, `{}`, as("keyA")), 403, message.ReasonForbidden)
+	wantProblem(t, b.do("POST", esmePath, `{"allowed_ips":["192.0.2.0/24"]}`, as("keyA")), 403, message.ReasonForbidden)
+	one := esmePath + "/" + want(t, b.do("POST", esmePath, `{"allowed_ips":["127.0.0.1"]}`, as("keyA")), 201)["id"].(string)
+	wantProblem(t, b.do("PATCH", one, `{"allowed_ips":null}`, as("keyA")), 403, message.ReasonForbidden)
+	want(t, b.do("PATCH", one, `{"enabled":false}`, as("keyA")), 200)
+	want(t, b.do("PATCH", one, `{"allowed_ips":["127.0.0.2"]}`, as("keyA")), 200)
+	wantProblem(t, b.do("POST", esmePath, `{"allowed_ips":["127.0.0.1"]}`, as("keyRO")), 403, message.ReasonForbidden)
+}
+
 func TestSMPPCredentials(t *testing.T) {
 	t.Parallel()
 	b, f := setupOwn(t, func(b *bundle, _ *ownStore) {

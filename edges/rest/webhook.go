@@ -351,6 +351,11 @@ func (s *Server) testEndpoint(ctx context.Context, in *idInput) (*rawOutput, err
 		if err != nil {
 			return nil, err
 		}
+		if by := x.staffActor(); by != nil {
+			if err := s.Admin.Audit.Audit(ctx, *by, "webhook.test", e.ID.String(), map[string]any{"account_id": e.AccountID}); err != nil {
+				return nil, err
+			}
+		}
 		r, err := s.TestEndpoint(ctx, e.AccountID, e.ID)
 		if err != nil {
 			return nil, err
