@@ -61,7 +61,7 @@ func destinationListCommand() *cobra.Command {
 
 func showDestinations(cmd *cobra.Command, set message.DestinationSet) {
 	if len(set.List) == 0 {
-		cmd.Println("nothing is set: the account's default holds, or its endpoints, or the store")
+		fmt.Fprintln(cmd.OutOrStdout(), "nothing is set: the account's default holds, or its endpoints, or the store")
 	}
 	for _, d := range set.List {
 		line := fmt.Sprintf("%d\t%s", d.Position, describePlace(d.Place))
@@ -74,7 +74,7 @@ func showDestinations(cmd *cobra.Command, set message.DestinationSet) {
 		if d.WebhookSecret != "" {
 			line += "\tsecret " + d.WebhookSecret + " (shown once)"
 		}
-		cmd.Println(line)
+		fmt.Fprintln(cmd.OutOrStdout(), line)
 	}
 }
 

@@ -130,15 +130,15 @@ func webhookShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cmd.Printf("%s to %s, webhook-id %s: %s\n", d.Type, d.URL, d.EventID, d.State)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s to %s, webhook-id %s: %s\n", d.Type, d.URL, d.EventID, d.State)
 			for _, t := range d.Tries {
-				cmd.Printf("%s\t%d ms\t%s\n", t.At.UTC().Format(time.RFC3339), t.Millis, outcome(t.HTTPStatus, t.Error))
+				fmt.Fprintf(cmd.OutOrStdout(), "%s\t%d ms\t%s\n", t.At.UTC().Format(time.RFC3339), t.Millis, outcome(t.HTTPStatus, t.Error))
 			}
 			if !d.NextAttemptAt.IsZero() {
-				cmd.Printf("next try at %s\n", d.NextAttemptAt.UTC().Format(time.RFC3339))
+				fmt.Fprintf(cmd.OutOrStdout(), "next try at %s\n", d.NextAttemptAt.UTC().Format(time.RFC3339))
 			}
 			if d.LastAnswer != "" {
-				cmd.Printf("answer: %q\n", d.LastAnswer)
+				fmt.Fprintf(cmd.OutOrStdout(), "answer: %q\n", d.LastAnswer)
 			}
 			return nil
 		})
@@ -154,7 +154,7 @@ func webhookReplayCommand() *cobra.Command {
 		return withDB(cmd.Context(), func(db *postgres.DB, _ *secret.Keyring) error {
 			queued, err := db.ReplayDelivery(cmd.Context(), shellActor(), message.ID{}, id, nil)
 			if err == nil && !queued {
-				cmd.Println("it is on its way already")
+				fmt.Fprintln(cmd.OutOrStdout(), "it is on its way already")
 			}
 			return err
 		})
@@ -192,9 +192,9 @@ func webhookReplayRangeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cmd.Printf("%d are on their way\n", done.Queued)
+			fmt.Fprintf(cmd.OutOrStdout(), "%d are on their way\n", done.Queued)
 			if !done.NextAfter.IsZero() {
-				cmd.Printf("there may be more: go on with --after %s\n", done.NextAfter.UTC().Format("2006-01-02T15:04:05.000Z"))
+				fmt.Fprintf(cmd.OutOrStdout(), "there may be more: go on with --after %s\n", done.NextAfter.UTC().Format("2006-01-02T15:04:05.000Z"))
 			}
 			return nil
 		})
