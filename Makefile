@@ -14,9 +14,9 @@ RELEASED := edges/rest/testdata/released
 # Beyond this the go command ends a test that hangs; it measures nothing.
 TEST_TIMEOUT := 20m
 E2E_TIMEOUT := 40m
-# The end-to-end tests and the durability suite run the built programs, which the race detector does not
-# see from outside; their packages are tested under it by everything else.
-UNIT := $$(go list ./... | grep -v -e '/internal/e2e' -e '/internal/chaos')
+# The end-to-end tests, those of the web pages and the durability suite run the built programs, which the race
+# detector does not see from outside; their packages are tested under it by everything else.
+UNIT := $$(go list ./... | grep -v -e '/internal/e2e' -e '/internal/pages' -e '/internal/chaos')
 FUZZTIME ?= 20s
 BEGAN := $(shell date +%s)
 
@@ -42,7 +42,7 @@ installed:
 	@sh deploy/install.sh test
 
 .PHONY: test
-test: installed verify ## everything that CI runs: verify, all tests under the race detector, the end-to-end tests
+test: installed verify ## everything that CI runs: verify, all tests under the race detector, the end-to-end tests, the pages in a browser
 	$(call step,the embedded Temporal server)
 	@$(TOOL) temporald
 	$(call step,tests under the race detector)
@@ -52,12 +52,14 @@ test: installed verify ## everything that CI runs: verify, all tests under the r
 	$(call step,end-to-end tests and the short form of the durability suite)
 	@go test -count=1 -parallel 3 -timeout $(E2E_TIMEOUT) ./internal/e2e/...
 	@go test -count=1 -timeout $(TEST_TIMEOUT) ./internal/chaos
+	$(call step,pages in a browser)
+	@ARTIFACTS=$(CURDIR)/.run/artifacts go test -count=1 -p 1 -parallel 2 -timeout $(TEST_TIMEOUT) ./internal/pages/...
 	$(call step,tests of the embedded Temporal server)
 	@cd deploy/temporal && go test -timeout $(TEST_TIMEOUT) ./...
 	@printf '\nmake test: everything passed in %d s\n' $$(($$(date +%s) - $(BEGAN)))
 
 .PHONY: test-race
-test-race: installed ## all tests but the end-to-end ones and the durability suite under the race detector, none from the cache
+test-race: installed ## all tests but the end-to-end ones, those in a browser and the durability suite under the race detector, none from the cache
 	@$(TOOL) temporald
 	@go test -race -count=1 -timeout $(TEST_TIMEOUT) $(UNIT)
 
@@ -97,6 +99,11 @@ bench-webhooks: ## 98 webhook consumers, with and without one that is dead and o
 bench-media: ## pictures, films and sound made fit: files a second and core, memory over 1,000 messages
 	@sh deploy/install.sh
 	@go test ./activities/prepare -run '^TestMeasure$$' -count=1 -timeout 20m -report "$(CURDIR)/docs/reports/media"
+
+.PHONY: pages-report
+pages-report: ## the web pages in a browser: bytes and first paint of each
+	@sh deploy/install.sh test
+	@go test ./internal/pages -run '^TestMeasure$$' -count=1 -timeout $(TEST_TIMEOUT) -report "$(CURDIR)/docs/reports/pages"
 
 .PHONY: chaos
 chaos: ## prove the durability contract: break everything while messages flow, and judge each; CHAOS_FLAGS=-h lists the choices

@@ -2,7 +2,8 @@
 # Installs what Postrider's commands need and this machine lacks: a Postgres server, and for media ffmpeg,
 # sox (AMR, which Debian's ffmpeg cannot write) and heif-convert (photos of iPhones, which it cannot read), and with
 # the argument "test" also a C compiler, without which Go's race detector cannot be built, a Redis
-# server, and where it can be had without more ado libfaketime, which steps the clock of a Postgres. Quiet when everything is there. Installs only from the system's own package sources, and leaves no service behind.
+# server, Chromium and fonts for the tests of web pages, and where it can be had without more ado libfaketime,
+# which steps the clock of a Postgres. Quiet when everything is there. Installs only from the system's own package sources, and leaves no service behind.
 set -eu
 
 oldest_postgres=15 # internal/stack knows the same number
@@ -34,6 +35,22 @@ have_faketime() {
 # Debian has AMR in a package of its own beside sox.
 have_sox() { have sox && sox --help 2>/dev/null | grep -q 'amr-nb'; }
 
+# The same places as in internal/pages/browser/browser.go.
+have_chromium() {
+	for program in chromium chromium-browser google-chrome google-chrome-stable \
+		'/Applications/Chromium.app/Contents/MacOS/Chromium' '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'; do
+		! have "$program" || return 0
+	done
+	return 1
+}
+
+# What pictures of pages are drawn with: Latin and Arabic, Chinese and Japanese, emoji. A Mac has its own.
+have_fonts() {
+	[ "$(uname -s)" != Darwin ] || return 0
+	have_font DejaVuSans.ttf && have_font DroidSansFallbackFull.ttf && have_font NotoColorEmoji.ttf
+}
+have_font() { [ -n "$(find /usr/share/fonts -name "$1" 2>/dev/null)" ]; }
+
 missing=''
 # Somebody else's server needs none here, except for the tests, which start their own.
 if [ -z "${POSTGRES_HOST:-}" ] || [ "${1:-}" = test ]; then
@@ -50,6 +67,11 @@ if [ "${1:-}" = test ]; then
 	cc=$(go env CC 2>/dev/null || echo cc)
 	have "${cc%% *}" || missing="$missing cc"
 	have redis-server || have redis-check-rdb || missing="$missing redis"
+	have_chromium || missing="$missing chromium"
+	# Without them pictures have boxes instead of letters: it is no reason to fail.
+	if have apt-get && { [ "$(id -u)" -eq 0 ] || have sudo; }; then
+		have_fonts || missing="$missing fonts"
+	fi
 	# Without it the tests and `make chaos` leave out what needs it, and say so: it is no reason to fail.
 	if have apt-get && { [ "$(id -u)" -eq 0 ] || have sudo; }; then
 		have_faketime || missing="$missing faketime"
@@ -67,6 +89,8 @@ by_hand() {
 	if wants heif; then say "  - heif-convert, of libheif (libheif-examples at Debian)"; fi
 	if wants cc; then say "  - a C compiler, for the tests under the race detector"; fi
 	if wants redis; then say "  - a Redis server, for the tests (it need not run)"; fi
+	if wants chromium; then say "  - Chromium or Google Chrome, for the tests of web pages"; fi
+	if wants fonts; then say "  - fonts for pictures of web pages (DejaVu, Droid Fallback, Noto Color Emoji)"; fi
 	if wants faketime; then say "  - libfaketime, for the tests that step the clock of Postgres"; fi
 }
 
@@ -78,6 +102,7 @@ if [ "$(uname -s)" = Darwin ]; then
 	if wants sox; then brew="$brew sox"; fi
 	if wants heif; then brew="$brew libheif"; fi
 	if wants redis; then brew="$brew redis"; fi
+	if wants chromium; then brew="$brew google-chrome"; fi
 	[ -z "$brew" ] || say "Install with:  brew install$brew"
 	if wants cc; then say "Install with:  xcode-select --install"; fi
 	exit 1
@@ -133,6 +158,8 @@ if wants heif; then packages="$packages libheif-examples"; fi
 if wants cc; then packages="$packages gcc libc6-dev"; fi
 # Debian's redis-server is a service around a link to the program, which is in redis-tools: that is enough.
 if wants redis; then packages="$packages redis-tools"; fi
+if wants chromium; then packages="$packages chromium"; fi
+if wants fonts; then packages="$packages fonts-dejavu-core fonts-droid-fallback fonts-noto-color-emoji"; fi
 if wants faketime; then packages="$packages libfaketime"; fi
 
 say "Postrider needs some packages that are missing here; installing them with ${as_root:+sudo }apt-get."

@@ -42,7 +42,7 @@ func (f *mm4Secrets) read(cmd *cobra.Command) (vendorconf.MM4Secrets, error) {
 		SendPassword *string `json:"send_password"`
 	}
 	err := f.secretsFile.read(cmd, &given, 64<<10, "auth_password and send_password")
-	return vendorconf.MM4Secrets{AuthPassword: given.AuthPassword, SendPassword: given.SendPassword, Hash: secret.Passwords{}.HashPassword}, err
+	return vendorconf.MM4Secrets{AuthPassword: given.AuthPassword, SendPassword: given.SendPassword, Hash: secret.HashPeerPassword}, err
 }
 
 func mm4PeerCreateCommand() *cobra.Command {

@@ -22,10 +22,10 @@ const staffPasswordLength = 20
 
 func staffCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "staff", Short: "Who may log in at the internal API",
-		Long: "Who may log in at the internal API. The first admin is made here; admins make the others here or there.",
+		Use: "staff", Short: "Who may log in at the internal API and the console",
+		Long: "Who may log in at the internal API and the console. The first admin is made here; admins make the others here or there.",
 	}
-	cmd.AddCommand(staffCreateCommand(), staffListCommand(), staffActiveCommand("enable", true), staffActiveCommand("disable", false), staffPasswordCommand())
+	cmd.AddCommand(staffCreateCommand(), staffListCommand(), staffActiveCommand("enable", true), staffActiveCommand("disable", false), staffPasswordCommand(), staffInviteCommand(), staffFactorCommand())
 	return cmd
 }
 

@@ -5,8 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/crypto/bcrypt"
-
+	"github.com/postrider/postrider/internal/secret"
 	"github.com/postrider/postrider/internal/stack/stacktest"
 )
 
@@ -47,8 +46,8 @@ func TestAdminStaff(t *testing.T) {
 	fits := func(email, password string) {
 		t.Helper()
 		hash := s.row("select password_hash from staff where email = $1", email)
-		if err := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)); err != nil {
-			t.Errorf("password of %s: %v", email, err)
+		if !(secret.Passwords{Fresh: true}).PasswordFits(hash, password) {
+			t.Errorf("password of %s does not fit %s", email, hash)
 		}
 	}
 	if made.Email != "ada@gw.example" || len(made.Password) != 20 {
@@ -82,7 +81,32 @@ func TestAdminStaff(t *testing.T) {
 	if len(list) != 2 || list[0]["email"] != "bob@gw.example" || list[0]["active"] != true || list[1]["role"] != "admin" || list[1]["name"] != "Ada" || list[1]["last_login_at"] != nil {
 		t.Errorf("%v", list)
 	}
-	if n := s.row("select count(*)::text from audit_log where action like 'staff.%' and role = 'shell'"); n != "5" {
+	// Somebody invited chooses a password by the link, of which only the hash is kept.
+	var invited struct{ ID, Email, Role, Link string }
+	t.Setenv("PUBLIC_URL", "https://gw.example/")
+	s.admin(&invited, "staff", "invite", "Eve@gw.example", "--role", "viewer", "--name", "Eve")
+	token, ok := strings.CutPrefix(invited.Link, "https://gw.example/console/links/")
+	if !ok || len(token) != 43 || invited.Email != "eve@gw.example" || invited.Role != "viewer" {
+		t.Errorf("%+v", invited)
+	}
+	if n := s.row("select count(*)::text from sign_in_links l join staff s on s.id = l.staff_id where s.email = 'eve@gw.example' and s.password_hash = '' and l::text not like '%' || $1 || '%'", token); n != "1" {
+		t.Errorf("%s links", n)
+	}
+	if _, err := typed(t, "", "staff", "invite", "ada@gw.example", "--role", "viewer"); err == nil || !strings.Contains(err.Error(), "has a password already") {
+		t.Errorf("who has a password is invited: %v", err)
+	}
+	if _, err := typed(t, "", "staff", "invite", "eve@gw.example", "--role", "viewer", "--send"); err == nil || !strings.Contains(err.Error(), "EMAIL_RELAY") {
+		t.Errorf("sent without a relay: %v", err)
+	}
+	if _, err := typed(t, "", "staff", "second-factor-off", "ada@gw.example"); err == nil {
+		t.Error("a second factor was taken off that there was not")
+	}
+	s.row("insert into second_factors (staff_id, secret) select id, '' from staff where email = 'ada@gw.example' returning 'made'")
+	s.admin(nil, "staff", "second-factor-off", "ada@gw.example")
+	if n := s.row("select count(*)::text from second_factors"); n != "0" {
+		t.Error("the second factor is still there")
+	}
+	if n := s.row("select count(*)::text from audit_log where action like 'staff.%' and role = 'shell'"); n != "7" {
 		t.Errorf("%s lines of the audit log, want 5", n)
 	}
 }

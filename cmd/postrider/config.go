@@ -20,7 +20,7 @@ import (
 
 // Roles that a process can have. Each is served by at least one process of an
 // installation.
-var allRoles = []string{"rest", "smpp", "mm4", "messages", "media", "notify", "vendors"}
+var allRoles = []string{"rest", "smpp", "mm4", "messages", "media", "notify", "vendors", "console"}
 
 // Config is what a process reads from its environment, once, at its start. What
 // concerns customers, vendors and routes is rows in the database instead, and

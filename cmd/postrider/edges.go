@@ -19,6 +19,7 @@ import (
 	vendorsmpp "github.com/postrider/postrider/edges/vendors/smpp"
 	"github.com/postrider/postrider/edges/vendors/telnyx"
 	"github.com/postrider/postrider/edges/vendors/twilio"
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/postgres"
 	"github.com/postrider/postrider/internal/snapshot"
@@ -60,6 +61,9 @@ func (g *Gateway) startREST(ctx context.Context) error {
 		return err
 	}
 	server := g.restServer()
+	if g.Roles["console"] {
+		server.Pages, server.PagesOnly = g.pages(server), !g.Roles["rest"]
+	}
 	l, err := listen(g.Config.APIHost, g.Config.APIPort)
 	if err != nil {
 		return err
@@ -108,6 +112,7 @@ func (g *Gateway) restServer() *rest.Server {
 		Snapshot:    g.config.Current,
 		Secrets:     g.keys.Hasher(),
 		TestInbound: g.tester().Test,
+		Turns:       limit.NewTurns(),
 		Webhooks:    g.db,
 		Log:         g.Log.With("part", "rest"),
 		Now:         g.db.Now,

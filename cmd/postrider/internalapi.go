@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/postrider/postrider/edges/console/gate"
 	"github.com/postrider/postrider/edges/rest"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/secret"
@@ -42,7 +43,9 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		Reviews:    g.db,
 		Routes:     g.db,
 		Routing:    routing{db: g.db, config: g.config.Current, health: g.health.board.Health},
-		Services:   g.db,
+		// Without it the password alone would let in here who asks for more at the console.
+		SecondFactor: gate.NewFactors(g.db, g.keys).Check,
+		Services:     g.db,
 		ServiceUsed: func(id message.ID) {
 			g.note("use of a service credential", func(ctx context.Context) error { return g.db.ServiceCredentialUsed(ctx, id) })
 		},

@@ -286,7 +286,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	}
 	g.registerGauges()
 	g.refusals.Start(ctx)
-	if g.Roles["rest"] {
+	if g.Roles["rest"] || g.Roles["console"] {
 		if err := g.startREST(ctx); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -86,6 +87,9 @@ type Admin struct {
 	Routes RouteTable
 	// Routing explains where messages go. Nil: that cannot be asked here.
 	Routing Routing
+	// SecondFactor takes a code of a member of staff whose password was right, once; it is
+	// true for who has no second factor. Nil: nobody has one.
+	SecondFactor func(ctx context.Context, staff message.ID, code string, now time.Time) (bool, error)
 	// Services are the credentials of the platform's own services.
 	Services Services
 	// ServiceUsed is told, at most once a minute for each, that a service's

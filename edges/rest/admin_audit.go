@@ -165,12 +165,12 @@ func (s *Server) exportAudit(ctx context.Context, in *exportAuditInput) (*huma.S
 		return nil, s.problem(x, refusal, 0)
 	}
 	return export(ctx, s, x.caller.id(), exported[message.AuditEntry]{name: "audit-log", columns: auditColumns,
-		page: func(ctx context.Context, last *message.AuditEntry) ([]message.AuditEntry, error) {
+		page: func(ctx context.Context, last *message.AuditEntry) ([]message.AuditEntry, bool, error) {
 			before := int64(0)
 			if last != nil {
 				before = last.ID
 			}
-			return s.Admin.Audit.AuditLog(ctx, filter, before, exportPage)
+			return exportedPage(s.Admin.Audit.AuditLog(ctx, filter, before, exportPage))
 		},
 		row: func(e message.AuditEntry) []string {
 			r := auditOf(e)

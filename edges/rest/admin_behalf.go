@@ -121,10 +121,13 @@ func (s *Server) newAccount(ctx context.Context, id message.ID) (*snapshot.Accou
 }
 
 // customerActor names the caller of a customers' operation in the audit log: a
-// credential, or the member of staff who acts for its account.
+// credential, a user of the portal, or the member of staff who acts for the account.
 func customerActor(x *exchange) message.Actor {
 	if x.caller.staff != nil {
 		return x.actor()
+	}
+	if x.caller.user != "" {
+		return message.Actor{Name: x.caller.user, Role: "portal", Address: x.client.String()}
 	}
 	return message.Actor{Name: "credential " + x.caller.credential.ID.String(), Role: "customer", Address: x.client.String()}
 }

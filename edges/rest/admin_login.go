@@ -2,8 +2,6 @@ package rest
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"strings"
@@ -30,6 +28,7 @@ type Passwords interface {
 type login struct {
 	Email     string `json:"email,omitempty" maxLength:"254" doc:"Of a member of staff" example:"ada@gw.example"`
 	Password  string `json:"password,omitempty" maxLength:"72" doc:"With it"`
+	Code      string `json:"code,omitempty" maxLength:"32" doc:"Of the second factor, for staff who have one: what the authenticator app shows, or a recovery code" example:"287082"`
 	APIKey    string `json:"api_key,omitempty" maxLength:"128" doc:"Of a service"`
 	APISecret string `json:"api_secret,omitempty" maxLength:"256" doc:"With it"`
 	Scope     string `json:"scope,omitempty" maxLength:"512" doc:"Scopes with blanks between, a part of the service's. Left out: all of them." example:"service:messages"`
@@ -44,15 +43,6 @@ type staffTokenResource struct {
 	Scope       string   `json:"scope,omitempty" doc:"Of services" example:"service:messages"`
 }
 
-// How many wrong passwords an e-mail address may be given: in a minute and an hour
-// from one place (a /64 in IPv6), and in an hour from everywhere. Who guesses from
-// many places can keep somebody out for that hour, but not try more.
-const (
-	wrongPerMinute   = 5
-	wrongPerHour     = 20
-	wrongFromAnyHour = 100
-)
-
 var errLogin = message.Refuse(message.ReasonUnauthenticated,
 	"the credential is not valid; send email and password of staff, or api_key and api_secret of a service")
 
@@ -61,7 +51,7 @@ func (s *Server) registerLogin(api huma.API) {
 	token := s.operation(huma.Operation{
 		OperationID: "issueStaffToken", Method: http.MethodPost, Path: loginPath, Tags: []string{"Access"},
 		Summary:     "Get an access token",
-		Description: "Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.",
+		Description: "Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.",
 		Extensions: example(`curl -sS ` + exampleHost + loginPath + ` \
   -H 'Content-Type: application/json' \
   -d "{\"email\":\"$STAFF_EMAIL\",\"password\":\"$STAFF_PASSWORD\"}"`),
@@ -157,13 +147,13 @@ func readLogin(r *http.Request, body []byte) (login, string, error) {
 	switch {
 	case r.Header.Get("Authorization") != "":
 		f.invalid("header.Authorization", "give the credential once, in the header or in the body")
-	case (in.Email != "" || in.Password != "") && (in.APIKey != "" || in.APISecret != "" || in.Scope != ""):
+	case (in.Email != "" || in.Password != "" || in.Code != "") && (in.APIKey != "" || in.APISecret != "" || in.Scope != ""):
 		f.invalid("body", "give email and password, or api_key and api_secret")
 	case in.APIKey == "" && in.APISecret == "" && (in.Email == "" || in.Password == ""):
 		f.invalid("body", "email and password go together")
 	case in.Email == "" && (in.APIKey == "" || in.APISecret == ""):
 		f.invalid("body", "api_key and api_secret go together")
-	case len(in.Email)+len(in.Password) > maxSecret || len(in.APIKey)+len(in.APISecret) > maxSecret:
+	case len(in.Email)+len(in.Password)+len(in.Code) > maxSecret || len(in.APIKey)+len(in.APISecret) > maxSecret:
 		f.invalid("body", "the credential is longer than any of ours")
 	}
 	if refusal := f.refusal(); refusal != nil {
@@ -178,6 +168,8 @@ func (l *login) member(d *decoder, name, location string) (bool, error) {
 		return true, d.text(location, &l.Email, oneLine)
 	case "password":
 		return true, d.text(location, &l.Password, oneLine)
+	case "code":
+		return true, d.text(location, &l.Code, oneLine)
 	case "api_key":
 		return true, d.text(location, &l.APIKey, oneLine)
 	case "api_secret":
@@ -214,14 +206,17 @@ func (s *Server) login(ctx context.Context, x *exchange, ask login, now time.Tim
 		return claims{}, err
 	}
 	in := member != nil && fits && member.Active
+	if in && s.Admin.SecondFactor != nil {
+		if err := s.checkCode(ctx, x, member, ask.Code, now); err != nil {
+			return claims{}, err
+		}
+	}
 	if member != nil && s.Admin.LoggedIn != nil {
 		s.Admin.LoggedIn(message.Actor{Name: member.Email, Role: string(member.Role), Address: x.client.String()}, member.ID, in)
 	}
 	if !in {
 		s.failed(x, now)
-		for _, t := range loginTiers(x, ask.Email) {
-			s.Limiter.Take(t.key, t.most, t.window, now)
-		}
+		limit.WrongPasswords(ask.Email, x.client).Count(s.Limiter, now)
 		return claims{}, errLogin
 	}
 	return claims{
@@ -230,57 +225,46 @@ func (s *Server) login(ctx context.Context, x *exchange, ask login, now time.Tim
 	}, nil
 }
 
+var errCode = message.Refuse(message.ReasonUnauthenticated, "the password is right; send a code of the second factor with it, as code, that was not used before")
+
+// checkCode asks those who have a second factor for a code of it.
+func (s *Server) checkCode(ctx context.Context, x *exchange, member *snapshot.Staff, code string, now time.Time) error {
+	codes := limit.WrongCodes(member.ID)
+	if r, held := codes.Held(s.Limiter, now); held {
+		showLimit(x.Header(), r)
+		return &limited{message.Refuse(message.ReasonRateLimitExceeded, "too many wrong codes; wait, then check the clock of the authenticator app"), r.Reset}
+	}
+	ok, err := s.Admin.SecondFactor(ctx, member.ID, code, now)
+	if err != nil || ok {
+		return err
+	}
+	if code != "" { // without one nobody guesses
+		s.failed(x, now)
+		codes.Count(s.Limiter, now)
+		if s.Admin.LoggedIn != nil {
+			s.Admin.LoggedIn(message.Actor{Name: member.Email, Role: string(member.Role), Address: x.client.String()}, member.ID, false)
+		}
+	}
+	return errCode
+}
+
 // checkPassword waits for its turn, asks held, and compares: passwords take a core
 // for long, and those who are logged in need the others.
 func (s *Server) checkPassword(ctx context.Context, hash, password string, held func() error) (bool, error) {
-	if err := s.takeTurn(ctx); err != nil {
+	if err := s.turns.Take(ctx); err != nil {
 		return false, err
 	}
-	defer func() { <-s.turns }()
+	defer s.turns.Give()
 	if err := held(); err != nil {
 		return false, err
 	}
 	return s.Admin.Passwords.PasswordFits(hash, password), nil
 }
 
-func (s *Server) takeTurn(ctx context.Context) error {
-	select {
-	case s.turns <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return message.Because(message.ReasonUnavailable, ctx.Err(), "too many passwords are being checked; try again later")
-	}
-}
-
-// loginTier is a limit on wrong passwords.
-type loginTier struct {
-	key    string
-	most   int
-	window time.Duration
-}
-
-// loginTiers are the limits for an e-mail address, known or not. The address is
-// hashed, so that keys are short and lie readable nowhere.
-func loginTiers(x *exchange, email string) [3]loginTier {
-	sum := sha256.Sum256([]byte(email))
-	who := hex.EncodeToString(sum[:16])
-	from := who + " from " + network(x.client)
-	return [3]loginTier{
-		{"login minute " + from, wrongPerMinute, time.Minute},
-		{"login hour " + from, wrongPerHour, time.Hour},
-		{"login any " + who, wrongFromAnyHour, time.Hour},
-	}
-}
-
 // loginHeld refuses an e-mail address for which too many wrong passwords came.
 func (s *Server) loginHeld(x *exchange, email string, now time.Time) error {
-	var worst limit.Result
-	for _, t := range loginTiers(x, email) {
-		if r := s.Limiter.Peek(t.key, t.most, t.window, now); !r.OK && r.Reset > worst.Reset {
-			worst = r
-		}
-	}
-	if worst.Limit == 0 {
+	worst, held := limit.WrongPasswords(email, x.client).Held(s.Limiter, now)
+	if !held {
 		return nil
 	}
 	showLimit(x.Header(), worst)
@@ -326,6 +310,9 @@ func (s *Server) authenticateStaff(x *exchange, now time.Time) (caller, error) {
 	snap := s.Snapshot()
 	if snap == nil {
 		return caller{}, message.Because(message.ReasonUnavailable, errNoSnapshot, "the gateway is starting; repeat the request")
+	}
+	if v, ok := x.visitor(); ok {
+		return s.staffVisit(v)
 	}
 	scheme, token, _ := strings.Cut(x.request.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {

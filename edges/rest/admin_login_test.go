@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"crypto/ed25519"
 	"fmt"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -118,7 +120,7 @@ func TestUnknownAndWrongPasswordLookAlike(t *testing.T) {
 	o := open(t, func(o *office) { o.server.Admin.Passwords = c })
 	var answers []string
 	for _, email := range []string{"admin@gw.example", "eve@gw.example"} {
-		for range wrongPerMinute + 1 { // the last is held back
+		for range limit.WrongPerMinute + 1 { // the last is held back
 			r := o.login(loginBody(email, "wrong horse battery"))
 			p := r.json(t)
 			delete(p, "request_id")
@@ -132,9 +134,51 @@ func TestUnknownAndWrongPasswordLookAlike(t *testing.T) {
 			t.Errorf("try %d: known %s, unknown %s", i, answers[i], answers[half+i])
 		}
 	}
-	if c.checks != 2*wrongPerMinute {
-		t.Errorf("%d passwords were computed, want %d", c.checks, 2*wrongPerMinute)
+	if c.checks != 2*limit.WrongPerMinute {
+		t.Errorf("%d passwords were computed, want %d", c.checks, 2*limit.WrongPerMinute)
 	}
+}
+
+// Who has turned a second factor on gives a code of it here, too.
+func TestLoginWithASecondFactor(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	taken := map[string]bool{}
+	o := open(t, func(o *office) {
+		o.server.FailedPerMinute = 1000
+		o.server.Admin.SecondFactor = func(_ context.Context, staff message.ID, code string, _ time.Time) (bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if staff != o.staff[snapshot.RoleAdmin].ID {
+				return true, nil
+			}
+			ok := code == "287082" && !taken[code]
+			taken[code] = true
+			return ok, nil
+		}
+	})
+	with := func(code string) string {
+		return fmt.Sprintf(`{"email":"admin@gw.example","password":%q,"code":%q}`, staffPassword, code)
+	}
+	wantProblem(t, o.login(loginBody("admin@gw.example", staffPassword)), 401, message.ReasonUnauthenticated)
+	if len(o.tries) != 0 {
+		t.Errorf("a code that was not given is noted as wrong: %+v", o.tries)
+	}
+	if p := wantProblem(t, o.login(`{"email":"admin@gw.example","password":"wrong horse battery","code":"287082"}`), 401, message.ReasonUnauthenticated); strings.Contains(fmt.Sprint(p), "second factor") {
+		t.Errorf("a wrong password shows whether there is a second factor: %v", p)
+	}
+	if r := o.login(with("287082")); r.StatusCode != 200 {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	wantProblem(t, o.login(with("287082")), 401, message.ReasonUnauthenticated) // once
+	for range limit.WrongCodesPerMinute - 1 {
+		wantProblem(t, o.login(with("000000")), 401, message.ReasonUnauthenticated)
+	}
+	wantProblem(t, o.login(with("000001")), 429, message.ReasonRateLimitExceeded)
+	if r := o.login(loginBody("support@gw.example", staffPassword)); r.StatusCode != 200 {
+		t.Errorf("who has none: %d %s", r.StatusCode, r.body)
+	}
+	wantProblem(t, o.login(fmt.Sprintf(`{"api_key":%q,"api_secret":%q,"code":"287082"}`, o.service.Key, o.secret)), 400, message.ReasonInvalidRequest)
 }
 
 // from is the address behind the trusted proxy that the tests are.
@@ -148,7 +192,7 @@ func TestLoginBackOff(t *testing.T) {
 	})
 	wrong, right := loginBody("admin@gw.example", "wrong horse battery"), loginBody("admin@gw.example", staffPassword)
 	here, there := from("192.0.2.7"), from("198.51.100.7")
-	for range wrongPerMinute {
+	for range limit.WrongPerMinute {
 		wantProblem(t, o.login(wrong, here), 401, message.ReasonUnauthenticated)
 	}
 	held := o.login(right, here)
@@ -168,8 +212,8 @@ func TestLoginBackOff(t *testing.T) {
 		t.Errorf("later: %d %s", r.StatusCode, r.body)
 	}
 	// The more there were, the longer one waits.
-	for i := wrongPerMinute; i < wrongPerHour; i++ {
-		if i%wrongPerMinute == 0 {
+	for i := limit.WrongPerMinute; i < limit.WrongPerHour; i++ {
+		if i%limit.WrongPerMinute == 0 {
 			o.clock.advance(time.Minute)
 		}
 		wantProblem(t, o.login(wrong, here), 401, message.ReasonUnauthenticated)
@@ -181,10 +225,10 @@ func TestLoginBackOff(t *testing.T) {
 		t.Errorf("Retry-After %s, want most of an hour", s)
 	}
 	// Guessing from many places ends too.
-	n := wrongPerHour
-	for i := 0; n < wrongFromAnyHour; i++ {
-		for range wrongPerMinute {
-			if n < wrongFromAnyHour {
+	n := limit.WrongPerHour
+	for i := 0; n < limit.WrongFromAnyHour; i++ {
+		for range limit.WrongPerMinute {
+			if n < limit.WrongFromAnyHour {
 				wantProblem(t, o.login(wrong, from(fmt.Sprintf("203.0.113.%d", i))), 401, message.ReasonUnauthenticated)
 				n++
 			}

@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -13,8 +12,8 @@ import (
 
 // AllMessages reads the messages of all accounts.
 type AllMessages interface {
-	// AllMessages lists them, newest first, older than before.
-	AllMessages(ctx context.Context, f message.Filter, before message.ID, limit int) ([]*message.Message, error)
+	// SearchAllMessages looks for them, newest first, until the search is told to stop.
+	SearchAllMessages(ctx context.Context, s message.Search) (message.Found, error)
 	// WholeMessage reads one with its parts; ReasonNotFound when there is none.
 	WholeMessage(ctx context.Context, id message.ID) (*message.Message, error)
 	// Events reads a timeline, oldest first, from after a sequence number.
@@ -111,9 +110,9 @@ type adminListInput struct {
 // into embedded types no other way.
 type AdminList = listInput
 
-// lookBack is how far a list over all accounts looks when nothing says otherwise:
-// without an index on what is asked for, it would read the whole journal.
-const lookBack = 7 * 24 * time.Hour
+// allMessageList has a name of its own in the document: AdminMessageList are lists that are
+// always whole.
+type allMessageList messageList[adminMessageResource]
 
 const messagePath = adminPrefix + "/messages"
 
@@ -121,7 +120,7 @@ func (s *Server) registerAdminMessages(api huma.API) {
 	tags := []string{"Messages"}
 	register(api, s.operation(huma.Operation{
 		OperationID: "listAllMessages", Method: http.MethodGet, Path: messagePath, Tags: tags, Summary: "List messages",
-		Description: "Newest first, of all accounts. Filters narrow the list; all of them must hold. Without `account_id`, `to`, `vendor_message_id` and `created_after` it goes back seven days. " +
+		Description: "Newest first, of all accounts. Filters narrow the list; all of them must hold." + saysSearched + " " +
 			"Roles admin, support and compliance see the texts, and the audit log says which.",
 	}, anyStaff()), s.listAllMessages, nil)
 	register(api, s.operation(huma.Operation{
@@ -144,31 +143,30 @@ func optionalReason(api huma.API) *huma.RequestBody {
 	return body
 }
 
-func (s *Server) listAllMessages(ctx context.Context, in *adminListInput) (*output[list[adminMessageResource]], error) {
+func (s *Server) listAllMessages(ctx context.Context, in *adminListInput) (*output[allMessageList], error) {
 	x := exchangeOf(ctx)
 	ctx, cancel := context.WithTimeout(ctx, s.answerTimeout())
 	defer cancel()
 	filter, before, refusal := in.asked()
 	if refusal == nil {
-		refusal = in.widen(&filter, s.now())
+		refusal = in.widen(&filter)
 	}
 	if refusal != nil {
 		return nil, s.problem(x, refusal, 0)
 	}
-	messages, err := s.Admin.Messages.AllMessages(ctx, filter, before, in.size()+1)
+	found, err := s.Admin.Messages.SearchAllMessages(ctx, message.Search{Filter: filter, Before: before, Limit: in.size(), GoOn: s.goOn(searchTime)})
 	if err != nil {
 		return nil, s.problem(x, err, 0)
 	}
-	messages, next := page(messages, in.Page, func(m *message.Message) string { return encodeMessageCursor(m.ID) })
-	texts, err := s.texts(ctx, x, messages)
+	texts, err := s.texts(ctx, x, found.Messages)
 	if err != nil {
 		return nil, s.problem(x, err, 0)
 	}
-	return listed(messages, next, func(m *message.Message) adminMessageResource { return s.adminMessageOf(m, texts) }), nil
+	return &output[allMessageList]{Body: allMessageList(searched(found, func(m *message.Message) adminMessageResource { return s.adminMessageOf(m, texts) }))}, nil
 }
 
 // widen takes the filters that customers do not have.
-func (in *adminListInput) widen(f *message.Filter, now time.Time) *message.Error {
+func (in *adminListInput) widen(f *message.Filter) *message.Error {
 	var faults faults
 	if in.AccountID != "" {
 		var err error
@@ -179,13 +177,6 @@ func (in *adminListInput) widen(f *message.Filter, now time.Time) *message.Error
 	queryText(&faults, "query.vendor", in.Vendor)
 	queryText(&faults, "query.vendor_message_id", in.VendorID)
 	f.Vendor, f.VendorMessageID = in.Vendor, in.VendorID
-	if in.AccountID == "" && in.VendorID == "" && f.To == "" && f.CreatedAfter.IsZero() {
-		from := now
-		if !f.CreatedBefore.IsZero() {
-			from = f.CreatedBefore
-		}
-		f.CreatedAfter = from.Add(-lookBack)
-	}
 	return faults.refusal()
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/secret"
 	"github.com/postrider/postrider/internal/snapshot"
 	"github.com/postrider/postrider/internal/vendorconf"
 )
@@ -186,7 +187,7 @@ func (s *Server) getMM4Peer(ctx context.Context, in *MM4PeerInput) (*entity[mm4P
 
 // mm4Secret reads a member that is a secret. Null takes it away.
 func (s *Server) mm4Secret(in *vendorconf.MM4Secrets) func(d *decoder, name, location string) (bool, error) {
-	in.Hash = s.Admin.Passwords.HashPassword
+	in.Hash = secret.HashPeerPassword
 	return func(d *decoder, name, location string) (bool, error) {
 		switch name {
 		case "auth_password":

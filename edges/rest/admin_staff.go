@@ -198,10 +198,10 @@ func (s *Server) createStaff(ctx context.Context, in *rawInput) (*created[staffR
 
 // hashPassword waits for its turn as a login does.
 func (s *Server) hashPassword(ctx context.Context, password string) (string, error) {
-	if err := s.takeTurn(ctx); err != nil {
+	if err := s.turns.Take(ctx); err != nil {
 		return "", err
 	}
-	defer func() { <-s.turns }()
+	defer s.turns.Give()
 	hash, err := s.Admin.Passwords.HashPassword(password)
 	if errors.Is(err, secret.ErrPasswordLength) {
 		err = message.Because(message.ReasonInvalidRequest, err, "%s", err.Error())

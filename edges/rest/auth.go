@@ -1,10 +1,10 @@
 package rest
 
 import (
-	"net/netip"
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -20,6 +20,7 @@ type caller struct {
 	account    *snapshot.Account
 	credential *snapshot.Credential
 	scopes     []string
+	user       string // the e-mail address of a user of the portal, who has no credential
 
 	// Of the internal API one of these is set, and no credential; account is the one for
 	// which staff use an operation of the customers.
@@ -41,6 +42,9 @@ const usedEvery = time.Minute
 func (s *Server) authenticate(x *exchange, now time.Time) (caller, error) {
 	if s.Snapshot() == nil {
 		return caller{}, message.Because(message.ReasonUnavailable, errNoSnapshot, "the gateway is starting; repeat the request")
+	}
+	if v, ok := x.visitor(); ok {
+		return s.userVisit(x, v, now)
 	}
 	scheme, rest, _ := strings.Cut(x.request.Header.Get("Authorization"), " ")
 	switch {
@@ -182,8 +186,8 @@ func (s *Server) admit(x *exchange, snap *snapshot.Snapshot, c *snapshot.Credent
 // holdBack refuses an address that has failed too often, before anything is
 // computed for it.
 func (s *Server) holdBack(x *exchange, now time.Time) error {
-	r := s.Limiter.Peek(failKey(x.client), s.failedPerMinute(), time.Minute, now)
-	if r.OK {
+	r, held := limit.FailedFrom(x.client, s.failedPerMinute()).Held(s.Limiter, now)
+	if !held {
 		return nil
 	}
 	return &limited{message.Refuse(message.ReasonRateLimitExceeded,
@@ -192,20 +196,7 @@ func (s *Server) holdBack(x *exchange, now time.Time) error {
 
 // failed counts a wrong credential against the address.
 func (s *Server) failed(x *exchange, now time.Time) {
-	s.Limiter.Take(failKey(x.client), s.failedPerMinute(), time.Minute, now)
-}
-
-func failKey(a netip.Addr) string { return "auth failed " + network(a) }
-
-// network is what an address counts as: itself, or its /64 in IPv6, where one
-// host has a whole network to choose from.
-func network(a netip.Addr) string {
-	if a.Is6() {
-		if p, err := a.Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return a.String()
+	limit.FailedFrom(x.client, s.failedPerMinute()).Count(s.Limiter, now)
 }
 
 // limited is a refusal that knows when to come back.

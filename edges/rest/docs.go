@@ -3,8 +3,10 @@ package rest
 import (
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"maps"
@@ -74,8 +76,9 @@ func (s *Server) reference(r chi.Router, doc *huma.OpenAPI, prefix string) *temp
 	r.Get(prefix+"/openapi.yaml", written("application/yaml", doc.YAML))
 
 	templates := template.Must(template.New("").Funcs(template.FuncMap{
-		"prose": prose,
-		"hex":   func(v uint32) string { return fmt.Sprintf("0x%08X", v) },
+		"prose":     prose,
+		"breakable": breakable,
+		"hex":       func(v uint32) string { return fmt.Sprintf("0x%08X", v) },
 	}).ParseFS(assets, "assets/*.html"))
 	r.Get(prefix+"/docs", drawn(templates, "docs.html", func() any {
 		view := viewOf(doc, at)
@@ -115,12 +118,19 @@ func static(contentType string, body []byte) http.HandlerFunc {
 
 // onDemand serves what make gives, which is asked once, when somebody wants it: all of it
 // together takes longer than the rest of a server's start. Cache-Control lets a browser
-// keep it and ask again after a release.
+// keep it and ask again after a release. It is sent compressed to who can read that: the
+// reference is a tenth of its size then.
 func onDemand(contentType string, make func() []byte) http.HandlerFunc {
 	body := sync.OnceValue(make)
+	compressed := sync.OnceValue(func() []byte { return gzipped(body()) })
 	return func(w http.ResponseWriter, r *http.Request) {
 		text := body()
 		h := w.Header()
+		h.Set("Vary", "Accept-Encoding")
+		if takesGzip(r) {
+			text = compressed()
+			h.Set("Content-Encoding", "gzip")
+		}
 		h.Set("Content-Type", contentType)
 		h.Set("Cache-Control", "public, max-age=300")
 		if !strings.HasPrefix(contentType, jsonType) {
@@ -131,6 +141,30 @@ func onDemand(contentType string, make func() []byte) http.HandlerFunc {
 			_, _ = w.Write(text) // a peer that has gone needs no answer
 		}
 	}
+}
+
+func gzipped(text []byte) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, err := z.Write(text)
+	if err := errors.Join(err, z.Close()); err != nil {
+		panic(fmt.Sprintf("rest: compress a page: %v", err)) // into memory
+	}
+	return b.Bytes()
+}
+
+// takesGzip reports whether Accept-Encoding names gzip without q=0 (RFC 9110, 12.5.3).
+func takesGzip(r *http.Request) bool {
+	for _, list := range r.Header.Values("Accept-Encoding") {
+		for coding := range strings.SplitSeq(list, ",") {
+			name, weight, _ := strings.Cut(coding, ";")
+			_, q, weighted := strings.Cut(weight, "=")
+			if strings.EqualFold(strings.TrimSpace(name), "gzip") && (!weighted || strings.Trim(q, " 0.") != "") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // What the page shows of the document.
@@ -292,6 +326,11 @@ func ruleOf(s *huma.Schema) string {
 		rules = append(rules, fmt.Sprintf("default %v", s.Default))
 	}
 	return strings.Join(rules, "; ")
+}
+
+// breakable shows a name that a narrow column breaks behind its underscores, not within a word.
+func breakable(name any) template.HTML {
+	return template.HTML(strings.ReplaceAll(template.HTMLEscapeString(fmt.Sprint(name)), "_", "_<wbr>"))
 }
 
 // prose shows the little Markdown that the document uses: paragraphs and code.

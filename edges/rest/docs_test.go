@@ -2,7 +2,9 @@ package rest
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"regexp"
 	"strings"
 	"testing"
@@ -113,6 +115,31 @@ func TestEveryReasonBecomesAProblem(t *testing.T) {
 		}
 		if (p.Status == 429 || p.Status == 503) && p.retryAfter <= 0 {
 			t.Errorf("%s: no Retry-After", e.Reason)
+		}
+	}
+}
+
+// The pages and documents come compressed to who can read that, and to nobody else.
+func TestPagesAreCompressed(t *testing.T) {
+	b := setup(t, nil)
+	for _, path := range []string{"/docs", "/docs/style.css", "/openapi.json"} {
+		plain := b.do("GET", path, "")
+		if got := plain.Header.Get("Content-Encoding"); got != "" || plain.Header.Get("Vary") != "Accept-Encoding" {
+			t.Errorf("%s, not asked for: encoding %q, Vary %q", path, got, plain.Header.Get("Vary"))
+		}
+		for accept, want := range map[string]bool{"gzip": true, "br, GZIP;q=0.5": true, "gzip;q=0": false, "gzip; q=0.000": false, "br": false, "identity, gzip": true, "x-gzip": false} {
+			r := b.do("GET", path, "", header("Accept-Encoding", accept))
+			if got := r.Header.Get("Content-Encoding") == "gzip"; got != want {
+				t.Errorf("%s, Accept-Encoding %q: compressed %v; want %v", path, accept, got, want)
+			} else if got {
+				z, err := gzip.NewReader(bytes.NewReader(r.body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if text, err := io.ReadAll(z); err != nil || !bytes.Equal(text, plain.body) {
+					t.Errorf("%s: it is another text compressed: %v", path, err)
+				}
+			}
 		}
 	}
 }

@@ -229,13 +229,15 @@ func (g *Guest) Message(ctx context.Context, id message.ID) (*message.Message, e
 	return m, err
 }
 
-// Messages lists messages of the guest's account, newest first, older than before.
-func (g *Guest) Messages(ctx context.Context, f message.Filter, before message.ID, limit int) ([]*message.Message, error) {
-	return g.s.Journal.Messages(ctx, g.x.caller.account.ID, f, before, min(limit, maxDoorPage))
+// Search looks for messages of the guest's account, newest first, for as long as other lists
+// do; GoOn of the search does not count.
+func (g *Guest) Search(ctx context.Context, s message.Search) (message.Found, error) {
+	s.Limit, s.GoOn = min(s.Limit, maxDoorPage), g.s.goOn(searchTime)
+	return g.s.Journal.SearchMessages(ctx, g.x.caller.account.ID, s)
 }
 
 // maxDoorPage is the most messages that one request reads.
-const maxDoorPage = 201
+const maxDoorPage = 200
 
 // Withdraw cancels a message of the guest's and gives it as it is then; ReasonConflict: it
 // is too late.

@@ -98,10 +98,10 @@ func (p *esmePasswords) check(ctx context.Context, s *Server, snap *snapshot.Sna
 	if known {
 		return true, nil
 	}
-	if err := s.takeTurn(ctx); err != nil {
+	if err := s.turns.Take(ctx); err != nil {
 		return false, err
 	}
-	defer func() { <-s.turns }()
+	defer s.turns.Give()
 	if err := held(); err != nil { // others may have failed meanwhile
 		return false, err
 	}

@@ -272,10 +272,10 @@ func (s *Server) createESME(ctx context.Context, in *rawInput) (*madeOutput, err
 
 // newPassword makes a password and hashes it, which takes a core for a while.
 func (s *Server) newPassword(ctx context.Context, length int) (word secret.String, hash string, err error) {
-	if err := s.takeTurn(ctx); err != nil {
+	if err := s.turns.Take(ctx); err != nil {
 		return word, "", err
 	}
-	defer func() { <-s.turns }()
+	defer s.turns.Give()
 	word = secret.NewPassword(length)
 	hash, err = secret.HashSMPPPassword(word.Reveal())
 	return word, hash, err

@@ -115,6 +115,10 @@ func (s *Server) receive(next http.Handler) http.Handler {
 		x.request = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 		s.allowOrigin(x)
 		defer s.finish(x, began)
+		if s.shut(x) {
+			s.notFound(x, x.request)
+			return
+		}
 		next.ServeHTTP(x, x.request)
 	})
 }

@@ -20,6 +20,9 @@ const (
 	// exportPage is how many rows are read at a time. No connection to the database is held
 	// while they go out, and no more of a list is in memory.
 	exportPage = 500
+	// exportLook is how long an export looks for messages at a time, so that it holds no read
+	// of the database for long.
+	exportLook = time.Second
 	// exportTime is how long an export may take. A longer one is asked for in ranges.
 	exportTime = time.Hour
 	// exportsPerMinute is how many exports an account, or a member of staff, may begin:
@@ -31,8 +34,9 @@ const (
 type exported[T any] struct {
 	name    string // of the file, without its ending
 	columns []string
-	// page reads at most exportPage rows behind the last one, nil for the first page.
-	page func(ctx context.Context, last *T) ([]T, error)
+	// page reads at most exportPage rows behind the last one, nil if there was none, and says
+	// whether there may be more.
+	page func(ctx context.Context, last *T) (rows []T, more bool, err error)
 	row  func(T) []string
 }
 
@@ -65,13 +69,15 @@ func (e exported[T]) write(ctx context.Context, s *Server, x *exchange, w http.R
 	control := http.NewResponseController(x)
 	out := sheet{to: w}
 	var last *T
+	begun := false
 	for {
 		_ = control.SetWriteDeadline(time.Now().Add(fileTime)) // where it cannot be set there is none
-		rows, err := e.read(ctx, s, last)
+		rows, more, err := e.read(ctx, s, last)
 		if err != nil {
 			return err
 		}
-		if last == nil {
+		if !begun {
+			begun = true
 			w.Header().Set("Content-Type", csvType+"; charset=utf-8")
 			w.Header().Set("Content-Disposition", `attachment; filename="`+e.name+`.csv"`)
 			if err := out.write(e.columns); err != nil {
@@ -83,17 +89,25 @@ func (e exported[T]) write(ctx context.Context, s *Server, x *exchange, w http.R
 				return err
 			}
 		}
-		if len(rows) < exportPage {
+		if !more {
 			return nil
 		}
-		last = &rows[len(rows)-1]
+		if len(rows) > 0 {
+			last = &rows[len(rows)-1]
+		}
 	}
 }
 
-func (e exported[T]) read(ctx context.Context, s *Server, last *T) ([]T, error) {
+func (e exported[T]) read(ctx context.Context, s *Server, last *T) ([]T, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.answerTimeout())
 	defer cancel()
 	return e.page(ctx, last)
+}
+
+// exportedPage says of a page of a list that ends with the first page that is not full
+// whether there may be more.
+func exportedPage[T any](rows []T, err error) ([]T, bool, error) {
+	return rows, len(rows) == exportPage, err
 }
 
 // sheet writes rows of CSV. They end in CRLF, as RFC 4180 has it; line ends within a text
@@ -173,13 +187,13 @@ func (s *Server) exportMessages(ctx context.Context, in *exportMessagesInput) (*
 	if refusal != nil {
 		return nil, s.problem(x, refusal, 0)
 	}
+	var before message.ID // where the search goes on
 	return export(ctx, s, account, exported[*message.Message]{name: "messages", columns: messageColumns,
-		page: func(ctx context.Context, last **message.Message) ([]*message.Message, error) {
-			var before message.ID
-			if last != nil {
-				before = (*last).ID
-			}
-			return s.Journal.Messages(ctx, account, filter, before, exportPage)
+		// Few of them may fit: how far was looked is not where the last one was found.
+		page: func(ctx context.Context, _ **message.Message) ([]*message.Message, bool, error) {
+			found, err := s.Journal.SearchMessages(ctx, account, message.Search{Filter: filter, Before: before, Limit: exportPage, GoOn: s.goOn(exportLook)})
+			before = found.Next
+			return found.Messages, before != (message.ID{}), err
 		},
 		row: func(m *message.Message) []string { return messageRow(s.resourceOf(m)) },
 	})
@@ -211,12 +225,12 @@ func (s *Server) exportReceived(ctx context.Context, in *exportReceivedInput) (*
 		return nil, s.problem(x, refusal, 0)
 	}
 	return export(ctx, s, account, exported[message.ReceivedState]{name: "inbound-messages", columns: receivedColumns,
-		page: func(ctx context.Context, last *message.ReceivedState) ([]message.ReceivedState, error) {
+		page: func(ctx context.Context, last *message.ReceivedState) ([]message.ReceivedState, bool, error) {
 			var behind message.ID
 			if last != nil {
 				behind = last.ID
 			}
-			return s.Inbound.ReceivedMessages(ctx, account, filter, behind, exportPage)
+			return exportedPage(s.Inbound.ReceivedMessages(ctx, account, filter, behind, exportPage))
 		},
 		row: func(m message.ReceivedState) []string { return receivedRow(s.receivedOf(m)) },
 	})
@@ -227,12 +241,12 @@ var entryColumns = []string{"id", "kind", "amount", "currency", "balance_after",
 func (s *Server) exportBalanceEntries(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
 	account := exchangeOf(ctx).caller.account.ID
 	return export(ctx, s, account, exported[message.BalanceEntry]{name: "balance-entries", columns: entryColumns,
-		page: func(ctx context.Context, last *message.BalanceEntry) ([]message.BalanceEntry, error) {
+		page: func(ctx context.Context, last *message.BalanceEntry) ([]message.BalanceEntry, bool, error) {
 			before := int64(0)
 			if last != nil {
 				before = last.Sequence
 			}
-			return s.Journal.BalanceEntries(ctx, account, before, exportPage)
+			return exportedPage(s.Journal.BalanceEntries(ctx, account, before, exportPage))
 		},
 		row: func(e message.BalanceEntry) []string {
 			return []string{e.ID.String(), string(e.Kind), e.Amount.String(), e.Currency, e.After.String(), cell(optionalID(e.MessageID)), freeText(&e.Reason), freeText(&e.Reference), stamp(e.At)}

@@ -106,11 +106,11 @@ func TestExportThatBreaksOff(t *testing.T) {
 // shortJournal has no second page.
 type shortJournal struct{ *fakeJournal }
 
-func (j shortJournal) Messages(ctx context.Context, account message.ID, f message.Filter, before message.ID, limit int) ([]*message.Message, error) {
-	if before != (message.ID{}) {
-		return nil, errors.New("away")
+func (j shortJournal) SearchMessages(ctx context.Context, account message.ID, s message.Search) (message.Found, error) {
+	if s.Before != (message.ID{}) {
+		return message.Found{}, errors.New("away")
 	}
-	return j.fakeJournal.Messages(ctx, account, f, before, limit)
+	return j.fakeJournal.SearchMessages(ctx, account, s)
 }
 
 func TestExportOfOtherLists(t *testing.T) {

@@ -94,7 +94,8 @@ func (s *Server) guard(x *exchange, a access) *problem {
 		}
 		who, err := identify(x, now)
 		if err != nil {
-			showLimit(x.Header(), s.Limiter.Peek(failKey(x.client), s.failedPerMinute(), time.Minute, now))
+			t := limit.FailedFrom(x.client, s.failedPerMinute())[0]
+			showLimit(x.Header(), s.Limiter.Peek(t.Key, t.Most, t.Window, now))
 			return s.problem(x, err, 0)
 		}
 		x.caller = who
@@ -145,7 +146,7 @@ func (s *Server) count(x *exchange, by rate, now time.Time) error {
 	var r limit.Result
 	switch by {
 	case byAddress:
-		r = s.Limiter.Take("public "+network(x.client), requestRate, time.Second, now)
+		r = s.Limiter.Take("public "+limit.Network(x.client), requestRate, time.Second, now)
 	case asRequest:
 		r = s.Limiter.Take("request "+x.caller.account.ID.String(), requestRate, time.Second, now)
 	case asStaff:

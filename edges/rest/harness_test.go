@@ -211,7 +211,8 @@ type fakeJournal struct {
 	mu      sync.Mutex
 	events  map[message.ID][]message.Event
 	filters []message.Filter
-	err     error // of every read
+	err     error  // of every read
+	looked  func() // if not nil, called for each message of a search that does not fit
 	money
 }
 
@@ -230,28 +231,39 @@ func (j *fakeJournal) AccountMessage(_ context.Context, account, id message.ID) 
 	return nil, message.Refuse(message.ReasonNotFound, "no message %s", id)
 }
 
-func (j *fakeJournal) Messages(_ context.Context, account message.ID, f message.Filter, before message.ID, limit int) ([]*message.Message, error) {
+// SearchMessages asks after each message of the account that does not fit whether it is to
+// go on.
+func (j *fakeJournal) SearchMessages(_ context.Context, account message.ID, s message.Search) (found message.Found, _ error) {
+	f := s.Filter
 	j.mu.Lock()
 	j.filters = append(j.filters, f)
 	j.mu.Unlock()
 	if j.err != nil {
-		return nil, j.err
+		return found, j.err
 	}
 	j.ingress.mu.Lock()
 	defer j.ingress.mu.Unlock()
-	var list []*message.Message
 	for _, m := range slices.Backward(j.ingress.stored) {
-		if m.AccountID != account || before != (message.ID{}) && bytes.Compare(m.ID[:], before[:]) >= 0 {
-			continue
-		}
-		if len(f.Statuses) > 0 && !slices.Contains(f.Statuses, m.Status) || f.To != "" && f.To != m.To {
-			continue
-		}
-		if list = append(list, m); len(list) == limit {
-			break
+		switch {
+		case m.AccountID != account || s.Before != (message.ID{}) && bytes.Compare(m.ID[:], s.Before[:]) >= 0:
+		case len(f.Statuses) > 0 && !slices.Contains(f.Statuses, m.Status) || f.To != "" && f.To != m.To:
+			if j.looked != nil {
+				j.looked()
+			}
+			if !s.GoOn() {
+				if found.Next = m.ID; len(found.Messages) < s.Limit {
+					found.Until = m.CreatedAt
+				}
+				return found, nil
+			}
+		case len(found.Messages) == s.Limit:
+			found.Next = found.Messages[s.Limit-1].ID
+			return found, nil
+		default:
+			found.Messages = append(found.Messages, m)
 		}
 	}
-	return list, nil
+	return found, nil
 }
 
 func (j *fakeJournal) Events(_ context.Context, id message.ID, after, limit int) ([]message.Event, error) {

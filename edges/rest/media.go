@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
 
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/media"
 	"github.com/postrider/postrider/internal/message"
 )
@@ -251,8 +252,8 @@ func (s *Server) mediaID(in *mediaInput) (message.ID, error) {
 // does, and so that no browser takes it for a page of ours.
 func (s *Server) readMedia(w http.ResponseWriter, r *http.Request) {
 	x := exchangeOf(r.Context())
-	if limit := s.Limiter.Take("media "+network(x.client), mediaReads, time.Second, s.now()); !limit.OK {
-		x.refuse(s.problem(x, &limited{message.Refuse(message.ReasonRateLimitExceeded, "more than %d reads of files in a second", mediaReads), limit.Reset}, 0))
+	if taken := s.Limiter.Take("media "+limit.Network(x.client), mediaReads, time.Second, s.now()); !taken.OK {
+		x.refuse(s.problem(x, &limited{message.Refuse(message.ReasonRateLimitExceeded, "more than %d reads of files in a second", mediaReads), taken.Reset}, 0))
 		return
 	}
 	f, content, err := s.openMedia(r)

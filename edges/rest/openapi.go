@@ -103,7 +103,7 @@ func (s *Server) register(api huma.API) {
 
 	register(api, s.operation(huma.Operation{
 		OperationID: "listMessages", Method: http.MethodGet, Path: "/v1/messages", Tags: []string{"Messages"},
-		Summary: "List messages", Description: "Newest first. Filters narrow the list; all of them must hold.",
+		Summary: "List messages", Description: "Newest first. Filters narrow the list; all of them must hold." + saysSearched,
 		Extensions: example(`curl -sS '` + exampleHost + `/v1/messages?status=failed&status=undelivered&limit=20' -u "$API_KEY:$API_SECRET"`),
 	}, access{scope: scopeMessagesRead, rate: asRequest}), s.listMessages, nil)
 

@@ -14,8 +14,9 @@ type Journal interface {
 	// AccountMessage reads one message with its parts; another account's is
 	// ReasonNotFound, as one that does not exist.
 	AccountMessage(ctx context.Context, account, id message.ID) (*message.Message, error)
-	// Messages lists an account's messages, newest first, older than before.
-	Messages(ctx context.Context, account message.ID, f message.Filter, before message.ID, limit int) ([]*message.Message, error)
+	// SearchMessages looks for an account's messages, newest first, until the search is told
+	// to stop. The account of the filter does not count.
+	SearchMessages(ctx context.Context, account message.ID, s message.Search) (message.Found, error)
 	// Events reads a timeline, oldest first, from after a sequence number. It
 	// does not ask whose message it is.
 	Events(ctx context.Context, id message.ID, after, limit int) ([]message.Event, error)
@@ -148,7 +149,7 @@ func (s *Server) listEvents(ctx context.Context, in *eventsInput) (*output[list[
 	return out, nil
 }
 
-func (s *Server) listMessages(ctx context.Context, in *listInput) (*output[list[messageResource]], error) {
+func (s *Server) listMessages(ctx context.Context, in *listInput) (*output[messageList[messageResource]], error) {
 	x := exchangeOf(ctx)
 	ctx, cancel := context.WithTimeout(ctx, s.answerTimeout())
 	defer cancel()
@@ -156,20 +157,11 @@ func (s *Server) listMessages(ctx context.Context, in *listInput) (*output[list[
 	if refusal != nil {
 		return nil, s.problem(x, refusal, 0)
 	}
-	messages, err := s.Journal.Messages(ctx, x.caller.account.ID, filter, before, in.size()+1)
+	found, err := s.Journal.SearchMessages(ctx, x.caller.account.ID, message.Search{Filter: filter, Before: before, Limit: in.size(), GoOn: s.goOn(searchTime)})
 	if err != nil {
 		return nil, s.problem(x, err, 0)
 	}
-	var next *string
-	if len(messages) > in.size() {
-		messages = messages[:in.size()]
-		next = optional(encodeMessageCursor(messages[len(messages)-1].ID))
-	}
-	out := &output[list[messageResource]]{Body: list[messageResource]{Data: make([]messageResource, 0, len(messages)), NextCursor: next}}
-	for _, m := range messages {
-		out.Body.Data = append(out.Body.Data, s.resourceOf(m))
-	}
-	return out, nil
+	return &output[messageList[messageResource]]{Body: searched(found, s.resourceOf)}, nil
 }
 
 // asked is the filter, and the message before which the page begins.

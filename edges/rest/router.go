@@ -43,6 +43,11 @@ func (s *Server) router() http.Handler {
 		r.Post("/status/{vendor}", named("vendorWebhook", s.vendorWebhook))
 	}
 	s.mount(r)
+	for prefix, pages := range s.Pages {
+		h := named("pages", s.page(pages))
+		r.Handle(prefix, h)
+		r.Handle(prefix+"/*", h)
+	}
 	if s.Admin != nil {
 		internal := humachi.New(r, adminConfig())
 		s.registerAdmin(internal)
@@ -63,12 +68,48 @@ func named(operation string, h http.HandlerFunc) http.HandlerFunc {
 // vendorWebhook hands a vendor's webhook on. It needs no credential of ours: its
 // signature is one.
 func (s *Server) vendorWebhook(w http.ResponseWriter, r *http.Request) {
+	s.Hooks.ServeHTTP(w, ofClient(r))
+}
+
+// ofClient is the request with the client's address in the place of a proxy's.
+func ofClient(r *http.Request) *http.Request {
 	if client := exchangeOf(r.Context()).client; client.IsValid() {
 		of := *r
 		of.RemoteAddr = netip.AddrPortFrom(client, 0).String()
-		r = &of
+		return &of
 	}
-	s.Hooks.ServeHTTP(w, r)
+	return r
+}
+
+// page hands a request on to web pages, with the bound that bodies have. Who reads them is
+// for the pages to find out.
+func (s *Server) page(pages http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r = ofClient(r)
+		r.Body = http.MaxBytesReader(w, r.Body, maxPageBody)
+		pages.ServeHTTP(w, r)
+	}
+}
+
+// maxPageBody is the largest form with files: as many as an upload of media may have, and
+// what is around them.
+const maxPageBody = 12 << 20
+
+// shut answers what this process does not serve to others.
+func (s *Server) shut(x *exchange) bool {
+	if !s.PagesOnly {
+		return false
+	}
+	if _, ours := x.visitor(); ours {
+		return false
+	}
+	path := x.request.URL.Path
+	for prefix := range s.Pages {
+		if path == prefix || strings.HasPrefix(path, prefix+"/") {
+			return false
+		}
+	}
+	return !slices.Contains([]string{"/healthz", "/health", "/readyz"}, path)
 }
 
 // humaConfig leaves out what huma adds on its own: pages that load scripts from

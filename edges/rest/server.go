@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,6 +122,13 @@ type Server struct {
 	Observe func(operation string, status int, took time.Duration)
 	// OptOuts keeps who has stopped whom.
 	OptOuts OptOuts
+	// Pages are web pages, by the prefix of their paths, such as "/console". The RemoteAddr
+	// of a request that they are given is the client's, also behind a trusted proxy. Nil:
+	// there are none.
+	Pages map[string]http.Handler
+	// PagesOnly says that Pages and the probes alone are served to others; the operations
+	// are there for the pages of this process. See WithVisitor.
+	PagesOnly bool
 	// PublicURL is where customers reach this edge, without a slash at the end.
 	// It stands in the pages' examples. Empty: http://localhost:8080.
 	PublicURL string
@@ -152,6 +158,9 @@ type Server struct {
 	TestInbound func(ctx context.Context, account message.ID, number message.Address) []message.DestinationTest
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
+	// Turns bound the passwords that are checked at a time, with whoever else has them.
+	// Nil: those of this edge alone.
+	Turns limit.Turns
 	// Webhooks keeps the endpoints of accounts and what was sent to them. Nil: those
 	// operations answer 503.
 	Webhooks Webhooks
@@ -163,9 +172,9 @@ type Server struct {
 	handler  http.Handler
 	http     http.Server
 	log      *slog.Logger
-	tokens   tokens         // of customers
-	internal tokens         // of staff and services
-	turns    chan struct{}  // one element a password that is being checked; never closed
+	tokens   tokens // of customers
+	internal tokens // of staff and services
+	turns    limit.Turns
 	recent   *limit.Limiter // when a credential's use was last told
 	uploads  uploads
 	pollers  pollers
@@ -216,7 +225,9 @@ func (s *Server) build() {
 	// other: the keys are the same.
 	s.internal.issuer, s.internal.audience = s.tokens.issuer, s.tokens.audience+internalPrefix
 	s.internal.refusal = "the access token is not valid or has expired; ask for a new one at POST " + loginPath
-	s.turns = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+	if s.turns = s.Turns; s.turns == nil {
+		s.turns = limit.NewTurns()
+	}
 	s.handler = s.receive(s.router())
 	s.http = http.Server{
 		Handler:           s.handler,
@@ -227,6 +238,12 @@ func (s *Server) build() {
 		ReadTimeout:       cmp.Or(s.ReadTimeout, DefaultRead),
 		WriteTimeout:      cmp.Or(s.WriteTimeout, DefaultWrite),
 	}
+}
+
+// Closing is closed when Shutdown begins, for what answers for longer than a moment.
+func (s *Server) Closing() <-chan struct{} {
+	s.once.Do(s.build)
+	return s.closing.Done()
 }
 
 // Serve answers on l until Shutdown, then returns nil. It closes l.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
 )
@@ -108,9 +109,9 @@ func (s *Server) issueToken(ctx context.Context, in *rawInput) (*output[tokenRes
 // cannot use up its owner's tries.
 func (s *Server) countSignOn(x *exchange, key string, now time.Time) error {
 	most := s.signOnsPerMinute()
-	r := s.Limiter.Take("token from "+network(x.client), most, time.Minute, now)
+	r := s.Limiter.Take("token from "+limit.Network(x.client), most, time.Minute, now)
 	if r.OK && key != "" {
-		if byKey := s.Limiter.Take("token of "+clip(key)+" from "+network(x.client), most/2+1, time.Minute, now); byKey.Remaining < r.Remaining || !byKey.OK {
+		if byKey := s.Limiter.Take("token of "+clip(key)+" from "+limit.Network(x.client), most/2+1, time.Minute, now); byKey.Remaining < r.Remaining || !byKey.OK {
 			r = byKey
 		}
 	}

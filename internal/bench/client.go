@@ -190,10 +190,15 @@ func bearer(ctx context.Context, base, key, secret string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return takeToken(ctx, base+"/v1/auth/token", body)
+}
+
+// takeToken takes a token with credentials in JSON, for an Authorization header.
+func takeToken(ctx context.Context, address string, body []byte) (string, error) {
 	var token struct {
 		AccessToken string `json:"access_token"`
 	}
-	if err := callJSON(ctx, http.MethodPost, base+"/v1/auth/token", body, &token); err != nil {
+	if err := callJSON(ctx, http.MethodPost, address, body, &token); err != nil {
 		return "", fmt.Errorf("take a token: %w", err)
 	}
 	return "Bearer " + token.AccessToken, nil

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // operator runs `postrider admin` as the staff of the stack do: with the
@@ -105,6 +106,34 @@ func (o *operator) addSender(ctx context.Context, from string, backlog int) (sen
 		}
 	}
 	return sender{key: key.Key, secret: key.Secret, from: from}, nil
+}
+
+// staff is a member of staff that looks, and sees no texts.
+type staff struct{ base, email, password string }
+
+// addStaff makes one. base is where the internal API is.
+func (o *operator) addStaff(ctx context.Context, base string) (staff, error) {
+	s := staff{base: base}
+	var made struct{ Email, Password string }
+	// Another run may have left its own.
+	email := fmt.Sprintf("bench-%d@gw.example", time.Now().UnixMilli())
+	err := o.admin(ctx, &made, "staff", "create", email, "--role", "viewer")
+	s.email, s.password = made.Email, made.Password
+	return s, err
+}
+
+// endStaff takes away the right to log in.
+func (o *operator) endStaff(ctx context.Context, s staff) error {
+	return o.admin(ctx, nil, "staff", "disable", s.email)
+}
+
+// bearer takes a token for an Authorization header.
+func (s staff) bearer(ctx context.Context) (string, error) {
+	body, err := json.Marshal(map[string]string{"email": s.email, "password": s.password})
+	if err != nil {
+		return "", err
+	}
+	return takeToken(ctx, s.base+"/api/v1/admin/auth/token", body)
 }
 
 // throttle sets how many parts a second the simulator is given; 0: no limit.

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -39,13 +36,6 @@ type partition struct {
 	From  *time.Time `json:"from"`
 	Until *time.Time `json:"until"`
 	Bytes int64      `json:"bytes"`
-}
-
-// listed is how long a query of the API takes, before and with what is stored.
-type listed struct {
-	Query  string    `json:"query"`
-	Before quantiles `json:"before"`
-	After  quantiles `json:"after"`
 }
 
 const (
@@ -95,6 +85,11 @@ func (b *storedBench) run(ctx context.Context, r *runner) (_ section, _ any, err
 	}
 	defer log.close()
 	k.conn = log.conn
+	if k.staff, err = k.op.addStaff(ctx, "http://"+r.load.api.address); err != nil {
+		return section{}, nil, err
+	}
+	// What is left behind may log in no more, also when the run was interrupted.
+	defer func() { err = errors.Join(err, k.op.endStaff(context.WithoutCancel(ctx), k.staff)) }()
 	x, err := k.run(ctx)
 	if err != nil {
 		return section{}, nil, err
@@ -108,6 +103,7 @@ type keeper struct {
 	messages int
 	op       *operator
 	conn     *pgx.Conn
+	staff    staff
 }
 
 // room is an error when the disk of Postgres, which works in its data directory, has
@@ -161,7 +157,8 @@ func (k *keeper) run(ctx context.Context) (*stored, error) {
 // the first message of all, $4 how many milliseconds the next is later (a fraction), $5
 // the sender's number. Rows are as large as those of messages that were sent, with
 // their texts taken away as after their retention; what takes the place of those is in
-// the metadata. One of five hundred was not delivered. What customers are told of them is in the feed, in the order of the chunks:
+// the metadata. One of five hundred was not delivered, one of a hundred thousand is of a
+// campaign. What customers are told of them is in the feed, in the order of the chunks:
 // of the others a transaction has a few messages, of these it has a chunk.
 var fillStatements = []string{
 	`create temp table chunk on commit drop as
@@ -174,10 +171,11 @@ var fillStatements = []string{
 	   (select account_id from numbers where number = $5) own`,
 	`insert into messages (id, account_id, direction, kind, status, from_addr, to_addr, encoding, segments, message_class, delivery, client_reference, metadata,
 	   price_micros, currency, price_final, vendor_id, vendor_name, receipt_stat, receipt_err, receipt_at, edge, event_seq, parts_settled, parts_done,
-	   expires_at, created_at, submitted_at, delivered_at, updated_at, reason)
+	   expires_at, created_at, submitted_at, delivered_at, updated_at, reason, campaign_id)
 	 select id, account, 'outbound', 'sms', case when n % 500 = 0 then 'undelivered' else 'delivered' end, '+12025550143', recipient, 'gsm7', 1, 'conversation', 'at_most_once', 'stored-' || n, jsonb_build_object('pad', h || h || h),
 	   4500, 'USD', true, '00000000-0000-7000-b000-000000000001', 'smscsim', 'DELIVRD', '000', at + interval '800 ms', 'rest', 6, 1, '{1}',
-	   at + interval '4 hours', at, at + interval '20 ms', at + interval '800 ms', at + interval '900 ms', case when n % 500 = 0 then 'unreachable' else '' end
+	   at + interval '4 hours', at, at + interval '20 ms', at + interval '800 ms', at + interval '900 ms', case when n % 500 = 0 then 'unreachable' else '' end,
+	   case when n % 100000 = 50000 then 'CSTORED' else '' end
 	 from chunk`,
 	`insert into message_events (message_id, sequence, at, type, detail, account_id, feed_xid)
 	 select id, s, at + s * interval '100 ms', (array['accepted', 'queued', 'sending', 'sent', 'delivered', 'webhook_attempt'])[s],
@@ -238,103 +236,6 @@ func (k *keeper) fill(ctx context.Context, since time.Time) error {
 		  update message_statuses_until set until_id = id_at(now() - interval '3 minutes');
 		end $$`)
 	return err
-}
-
-// reads are the lists and searches of the customers' API, and a message with its timeline.
-func reads(id string, month time.Time) []struct{ name, path string } {
-	hour := "created_after=" + month.Format(time.RFC3339) + "&created_before=" + month.Add(time.Hour).Format(time.RFC3339)
-	return []struct{ name, path string }{
-		{"the newest 50", "/v1/messages?limit=50"},
-		{"to a number", "/v1/messages?limit=50&to=" + url.QueryEscape("+13102000040")},
-		{"from a number", "/v1/messages?limit=50&from=" + url.QueryEscape("+12025550143")},
-		{"by a reference", "/v1/messages?limit=50&client_reference=stored-20"},
-		{"of a batch", "/v1/messages?limit=50&batch_id=" + id},
-		{"of a status that few have", "/v1/messages?limit=50&status=undelivered"},
-		{"of a status that none has", "/v1/messages?limit=50&status=in_doubt"},
-		{"of that status, of an hour a month ago", "/v1/messages?limit=50&status=in_doubt&" + hour},
-		{"of an hour a month ago", "/v1/messages?limit=50&" + hour},
-		{"one message", "/v1/messages/" + id},
-		{"its timeline", "/v1/messages/" + id + "/events"},
-		{"the feed from its start", "/v1/events?limit=200"},
-		{"the feed, a type that few have", "/v1/events?limit=200&types=opt_out.created"},
-		{"the feed, a type that none has", "/v1/events?limit=200&types=message.failed"},
-		{"inbound messages", "/v1/inbound-messages"},
-		{"webhook deliveries", "/v1/webhook-deliveries"},
-		{"failed webhook deliveries", "/v1/webhook-deliveries?state=failed"},
-		{"webhook deliveries of a message", "/v1/webhook-deliveries?message_id=" + id},
-		{"webhook endpoints", "/v1/webhook-endpoints"},
-		{"batches", "/v1/messages/batch"},
-		{"opt-outs", "/v1/opt-outs"},
-		{"opt-outs of a recipient", "/v1/opt-outs?recipient=" + url.QueryEscape("+13102000040")},
-		{"numbers", "/v1/numbers"},
-		{"brands", "/v1/brands"},
-		{"campaigns", "/v1/campaigns"},
-		{"usage by day", "/v1/usage"},
-		{"limits", "/v1/limits"},
-		{"ledger", "/v1/balance/entries"},
-		{"API credentials", "/v1/api-credentials"},
-		{"SMPP credentials", "/v1/smpp-credentials"},
-		{"users", "/v1/users"},
-	}
-}
-
-// lists asks the API what customers ask it.
-func (k *keeper) lists(ctx context.Context, x *stored, of func(*listed) *quantiles) error {
-	var id string
-	if err := k.conn.QueryRow(ctx, "select m.id from messages m join numbers n using (account_id) where n.number = $1 order by m.id desc limit 1", k.load.api.from).Scan(&id); err != nil {
-		return fmt.Errorf("the newest message: %w", err)
-	}
-	queries := reads(id, time.Now().Add(-30*24*time.Hour).UTC())
-	if x.Lists == nil {
-		for _, q := range queries {
-			x.Lists = append(x.Lists, listed{Query: q.name})
-		}
-	}
-	for i, q := range queries {
-		var took []time.Duration
-		for len(took) < listTries {
-			began := time.Now()
-			err := k.get(ctx, q.path)
-			switch {
-			case errors.Is(err, errTooMany): // the account's rate: not what is measured
-				pause(ctx, time.Second)
-			case err != nil:
-				return fmt.Errorf("%s: %w", q.name, err)
-			default:
-				took = append(took, time.Since(began))
-			}
-		}
-		*of(&x.Lists[i]) = quantilesOf(took)
-	}
-	return nil
-}
-
-var errTooMany = errors.New("over a rate")
-
-func (k *keeper) get(ctx context.Context, path string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+k.load.api.address+path, nil)
-	if err != nil {
-		return err
-	}
-	head := string(*k.load.api.head.Load())
-	_, authorization, _ := strings.Cut(head, "\r\nAuthorization: ")
-	authorization, _, _ = strings.Cut(authorization, "\r\n")
-	req.Header.Set("Authorization", authorization)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return err
-	}
-	if resp.StatusCode == http.StatusTooManyRequests {
-		return errTooMany
-	}
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(resp.Status)
-	}
-	return nil
 }
 
 // drop removes the oldest partitions with messages while messages come, and looks who
@@ -408,21 +309,4 @@ func (x *stored) section() section {
 	note := fmt.Sprintf("%d messages in %.1f GB (%.0f octets each with timeline, part, webhook and indexes), written in %.0f s. Dropping the oldest (%s) took %.1f s at %g messages/s; "+
 		"%d statements were seen waiting for a lock in %d looks.", x.Messages, float64(x.Bytes)/(1<<30), float64(x.Bytes)/float64(max(x.Messages, 1)), x.Seconds, strings.Join(x.Dropped, ", "), x.DropSeconds, float64(storedRate), x.Waiting, x.Looks)
 	return section{"With many messages stored", t, note + " " + x.judged()}
-}
-
-// aimRead is below what the 99th percentile of every read should be, in milliseconds.
-const aimRead = 50
-
-// judged says which reads missed the aim with everything stored.
-func (x *stored) judged() string {
-	var slow []string
-	for _, l := range x.Lists {
-		if l.After.P99 >= aimRead {
-			slow = append(slow, fmt.Sprintf("%s (%.1f ms)", l.Query, l.After.P99))
-		}
-	}
-	if len(slow) == 0 {
-		return fmt.Sprintf("Of %d reads each has its p99 below %d ms.", len(x.Lists), aimRead)
-	}
-	return fmt.Sprintf("Of %d reads %d have a p99 of %d ms and more: %s.", len(x.Lists), len(slow), aimRead, strings.Join(slow, ", "))
 }

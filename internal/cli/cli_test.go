@@ -255,6 +255,20 @@ func TestListPages(t *testing.T) {
 	}
 }
 
+// A list goes on over pages that are short or empty, as a search has them that stopped for
+// the time.
+func TestListOverEmptyPages(t *testing.T) {
+	g := startGateway(t)
+	s := newShell(t, g.URL)
+	one, empty := stored("delivered", ""), `{"data":[],"next_cursor":"c","searched_until":"2026-11-21T20:15:04.310Z"}`
+	g.on("GET /v1/messages", says(200, empty), says(200, `{"data":[`+one+`],"next_cursor":"c","searched_until":"2026-11-20T20:15:04.310Z"}`), says(200, empty), says(200, empty),
+		says(200, `{"data":[`+one+`],"next_cursor":null,"searched_until":null}`))
+	out, complaints, err := s.run("message", "list", "--campaign", "C8X2KQ1", "-o", "json")
+	if err != nil || strings.Count(out, "\n") != 2 || complaints != "" || len(g.asked) != 5 {
+		t.Errorf("%d lines, %q, %v, asked %d times", strings.Count(out, "\n"), complaints, err, len(g.asked))
+	}
+}
+
 func TestWatchTimesOut(t *testing.T) {
 	g := startGateway(t)
 	s := newShell(t, g.URL)

@@ -21,7 +21,7 @@ const module = "github.com/postrider/postrider"
 // package imports lower floors only; what may be imported from the same floor
 // is in neighbours. The free ones (wiring, tools, tests of the whole) import
 // what they like, and nobody on a floor imports them.
-var free = []string{"cmd/", "internal/stack", "internal/bench", "internal/chaos", "internal/e2e", "internal/layers", "internal/client/generate"}
+var free = []string{"cmd/", "internal/stack", "internal/bench", "internal/chaos", "internal/e2e", "internal/pages", "internal/layers", "internal/client/generate"}
 
 var levels = map[string]int{
 	"internal/message":         0,
@@ -62,6 +62,10 @@ var levels = map[string]int{
 	"workflows":                5,
 	"edges/ingress":            6,
 	"edges/rest":               7,
+	"edges/console/gate":       8,
+	"edges/console/site":       9,
+	"edges/console/office":     10,
+	"edges/console/own":        10,
 	"edges/mm4":                7,
 	"edges/mm4/desk":           8,
 	"edges/mm4/postman":        8,
@@ -69,6 +73,9 @@ var levels = map[string]int{
 	"workers":                  7,
 	"internal/twilio":          1,
 	"edges/compat":             8,
+	"edges/console/page":       1,
+	"edges/console/call":       1,
+	"edges/console/story":      2,
 }
 
 var neighbours = map[string]bool{"internal/content": true, "internal/quiet": true, "activities": true, "activities/route": true, "activities/record": true, "activities/transcode": true, "edges/vendors": true, "edges/vendors/httpvendor": true}

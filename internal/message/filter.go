@@ -22,3 +22,28 @@ type Filter struct {
 	Vendor          string
 	VendorMessageID string
 }
+
+// Search is what a look through stored messages asks for.
+type Search struct {
+	Filter
+	// Before is where a search before it came to (Found.Next): older messages are looked
+	// for. Zero: the newest.
+	Before ID
+	Limit  int // how many messages at most, from 1
+	// GoOn is asked now and then whether to look further when there is more to look at and
+	// the page is not full. Nil: always. A search that is told to stop has come further than
+	// where it began, so that searches one after the other come to the end. It is called by
+	// one goroutine.
+	GoOn func() bool
+}
+
+// Found is what a search has found, newest first: fewer messages than asked for, or none, do
+// not mean that there are no more.
+type Found struct {
+	Messages []*Message
+	// Next is where the search goes on (Search.Before). Zero: there is no more.
+	Next ID
+	// Until is how far back the search has come when it was told to stop before the page was
+	// full, by the time when messages got their ids. Zero: it was not.
+	Until time.Time
+}

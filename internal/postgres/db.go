@@ -103,6 +103,7 @@ type DB struct {
 	pacer  *pacer
 	feed   *feedHub
 	clock  clock
+	sliced sliced // of searches
 
 	onLeft func(account message.ID, priority int)
 

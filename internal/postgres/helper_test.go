@@ -304,3 +304,15 @@ func (b *bundle) configured() *snapshot.Snapshot {
 	do(err)
 	return s
 }
+
+// AllMessages lists messages of all accounts, or of the filter's, as far as it takes.
+func (b *bundle) AllMessages(ctx context.Context, f message.Filter, before message.ID, limit int) ([]*message.Message, error) {
+	found, err := b.SearchAllMessages(ctx, message.Search{Filter: f, Before: before, Limit: limit})
+	return found.Messages, err
+}
+
+// listQuery is the search of an account, or of all, in one slice.
+func listQuery(account message.ID, f message.Filter, before message.ID, limit int) (string, []any) {
+	f.AccountID = account
+	return searchQuery(f, spanOf(f).below(before), limit)
+}

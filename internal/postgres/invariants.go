@@ -343,6 +343,9 @@ var unbound = map[string]string{
 	"usage_counted":          "how far the sums have come",
 	"usage_late":             "how messages were counted, which may be gone",
 	"portal_invitations":     heldTogether,
+	"second_factors":         heldTogether,
+	"sign_in_links":          heldTogether,
+	"web_sessions":           heldTogether,
 
 	"account_events":    "what was told, for thirty days",
 	"config_version":    "a counter",

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -157,93 +156,6 @@ func orZero[T any](p *T) T {
 	return *p
 }
 
-// Messages lists an account's messages, newest first, with their parts: at most
-// limit, older than the message `before` when that is not zero.
-func (db *DB) Messages(ctx context.Context, account message.ID, f message.Filter, before message.ID, limit int) ([]*message.Message, error) {
-	sql, args := listQuery(account, f, before, limit)
-	page, err := db.list(ctx, byStatus(f), sql, args)
-	if err != nil {
-		return nil, err
-	}
-	return db.withLate(ctx, account, f, before, limit, page)
-}
-
-// withLate adds to a page that is not full the inbound messages whose ids are of long
-// before the time that is asked for.
-func (db *DB) withLate(ctx context.Context, account message.ID, f message.Filter, before message.ID, limit int, page []*message.Message) ([]*message.Message, error) {
-	if len(page) >= limit || f.CreatedAfter.IsZero() || f.Direction == message.Outbound {
-		return page, nil
-	}
-	sql, args := lateQuery(account, f, before, limit-len(page))
-	late, err := db.list(ctx, false, sql, args)
-	return append(page, late...), err
-}
-
-// list reads the messages of a query. Ordered: its rows are to come in the order of
-// indexes, however few the planner takes them for.
-func (db *DB) list(ctx context.Context, ordered bool, sql string, args []any) (list []*message.Message, err error) {
-	read := func(from interface {
-		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	}) error {
-		rows, err := from.Query(ctx, sql, args...)
-		if err == nil {
-			list, err = pgx.CollectRows(rows, db.scanMessage)
-		}
-		return err
-	}
-	if ordered {
-		err = pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, inOrder); err != nil {
-				return err
-			}
-			return read(tx)
-		})
-	} else {
-		err = read(db.pool)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list messages: %w", err)
-	}
-	return list, db.fill(ctx, list)
-}
-
-// listQuery finds what was made at some time by its ids, which are made then, too: but
-// for inbound messages whose owner was found late, see lateQuery.
-func listQuery(account message.ID, f message.Filter, before message.ID, limit int) (string, []any) {
-	q := listing{}
-	var ids []string // what the ids are known to be, of @
-	if !f.CreatedAfter.IsZero() {
-		ids = append(ids, fmt.Sprintf("@ > $%d", q.put(idAt(f.CreatedAfter.Add(-partitionMargin)))))
-	}
-	if !f.CreatedBefore.IsZero() {
-		ids = append(ids, fmt.Sprintf("@ < $%d", q.put(idAt(f.CreatedBefore.Add(idAhead)))))
-	}
-	q.from(account, f, ids, before)
-	return q.newest(limit)
-}
-
-// lateQuery finds the inbound messages of a time whose ids are of long before. They come
-// after all that listQuery finds, and have an index in the order of their time. Without
-// the offset the planner may go through the account's history by the ids instead.
-func lateQuery(account message.ID, f message.Filter, before message.ID, limit int) (string, []any) {
-	q := listing{order: "found"}
-	f.Direction = ""
-	fmt.Fprintf(&q, "select%s\nfrom (\n  select id as found\n  from messages\n  where direction = 'inbound'", messageColumns)
-	q.and("account_id = $%d", account)
-	q.and("id <= $%d", idAt(f.CreatedAfter.Add(-partitionMargin)))
-	q.and("created_at > $%d", f.CreatedAfter)
-	if !f.CreatedBefore.IsZero() {
-		q.and("created_at < $%d", f.CreatedBefore)
-	}
-	if before != (message.ID{}) {
-		q.and("id < $%d", before)
-	}
-	q.WriteString("\n  offset 0) f\ncross join lateral (select * from messages where id = found offset 0) m\nwhere true")
-	q.narrow(f)
-	q.byVendor(f)
-	return q.newest(limit)
-}
-
 // listing is a query in the making. After from, the text ends in a condition.
 type listing struct {
 	strings.Builder
@@ -260,37 +172,14 @@ func (q *listing) put(v any) int {
 // and adds a condition on one value, which stands in it as $%d.
 func (q *listing) and(cond string, v any) { fmt.Fprintf(q, "\n  and "+cond, q.put(v)) }
 
-// from begins the query: messages of the account, or of all if that is zero, whose ids
-// fit, and what the filter says but for its vendor.
-func (q *listing) from(account message.ID, f message.Filter, ids []string, before message.ID) {
-	if before != (message.ID{}) {
-		ids = append(ids, fmt.Sprintf("@ < $%d", q.put(before)))
-	}
-	within := strings.Join(append([]string{""}, ids...), " and ")
-	q.WriteString("select" + messageColumns)
-	if byStatus(f) {
-		q.fromStatuses(account, f.Statuses, within)
-	} else {
-		q.WriteString("\nfrom messages")
-	}
-	q.WriteString("\nwhere true" + strings.ReplaceAll(within, "@", "id"))
-	if account != (message.ID{}) {
-		q.and("account_id = $%d", account)
-	}
-	q.narrow(f)
-}
-
-// newest ends the query: at most limit rows, the newest first.
-func (q *listing) newest(limit int) (string, []any) {
-	fmt.Fprintf(q, "\norder by %s desc\nlimit $%d", cmp.Or(q.order, "id"), q.put(limit))
-	return q.String(), q.args
-}
-
-// narrow adds what the filter says, but for its account and vendor.
+// narrow adds what the filter says, but for its vendor.
 func (q *listing) narrow(f message.Filter) {
 	add := q.and
 	if f.Direction != "" {
 		add("direction = $%d", string(f.Direction))
+	}
+	if f.AccountID != (message.ID{}) {
+		add("account_id = $%d", f.AccountID)
 	}
 	if len(f.Statuses) > 0 {
 		add("status = any($%d)", pick(f.Statuses, func(s message.Status) string { return string(s) }))

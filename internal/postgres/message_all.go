@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -17,46 +16,6 @@ func (db *DB) WholeMessage(ctx context.Context, id message.ID) (*message.Message
 		return nil, err
 	}
 	return m, db.fill(ctx, []*message.Message{m})
-}
-
-// AllMessages lists the messages of all accounts, or of the filter's, newest
-// first, with their parts and what they wait for: at most limit, older than the
-// message `before` when that is not zero.
-func (db *DB) AllMessages(ctx context.Context, f message.Filter, before message.ID, limit int) ([]*message.Message, error) {
-	sql, args := listAllQuery(f, before, limit)
-	page, err := db.list(ctx, byStatus(f), sql, args)
-	if err != nil || f.AccountID == (message.ID{}) {
-		return page, err
-	}
-	return db.withLate(ctx, f.AccountID, f, before, limit, page)
-}
-
-// idSlack is how long before its acceptance a message may have got its id: one that
-// came in parts has the id of its first part.
-const idSlack = time.Hour
-
-// idAhead is how long after its acceptance a message's id may seem to be made: so far may
-// the clock of the process that made it be ahead of the database's.
-const idAhead = time.Hour
-
-// listAllQuery finds what the filter narrows most by its index; the rest it reads
-// from the primary key, which is in the order of time.
-func listAllQuery(f message.Filter, before message.ID, limit int) (string, []any) {
-	q := listing{}
-	var ids []string // what the ids are known to be, of @
-	if !f.CreatedAfter.IsZero() {
-		slack := idSlack
-		if f.AccountID != (message.ID{}) {
-			slack = partitionMargin // see withLate
-		}
-		ids = append(ids, fmt.Sprintf("@ > $%d", q.put(idAt(f.CreatedAfter.Add(-slack)))))
-	}
-	if !f.CreatedBefore.IsZero() {
-		ids = append(ids, fmt.Sprintf("@ < $%d", q.put(idAt(f.CreatedBefore.Add(idAhead)))))
-	}
-	q.from(f.AccountID, f, ids, before)
-	q.byVendor(f)
-	return q.newest(limit)
 }
 
 // byVendor adds what the filter says of the vendor.

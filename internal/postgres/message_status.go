@@ -105,29 +105,35 @@ func byStatus(f message.Filter) bool {
 		f.To == "" && f.ClientReference == "" && f.BatchID == (message.ID{}) && f.VendorMessageID == ""
 }
 
-// fromStatuses writes the from clause of a query for messages with one of the statuses,
-// of the account if that is not zero. Each branch is in the order of ids, but for the
-// backlog, so that the newest are found without the rest. No message is in two of them.
-func (q *listing) fromStatuses(account message.ID, list []message.Status, within string) {
+// statuses writes the ids of messages with one of the statuses, as a table f with the column
+// found: of the account if that is not zero, and within bounds. Each branch is in the order
+// of ids, so that the newest are found without the rest. No message is in two of them. Of
+// those that wait there may be some in another of the statuses that messages wait in.
+func (q *listing) statuses(account message.ID, list []message.Status, within bounds) {
 	const mark = "(select until_id from message_statuses_until)"
-	owner := ""
+	owner, columns, values := "", "status, message_id", ""
 	if account != (message.ID{}) {
-		owner = fmt.Sprintf("account_id = $%d and ", q.put(account))
+		values = fmt.Sprintf("$%d, ", q.put(account))
+		owner = "account_id = " + strings.TrimSuffix(values, ", ") + " and "
+		columns = "account_id, " + columns
 	}
 	var branches []string
 	branch := func(id, rest string) {
-		branches = append(branches, strings.ReplaceAll("\n  (select @ as found from "+rest+within+" order by @ desc)", "@", id))
+		branches = append(branches, fmt.Sprintf("\n  (select %s as found from %s order by %[1]s desc)", id, rest))
 	}
 	statuses := slices.Compact(slices.Sorted(slices.Values(list)))
 	for _, s := range statuses {
-		branch("message_id", fmt.Sprintf("message_statuses where %sstatus = $%d and message_id < %s", owner, q.put(string(s)), mark))
+		// Rows are compared, and not the ids alone: by those the planner would rather go
+		// through all statuses of a time.
+		n := q.put(string(s))
+		row := append(bounds{{"<", mark}}, within...).of("("+columns+")", fmt.Sprintf("(%s$%d, ", values, n), ")")
+		branch("message_id", fmt.Sprintf("message_statuses where %sstatus = $%d", owner, n)+row)
 	}
-	if slices.ContainsFunc(statuses, func(s message.Status) bool { return slices.Contains(waitingStatuses, s) }) {
-		branch("message_id", "backlog where "+owner+"message_id < "+mark+" and not exists (select from message_statuses s where s.message_id = backlog.message_id)")
+	if slices.ContainsFunc(statuses, waits) {
+		branch("message_id", "backlog where "+owner+"message_id < "+mark+" and not exists (select from message_statuses s where s.message_id = backlog.message_id)"+within.on("message_id"))
 	}
-	branch("id", fmt.Sprintf("messages where %sstatus = any($%d) and id >= %s", owner, q.put(statusNames(statuses)), mark))
-	// Without the offset the planner may go through the account's history instead, and
-	// look each of it up here.
-	q.WriteString("\nfrom (" + strings.Join(branches, "\n  union all") + "\n) f\ncross join lateral (select * from messages where id = found offset 0) m")
-	q.order = "found"
+	branch("id", fmt.Sprintf("messages where %sstatus = any($%d) and id >= %s", owner, q.put(statusNames(statuses)), mark)+within.on("id"))
+	q.WriteString("(" + strings.Join(branches, "\n  union all") + "\n) f")
 }
+
+func waits(s message.Status) bool { return slices.Contains(waitingStatuses, s) }

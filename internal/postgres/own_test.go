@@ -215,7 +215,11 @@ func TestPortalUsers(t *testing.T) {
 		return u
 	}
 	redeem := func(token string) (snapshot.PortalUser, error) {
-		return b.RedeemInvitation(b.ctx, Actor{Role: "portal"}, [][]byte{[]byte("of another key"), []byte(token)}, "$2a$chosen")
+		p, err := b.RedeemLink(b.ctx, Actor{}, snapshot.Portal, [][]byte{[]byte("of another key"), []byte(token)}, "$argon2id$chosen")
+		if err != nil {
+			return snapshot.PortalUser{}, err
+		}
+		return b.PortalUser(b.ctx, p.Account, p.ID)
 	}
 	ada := invite(b.owner, "ada@shop.example", "one", time.Hour, "account:write", "messages:read")
 	if ada.Joined || !ada.Active || ada.Invitation.ExpiresAt.IsZero() || !ada.Invitation.SentAt.IsZero() {

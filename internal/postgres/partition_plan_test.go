@@ -250,7 +250,7 @@ func TestPartitionsTouched(t *testing.T) {
 		t.Errorf("messages of two seconds are looked for in %v", got)
 	}
 	span.AccountID = message.ID{}
-	if got := b.listed(listAllQuery(span, message.ID{}, 50)); len(got) == 0 || outside(got, near) {
+	if got := b.listed(listQuery(message.ID{}, span, message.ID{}, 50)); len(got) == 0 || outside(got, near) {
 		t.Errorf("messages of two seconds of all accounts are looked for in %v", got)
 	}
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -127,52 +126,6 @@ func (db *DB) InvitationSent(ctx context.Context, user message.ID, token []byte)
 		return fmt.Errorf("note the invitation of %s: %w", user, err)
 	}
 	return nil
-}
-
-const useInvitation = `
-delete from portal_invitations i
-using portal_users u, accounts a
-where i.token_hash = any($1) and i.expires_at > now() and u.id = i.user_id and u.active and a.id = u.account_id and a.status = 'active'
-returning u.account_id, u.id`
-
-const setUserPassword = `
-update portal_users
-set password_hash = $2, password_id = $3, updated_at = now()
-where id = $1`
-
-// RedeemInvitation sets the password of the user whose invitation has one of the hashes:
-// those of one token under every key of the ring. The invitation ends with it, and so
-// does what the password before has opened. An unknown token, one that was used or has
-// expired, and one of a user or account that is not active are all ReasonNotFound.
-func (db *DB) RedeemInvitation(ctx context.Context, by Actor, hashes [][]byte, passwordHash string) (snapshot.PortalUser, error) {
-	var made snapshot.PortalUser
-	tx, err := db.pool.Begin(ctx)
-	if err != nil {
-		return made, fmt.Errorf("redeem invitation: %w", err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	var account, id message.ID
-	err = tx.QueryRow(ctx, useInvitation, hashes).Scan(&account, &id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return made, message.Refuse(message.ReasonNotFound, "the link was used, has expired, or was replaced by another; ask for a new one")
-	}
-	if err == nil {
-		err = exactlyOne(tx.Exec(ctx, setUserPassword, id, passwordHash, message.NewID()))
-	}
-	if err == nil {
-		made, err = one(ctx, tx, scanUser, "user", id, selectUser, account, id)
-	}
-	if err == nil {
-		by.Name = made.Email
-		err = audit(ctx, tx, auditRow{by: by, action: "portal_user.password", target: id.String()}, nil, map[string]any{"account_id": account, "password": "chosen"})
-	}
-	if err == nil {
-		err = tx.Commit(ctx)
-	}
-	if err != nil {
-		return snapshot.PortalUser{}, fmt.Errorf("redeem invitation: %w", err)
-	}
-	return made, nil
 }
 
 const lockUsers = `

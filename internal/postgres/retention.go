@@ -201,6 +201,8 @@ var tableRules = concat(
 		{table: "account_events", rule: inDays(feedEventsKept), take: takeOf("account_events", "at", ""), before: ago(feedEventsKept), oldest: oldestOf("account_events", "at", "")},
 		{table: "feed_marks", rule: inDays(message.FeedKept) + ", one an hour", oldest: oldestOf("feed_marks", "at", "")},
 		{table: "media_files", rule: inDays(message.MediaKept) + " after their upload; those of messages with the text", take: takeOf("media_files", "expires_at", ""), before: ago(0)},
+		{table: "web_sessions", rule: "until its time is over, or it is signed out of", take: takeOf("web_sessions", "expires_at", ""), before: ago(0)},
+		{table: "sign_in_links", rule: "until it is used, or its time is over", take: takeOf("sign_in_links", "expires_at", ""), before: ago(0)},
 		{table: "usage_counters", rule: inDays(countersKept) + " after the end of its period", take: takeCounters, before: ago(countersKept)},
 	},
 	[]tableRule{
@@ -229,7 +231,7 @@ var tableRules = concat(
 	},
 	configured("config_version", "config_tables", "accounts", "api_credentials", "smpp_credentials", "mm4_peers", "signing_keys", "campaigns", "campaign_details", "campaign_carriers",
 		"brands", "brand_details", "tax_ids", "vendors", "numbers", "routing_rules", "webhook_endpoints", "inbound_routes", "content_rules", "media_profiles",
-		"usage_limits", "portal_users", "portal_invitations", "balances", "registry_syncs", "staff", "service_credentials", "usage_counted", "message_statuses_until", "opt_outs_version", "upkeep_rounds", "schema_migrations"),
+		"usage_limits", "portal_users", "portal_invitations", "second_factors", "balances", "registry_syncs", "staff", "service_credentials", "usage_counted", "message_statuses_until", "opt_outs_version", "upkeep_rounds", "schema_migrations"),
 	[]tableRule{
 		forever("pacers", "one row a campaign, number or brand; its lock is the counter's"),
 		forever("text_purges", "one row an account"),

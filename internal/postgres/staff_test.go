@@ -300,7 +300,7 @@ func TestStaffPlans(t *testing.T) {
 		"a vendor's id": {VendorMessageID: "a1"}, "account, a vendor's id": {AccountID: id, VendorMessageID: "a1"},
 	} {
 		for _, before := range []message.ID{{}, id} {
-			sql, args := listAllQuery(f, before, 50)
+			sql, args := listQuery(f.AccountID, f, before, 50)
 			for _, seqscan := range []string{"on", "off"} {
 				plan := b.explain(sql, len(args), seqscan)
 				read := endToEnd(plan)

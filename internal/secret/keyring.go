@@ -27,6 +27,7 @@ const (
 	Content     Purpose = "content"     // workflow payloads and stored text
 	Credentials Purpose = "credentials" // vendor passwords, webhook secrets, tokens' keys
 	Media       Purpose = "media"       // the keys of sealed files, and by HasherOf their names
+	SignIn      Purpose = "sign_in"     // second factors and tickets, and by HasherOf tokens of web sessions and forms
 	hashing     Purpose = "hashing"     // HashSecret
 )
 

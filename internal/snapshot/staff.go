@@ -34,7 +34,7 @@ type Staff struct {
 	ID           message.ID
 	Email        string // lower case, unique; never changes
 	Name         string
-	PasswordHash string     // bcrypt
+	PasswordHash string     // of package secret; empty: none was chosen yet
 	PasswordID   message.ID // another one with each password
 	Role         Role
 	Active       bool
@@ -123,7 +123,7 @@ type StaffChange struct {
 	Name         *string
 	Role         *Role
 	Active       *bool
-	PasswordHash string // bcrypt; ends the tokens of the password before
+	PasswordHash string // ends the tokens of the password before
 }
 
 // ServiceChange is a change of a service's credential. Fields that are nil leave

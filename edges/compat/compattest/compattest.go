@@ -50,6 +50,7 @@ type World struct {
 	refuse  func(ingress.Request) error
 	config  *snapshot.Snapshot
 	prepaid bool
+	stops   bool
 }
 
 // Serve starts it.
@@ -225,21 +226,34 @@ func (w *World) AccountMessage(_ context.Context, account, id message.ID) (*mess
 	return nil, message.Refuse(message.ReasonNotFound, "no message %s", id)
 }
 
-// Messages lists those of the account, newest first.
-func (w *World) Messages(_ context.Context, account message.ID, f message.Filter, before message.ID, limit int) ([]*message.Message, error) {
+// Stop has each search of messages stop after one that does not fit.
+func (w *World) Stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var list []*message.Message
+	w.stops = true
+}
+
+// SearchMessages lists those of the account, newest first.
+func (w *World) SearchMessages(_ context.Context, account message.ID, s message.Search) (found message.Found, _ error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := s.Filter
 	for _, m := range slices.Backward(w.stored) {
-		if m.AccountID != account || before != (message.ID{}) && bytes.Compare(m.ID[:], before[:]) >= 0 || f.To != "" && f.To != m.To || f.From != "" && f.From != m.From ||
+		if m.AccountID != account || s.Before != (message.ID{}) && bytes.Compare(m.ID[:], s.Before[:]) >= 0 || f.To != "" && f.To != m.To || f.From != "" && f.From != m.From ||
 			!f.CreatedAfter.IsZero() && !m.CreatedAt.After(f.CreatedAfter) || !f.CreatedBefore.IsZero() && !m.CreatedAt.Before(f.CreatedBefore) {
+			if w.stops && (s.Before == (message.ID{}) || bytes.Compare(m.ID[:], s.Before[:]) < 0) {
+				found.Next, found.Until = m.ID, m.CreatedAt
+				break
+			}
 			continue
 		}
-		if list = append(list, m); len(list) == limit {
+		if len(found.Messages) == s.Limit {
+			found.Next = found.Messages[s.Limit-1].ID
 			break
 		}
+		found.Messages = append(found.Messages, m)
 	}
-	return list, nil
+	return found, nil
 }
 
 // FirstAnswer finds the answer of a key.

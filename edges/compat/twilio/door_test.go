@@ -195,6 +195,24 @@ func TestLibraryPages(t *testing.T) {
 	}
 }
 
+// The library goes on over pages that are short or empty.
+func TestLibraryOverEmptyPages(t *testing.T) {
+	t.Parallel()
+	w := compattest.Serve(t, twilio.Door{})
+	lib := library(w.URL, accountSID(compattest.A), token(compattest.SecretA), compattest.A)
+	for _, number := range []string{to, "+13105550118", "+13105550118", to, "+13105550118"} {
+		if _, err := lib.Api.CreateMessage((&api.CreateMessageParams{}).SetTo(number).SetFrom(from).SetBody("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Stop()
+	for number, want := range map[string]int{to: 2, "+13105550118": 3, "+13105550119": 0} {
+		if list, err := lib.Api.ListMessage((&api.ListMessageParams{}).SetTo(number).SetPageSize(2)); err != nil || len(list) != want {
+			t.Errorf("to %s: %d, %v", number, len(list), err)
+		}
+	}
+}
+
 // do makes a request as A's account.
 func do(t testing.TB, method, at string, form url.Values) (int, http.Header, map[string]any) {
 	t.Helper()

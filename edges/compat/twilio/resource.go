@@ -214,7 +214,8 @@ const (
 	pagePrefix  = "PA"
 )
 
-// list lists messages, newest first. Dates are those of acceptance.
+// list lists messages, newest first. Dates are those of acceptance. A page may be short or
+// empty although there are more: Twilio's libraries follow next_page_uri until there is none.
 func (c *call) list() {
 	if err := c.guest.Read(readMessages); err != nil {
 		c.fail(err)
@@ -234,15 +235,13 @@ func (c *call) list() {
 	number := within(asked.Get("Page"), 0, 0, maxNumber)
 	ctx, cancel := c.desk.Context(c.r)
 	defer cancel()
-	messages, err := c.guest.Messages(ctx, filter, before, size+1)
+	found, err := c.guest.Search(ctx, message.Search{Filter: filter, Before: before, Limit: size})
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	more := len(messages) > size
-	messages = messages[:min(len(messages), size)]
-	list := make([]resource, 0, len(messages))
-	for _, m := range messages {
+	list := make([]resource, 0, len(found.Messages))
+	for _, m := range found.Messages {
 		list = append(list, c.resourceOf(m))
 	}
 	at := func(page int, token string) string {
@@ -261,8 +260,8 @@ func (c *call) list() {
 	}
 	p := page{Start: number * size, End: max(number*size+len(list)-1, 0), Page: number, PageSize: size,
 		FirstPageURI: at(0, ""), URI: at(number, asked.Get("PageToken"))}
-	if more {
-		p.NextPageURI = new(at(number+1, pagePrefix+twilio.MessageSID(messages[size-1])))
+	if found.Next != (message.ID{}) {
+		p.NextPageURI = new(at(number+1, pagePrefix+twilio.SID(twilio.SMSPrefix, found.Next)))
 	}
 	c.answer(http.StatusOK, struct {
 		page

@@ -4021,10 +4021,14 @@ type MessageType string
 
 // MessageList defines model for MessageList.
 type MessageList struct {
+	// Data There may be more although they are fewer than the limit, or none
 	Data []Message `json:"data"`
 
 	// NextCursor Give it as cursor to get the next page; null at the end
 	NextCursor *string `json:"next_cursor"`
+
+	// SearchedUntil How far back the search has come when it stopped for the time; null: the page is full, or there is no more
+	SearchedUntil *time.Time `json:"searched_until"`
 }
 
 // Mm4Place defines model for Mm4Place.
@@ -5951,7 +5955,7 @@ type ClientInterface interface {
 
 	// ListMessages List messages
 	//
-	// Newest first. Filters narrow the list; all of them must hold.
+	// Newest first. Filters narrow the list; all of them must hold. A search that few messages fit looks back for a tenth of a second and answers with what it has found: a page may be short or empty and have a `next_cursor` all the same, and `searched_until` says how far back it has come. The pages up to the one without `next_cursor` are the whole list.
 	//
 	// Corresponds with GET /v1/messages (the `ListMessages` operationId).
 	ListMessages(ctx context.Context, params *ListMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7451,7 +7455,7 @@ func (c *Client) GetMedia(ctx context.Context, id string, reqEditors ...RequestE
 
 // ListMessages List messages
 //
-// Newest first. Filters narrow the list; all of them must hold.
+// Newest first. Filters narrow the list; all of them must hold. A search that few messages fit looks back for a tenth of a second and answers with what it has found: a page may be short or empty and have a `next_cursor` all the same, and `searched_until` says how far back it has come. The pages up to the one without `next_cursor` are the whole list.
 //
 // Corresponds with GET /v1/messages (the `ListMessages` operationId).
 func (c *Client) ListMessages(ctx context.Context, params *ListMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -14598,7 +14602,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListMessagesWithResponse List messages
 	//
-	// Newest first. Filters narrow the list; all of them must hold.
+	// Newest first. Filters narrow the list; all of them must hold. A search that few messages fit looks back for a tenth of a second and answers with what it has found: a page may be short or empty and have a `next_cursor` all the same, and `searched_until` says how far back it has come. The pages up to the one without `next_cursor` are the whole list.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20379,7 +20383,7 @@ func (c *ClientWithResponses) GetMediaWithResponse(ctx context.Context, id strin
 
 // ListMessagesWithResponse List messages
 //
-// Newest first. Filters narrow the list; all of them must hold.
+// Newest first. Filters narrow the list; all of them must hold. A search that few messages fit looks back for a tenth of a second and answers with what it has found: a page may be short or empty and have a `next_cursor` all the same, and `searched_until` says how far back it has come. The pages up to the one without `next_cursor` are the whole list.
 //
 // Returns a wrapper object for the known response body format(s).
 //

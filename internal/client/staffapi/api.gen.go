@@ -431,6 +431,9 @@ type Login struct {
 	// APISecret With it
 	APISecret *string `json:"api_secret,omitempty"`
 
+	// Code Of the second factor, for staff who have one: what the authenticator app shows, or a recovery code
+	Code *string `json:"code,omitempty"`
+
 	// Email Of a member of staff
 	Email *string `json:"email,omitempty"`
 
@@ -640,7 +643,7 @@ type ClientInterface interface {
 
 	// IssueStaffTokenWithBody Get an access token
 	//
-	// Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
+	// Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -649,7 +652,7 @@ type ClientInterface interface {
 
 	// IssueStaffToken Get an access token
 	//
-	// Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
+	// Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -658,7 +661,7 @@ type ClientInterface interface {
 
 	// IssueStaffTokenWithFormdataBody Get an access token
 	//
-	// Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
+	// Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
@@ -686,7 +689,7 @@ type ClientInterface interface {
 
 // IssueStaffTokenWithBody Get an access token
 //
-// Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
+// Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -705,7 +708,7 @@ func (c *Client) IssueStaffTokenWithBody(ctx context.Context, contentType string
 
 // IssueStaffToken Get an access token
 //
-// Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
+// Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -724,7 +727,7 @@ func (c *Client) IssueStaffToken(ctx context.Context, body IssueStaffTokenJSONRe
 
 // IssueStaffTokenWithFormdataBody Get an access token
 //
-// Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
+// Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -923,7 +926,7 @@ type ClientWithResponsesInterface interface {
 
 	// IssueStaffTokenWithBodyWithResponse Get an access token
 	//
-	// Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
+	// Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -932,7 +935,7 @@ type ClientWithResponsesInterface interface {
 
 	// IssueStaffTokenWithResponse Get an access token
 	//
-	// Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
+	// Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -941,7 +944,7 @@ type ClientWithResponsesInterface interface {
 
 	// IssueStaffTokenWithFormdataBodyWithResponse Get an access token
 	//
-	// Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
+	// Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1065,7 +1068,7 @@ func (r ResolveMessageResponse) ContentType() string {
 
 // IssueStaffTokenWithBodyWithResponse Get an access token
 //
-// Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
+// Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -1080,7 +1083,7 @@ func (c *ClientWithResponses) IssueStaffTokenWithBodyWithResponse(ctx context.Co
 
 // IssueStaffTokenWithResponse Get an access token
 //
-// Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
+// Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -1095,7 +1098,7 @@ func (c *ClientWithResponses) IssueStaffTokenWithResponse(ctx context.Context, b
 
 // IssueStaffTokenWithFormdataBodyWithResponse Get an access token
 //
-// Staff send e-mail address and password. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
+// Staff send e-mail address and password, and the code of the second factor if they have turned one on. Services send key and secret as JSON, by HTTP Basic, or as the form of OAuth's client credentials grant.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 //

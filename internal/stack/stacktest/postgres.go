@@ -97,6 +97,15 @@ func Folder(tb testing.TB) string {
 	return folder(tb, "test-*")
 }
 
+// SharedFolder is as Folder, for what the tests of this binary have in common: it lasts until Main
+// ends, which must have stopped by then what writes there.
+func SharedFolder(tb testing.TB) string {
+	tb.Helper()
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	return folder(tb, "shared-*")
+}
+
 // folder makes one in the binary's own. The caller holds shared.mu.
 func folder(tb testing.TB, pattern string) string {
 	tb.Helper()

@@ -1,0 +1,76 @@
+// Package own is the portal: the pages where the users of an account help themselves. Every
+// page is made of the operations of the customers' API, in the user's name and with the
+// user's scopes: a page offers what they allow, and the API decides.
+//
+// A page is added as in package office.
+package own
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/postrider/postrider/edges/console/gate"
+	"github.com/postrider/postrider/edges/console/page"
+	"github.com/postrider/postrider/edges/console/site"
+)
+
+const (
+	// Prefix begins the portal's paths, api those of the operations that it is made of.
+	Prefix = "/portal"
+	api    = "/v1"
+)
+
+// own has the pages as methods.
+type own struct{ site *site.Site }
+
+// Handler serves the portal's pages to those whom the gate has let through.
+func Handler(s *site.Site) http.Handler {
+	o := &own{site: s}
+	mux := http.NewServeMux()
+	for pattern, show := range o.routes() {
+		mux.Handle(pattern, s.Page(show))
+	}
+	mux.Handle(Prefix+"/", s.Page(func(v *site.Visit) (page.Page, error) { return v.Missing() }))
+	return mux
+}
+
+func (o *own) routes() map[string]func(*site.Visit) (page.Page, error) {
+	return map[string]func(*site.Visit) (page.Page, error){
+		"GET /portal": o.messages,
+	}
+}
+
+// Frame surrounds the pages of a user.
+func Frame(p gate.Person) page.Frame {
+	return page.Frame{Product: "Portal", Home: Prefix, Nav: []page.NavGroup{{Links: []page.Link{{Text: "Messages", Href: Prefix}}}},
+		Who: cmp.Or(p.Name, p.Email), Role: p.AccountName, Profile: Prefix + "/profile", SignOut: Prefix + "/sign-out", CSRF: p.CSRF}
+}
+
+// messageRow is what a list shows of a message.
+type messageRow struct {
+	ID        string
+	Direction string
+	Type      string
+	Status    string
+	From, To  *string
+	Segments  int
+	CreatedAt string `json:"created_at"`
+}
+
+func (o *own) messages(v *site.Visit) (page.Page, error) {
+	filter := &page.Form{Method: "get", Inline: true, Submit: "Search", Label: "Search messages", Fields: []page.Field{
+		{Name: "status", Label: "Status", Kind: page.Choice, Options: append([]page.Option{{Text: "any"}}, page.StatusOptions()...)},
+		{Name: "from", Label: "From"}, {Name: "to", Label: "To"}, {Name: "client_reference", Label: "Reference"},
+		{Name: "created_after", Label: "After", Kind: page.Moment}, {Name: "created_before", Label: "Before", Kind: page.Moment},
+	}}
+	rows, err := site.List[messageRow](v, api+"/messages", filter, nil)
+	if err != nil {
+		return page.Page{}, err
+	}
+	table := page.Table{Caption: "Messages", Empty: "There is no message that fits.", Columns: []page.Column{{Title: "Message"}, {Title: "Status"}, {Title: "Type"}, {Title: "From"}, {Title: "To"}, {Title: "Parts", Right: true}, {Title: "Accepted"}}}
+	return page.Page{Title: "Messages", Lead: "What you sent and received, newest first.", Body: []page.Block{filter, site.Table(v, rows, table, func(m messageRow) page.Row {
+		return page.Row{Cells: []page.Cell{page.CodeTo(m.ID, v.At("/messages/"+url.PathEscape(m.ID))), page.Status(m.Status), page.Str(strings.ToUpper(m.Type)).WithSub(m.Direction), page.Strp(m.From), page.Strp(m.To), page.Num(m.Segments), page.When(m.CreatedAt)}}
+	})}}, nil
+}
