@@ -264,6 +264,12 @@ func (d *dev) printPlaces() {
 		ui = "that of the Temporal at " + d.config.TemporalAddress + ", namespace " + d.config.TemporalNamespace
 	}
 	d.say(`
+console       %s/console
+              %s
+              or as operator, support, compliance or viewer%s
+portal        %s/portal
+              %s, who may do everything, or %s
+              All of them have the password %s
 API docs      %s/docs
 Temporal UI   %s
 metrics       http://127.0.0.1:%d/metrics
@@ -272,7 +278,6 @@ logs          %s/log
 variables     . %s/demo.env
 demo key      %s
 demo secret   %s
-demo admin    %s, password %s
 
 Send one yourself:
 
@@ -289,8 +294,8 @@ Look at vendors, routes and a message's way in a shell:
   %s/postrider admin vendor status
   %s/postrider admin message show ID
 
-Ctrl-C stops everything.`, d.url(), ui, d.config.MetricsPort, d.smsc.HTTP, d.flags.dir, d.flags.dir,
-		d.demo.APIKey, d.demo.APISecret, d.demo.AdminEmail, d.demo.AdminPassword, d.demo.APIKey, d.demo.APISecret, d.demo.From, d.url(),
+Ctrl-C stops everything.`, d.url(), d.demo.AdminEmail, d.demo.PeopleSuffix, d.url(), d.person("owner"), d.person("reader"), d.demo.AdminPassword, d.url(), ui, d.config.MetricsPort, d.smsc.HTTP, d.flags.dir, d.flags.dir,
+		d.demo.APIKey, d.demo.APISecret, d.demo.APIKey, d.demo.APISecret, d.demo.From, d.url(),
 		d.demo.From, d.smsc.HTTP, d.demo.APIKey, d.demo.APISecret, d.url(), d.flags.dir, d.flags.dir)
 }
 

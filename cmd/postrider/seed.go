@@ -33,7 +33,8 @@ type demoState struct {
 	From          message.Address `json:"from"`
 	AdminEmail    string          `json:"admin_email"`
 	AdminPassword string          `json:"admin_password"`
-	StandbyID     message.ID      `json:"standby_id"` // of the second vendor; zero until there is demo traffic
+	PeopleSuffix  string          `json:"people_suffix"` // of their addresses: see person
+	StandbyID     message.ID      `json:"standby_id"`    // of the second vendor; zero until there is demo traffic
 }
 
 // smscPorts are where the simulator listens.
@@ -137,8 +138,8 @@ func (d *dev) prepare(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 		if snap.Accounts[d.demo.AccountID] != nil {
-			if snap.Staff[d.demo.AdminEmail] == nil { // an older release made the rest
-				if err := errors.Join(d.seedAdmin(ctx, db), d.keep(file)); err != nil {
+			if d.demo.PeopleSuffix == "" || snap.Staff[d.demo.AdminEmail] == nil { // an older release made the rest
+				if err := errors.Join(d.seedPeople(ctx, db, keys), d.keep(file)); err != nil {
 					return err
 				}
 			}
@@ -158,23 +159,6 @@ func (d *dev) keep(file string) error {
 		return err
 	}
 	return os.WriteFile(file, b, 0o600)
-}
-
-// seedAdmin makes somebody who may do everything in the internal API. It is not put in
-// place of anybody: a password that was lost stays so.
-func (d *dev) seedAdmin(ctx context.Context, db *postgres.DB) error {
-	password := secret.NewPassword(staffPasswordLength).Reveal()
-	hash, err := secret.Passwords{}.HashPassword(password)
-	if err != nil {
-		return err
-	}
-	id := message.NewID()
-	email := "demo-" + message.Hex32(id)[24:] + "@postrider.example"
-	if _, err := db.CreateStaff(ctx, demoActor, snapshot.Staff{ID: id, Email: email, Name: "Demo", Role: snapshot.RoleAdmin, PasswordHash: hash, Active: true}); err != nil {
-		return fmt.Errorf("make the demo's admin: %w", err)
-	}
-	d.demo.AdminEmail, d.demo.AdminPassword = email, password
-	return nil
 }
 
 // seed makes the demo's configuration.
@@ -223,7 +207,7 @@ func (d *dev) seed(ctx context.Context, db *postgres.DB, keys *secret.Keyring, h
 			return fmt.Errorf("make the demo account: %w", err)
 		}
 	}
-	return d.seedAdmin(ctx, db)
+	return d.seedPeople(ctx, db, keys)
 }
 
 // writeEnv writes what scripts need to use the running system.
@@ -242,6 +226,7 @@ func (d *dev) writeEnv() error {
 		{"POSTRIDER_MM4_PEER", fmt.Sprintf("127.0.0.1:%d", demoMMSC)},
 		{"POSTRIDER_ADMIN_EMAIL", d.demo.AdminEmail},
 		{"POSTRIDER_ADMIN_PASSWORD", d.demo.AdminPassword},
+		{"POSTRIDER_PEOPLE_SUFFIX", d.demo.PeopleSuffix},
 		{"POSTRIDER_TEMPORAL_ADDRESS", d.config.TemporalAddress},
 		{"POSTRIDER_TEMPORAL_UI", d.ui},
 		{"POSTRIDER_METRICS", fmt.Sprintf("http://127.0.0.1:%d/metrics", d.config.MetricsPort)},
