@@ -82,6 +82,7 @@ const (
 	// waitAgain is the pause for a row that has to wait, and nobody knows how long.
 	waitAgain    = time.Second
 	longestWait  = time.Minute
+	brokenOff    = 10 * time.Second // until it is looked again what became of tries whose end nobody knows
 	cancelBatch  = 100              // messages that one activity withdraws
 	withdrawers  = cancelBatch      // at once: each waits, for seconds if the process that had the workflow died
 	cancelAgain  = 30 * time.Second // until it is looked again for rows that were under way
@@ -266,8 +267,12 @@ func (a *Activities) work(ctx context.Context, id message.ID, n int, held *Held)
 		return b, nil, err
 	}
 	if len(rows) == 0 {
-		if b.Status == message.BatchRunning && b.Worked < b.Total && len(*held) > 0 {
+		switch {
+		case b.Status != message.BatchRunning || b.Worked == b.Total:
+		case len(*held) > 0:
 			again = &message.Error{Reason: message.ReasonRateLimitExceeded, After: (*held)[held.first()].Sub(a.Now())}
+		default: // what is left waits for tries that broke off
+			again = &message.Error{Reason: message.ReasonIdempotencyInProgress, After: brokenOff}
 		}
 		return b, again, nil
 	}
@@ -304,7 +309,11 @@ func (a *Activities) sorted(rows []message.BatchRow, held *Held) (done []message
 		case message.RowMade:
 			count[OutcomeAccepted]++
 		case message.RowRefused:
-			count[OutcomeRefused]++
+			if r.Before.IsZero() {
+				count[OutcomeRefused]++
+			} else {
+				count[OutcomeWaits]++
+			}
 		default:
 			count[OutcomeWaits]++
 			switch {

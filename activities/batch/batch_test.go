@@ -138,6 +138,16 @@ func with(rows, perSecond int) (*store, *Activities) {
 	}}
 }
 
+// Rows that nobody may be given yet are waited for, not asked for without a pause.
+func TestWorkBatchWaitsForBrokenTries(t *testing.T) {
+	s, a := with(2, 100)
+	s.rows[0].State, s.rows[1].State, s.b.Worked = message.RowMade, "kept back", 1
+	r, err := a.WorkBatch(t.Context(), Input{BatchID: s.b.ID})
+	if err != nil || r.Done || r.Wait != brokenOff || len(s.claims) != 1 {
+		t.Errorf("%+v, %v, %d claims", r, err, len(s.claims))
+	}
+}
+
 // Chunk after chunk to the end, none larger than it may be, each row once.
 func TestWorkBatchToItsEnd(t *testing.T) {
 	s, a := with(1000, 100_000)

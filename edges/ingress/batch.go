@@ -17,6 +17,10 @@ import (
 // its rate: as many messages as it may send over the API.
 const defaultBatchRate = 10
 
+// configurationLag is how far a replica's configuration may lie behind that of the one
+// which took the batch in: until then nothing is refused for what is not in it.
+const configurationLag = 30 * time.Second
+
 // batchEdge is the edge that messages of batches came by.
 const batchEdge = "rest"
 
@@ -86,6 +90,10 @@ func (in *Ingress) BatchRate(b *message.Batch) int {
 func (b *batchRows) accept(ctx context.Context, row message.BatchRow) message.BatchRow {
 	if row.Content == nil {
 		return refusedRow(row, message.Refuse(message.ReasonInternal, "the row's content is gone"))
+	}
+	if (b.credential == nil || b.account == nil) && b.in.Now().Sub(b.batch.CreatedAt) < configurationLag {
+		row.State, row.Error = message.RowPending, &message.Error{Reason: message.ReasonUnavailable, Detail: "the configuration of the account is not here yet", After: time.Second}
+		return row
 	}
 	if b.credential == nil {
 		return refusedRow(row, message.Refuse(message.ReasonForbidden, "the API key that made the batch was removed"))

@@ -39,7 +39,12 @@ func TestBatchRow(t *testing.T) {
 		{"a variable is missing", func(_ *bundle, _ *message.Batch, r *message.BatchRow) { r.Content.Variables = nil }, message.RowRefused, message.ReasonInvalidRequest, "{{name}}"},
 		{"no number", func(_ *bundle, _ *message.Batch, r *message.BatchRow) { r.Content.To = "x" }, message.RowRefused, message.ReasonInvalidDestination, ""},
 		{"a rule refuses it: its message says so", func(_ *bundle, _ *message.Batch, r *message.BatchRow) { r.Content.From = "+19995550100" }, message.RowMade, "", ""},
-		{"the key was removed", func(b *bundle, _ *message.Batch, _ *message.BatchRow) { b.config.Credentials = nil }, message.RowRefused, message.ReasonForbidden, "API key"},
+		{"the key was removed", func(b *bundle, batch *message.Batch, _ *message.BatchRow) {
+			b.config.Credentials, batch.CreatedAt = nil, time.Now().Add(-time.Minute)
+		}, message.RowRefused, message.ReasonForbidden, "API key"},
+		{"the key is not here yet", func(b *bundle, batch *message.Batch, _ *message.BatchRow) {
+			b.config.Credentials, batch.CreatedAt = nil, time.Now()
+		}, message.RowPending, message.ReasonUnavailable, "not here yet"},
 		{"its content is gone", func(_ *bundle, _ *message.Batch, r *message.BatchRow) { r.Content = nil }, message.RowRefused, message.ReasonInternal, ""},
 		{"the backlog is full", func(b *bundle, _ *message.Batch, _ *message.BatchRow) { b.account.MaxBacklog = -1 }, message.RowPending, message.ReasonQueueFull, ""},
 		{"the number has its rate", func(b *bundle, _ *message.Batch, _ *message.BatchRow) {

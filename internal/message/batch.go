@@ -98,6 +98,10 @@ type BatchRow struct {
 	// Sender is the number as the row names it, empty for that of its batch: what rows that
 	// wait for a number's rate are told apart by. Only of rows that were taken on.
 	Sender string
+	// Claimed is when this try of the row was given out, and tells it from others; Before
+	// when an earlier one was, of which nobody knows the end: until that can no longer
+	// become a message, nothing else is made of the row. Zero: there is none.
+	Claimed, Before time.Time
 
 	// Error is why it was refused, or its message did not go; nil: it was not.
 	Error *Error

@@ -98,8 +98,11 @@ func TestBatchLife(t *testing.T) {
 	if again = b.claims(batch, 3); again[0].State != message.RowMade || again[1].State != message.RowMade || again[2].State != message.RowClaimed {
 		t.Errorf("what is there is not seen: %+v", again)
 	}
+	b.recordRows(batch, as(message.RowPending, again[2]))
+	b.exec("update batch_rows set claimed_at = now() - interval '1 day' where row = 3") // the first tries are long over
+	refused := b.claims(batch, 3)[2]
 	for range 2 { // twice is once
-		got := b.recordRows(batch, as(message.RowMade, first[0]), as(message.RowMade, first[1]), as(message.RowRefused, first[2]))
+		got := b.recordRows(batch, as(message.RowMade, first[0]), as(message.RowMade, first[1]), as(message.RowRefused, refused))
 		if got.Worked != 3 || got.Refused != 1 || got.StartedAt.IsZero() || got.Defaults.Body != "Hello {{name}}" {
 			t.Fatalf("%+v", got)
 		}
@@ -370,6 +373,86 @@ func TestClaimGrowsOld(t *testing.T) {
 	}
 }
 
+// A try of which nobody knows the end may still make its message: until it cannot, a later
+// try that comes to nothing neither gives the row another id nor refuses it.
+func TestLateTryOfARow(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		state message.BatchRowState
+		late  bool // the first try makes its message after the second has ended
+		want  string
+	}{
+		{message.RowPending, true, "made"},
+		{message.RowPending, false, "another id"},
+		{message.RowRefused, true, "made"},
+		{message.RowRefused, false, "refused"},
+	} {
+		t.Run(fmt.Sprint(c.state, " ", c.late), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			batch := b.batch(1)
+			first := b.claims(batch, 1)[0]
+			second := b.claims(batch, 1)[0]
+			if second.MessageID != first.MessageID || !second.Before.Equal(first.Claimed) || !first.Before.IsZero() || !second.Claimed.After(first.Claimed) {
+				t.Fatalf("%+v, then %+v", first, second)
+			}
+			if got := b.recordRows(batch, as(c.state, second)); got.Worked != 0 {
+				t.Fatalf("%+v", got)
+			}
+			third := b.claims(batch, 1)
+			if c.state == message.RowRefused && len(third) != 0 || c.state == message.RowPending && third[0].MessageID != first.MessageID {
+				t.Fatalf("%+v", third)
+			}
+			if len(third) > 0 {
+				b.recordRows(batch, as(c.state, third[0]))
+			}
+			b.recordRows(batch, as(c.state, second)) // again, too late
+			if c.late {
+				b.make(batch, first, message.StatusAccepted)
+			}
+			b.exec("update batch_rows set claimed_at = claimed_at - interval '6 minutes'")
+			last := b.claims(batch, 1)[0]
+			got := string(last.State)
+			if last.State == message.RowClaimed && last.MessageID != first.MessageID && last.Before.IsZero() {
+				got = "another id"
+			}
+			if got != c.want || c.want == "refused" && last.Error.Detail != "no" {
+				t.Fatalf("%s: %+v, want %s", got, last, c.want)
+			}
+			if last.State != message.RowClaimed {
+				if done := b.recordRows(batch, last); done.Worked != 1 {
+					t.Errorf("%+v", done)
+				}
+			}
+			b.unviolated()
+		})
+	}
+}
+
+// Each time that a row is given out lengthens its claim, but not for ever: an id that has
+// grown old is not given out until nobody can use it, and then the row gets another.
+func TestClaimIsOfTheLastTry(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	batch := b.batch(1)
+	first := b.claims(batch, 1)[0]
+	b.exec("update batch_rows set claimed_at = claimed_at - interval '4 minutes'")
+	b.claims(batch, 1)
+	b.exec("update batch_rows set claimed_at = claimed_at - interval '4 minutes'")
+	if again := b.claims(batch, 1)[0]; again.MessageID != first.MessageID {
+		t.Fatal("a row has got another id four minutes after it was given out")
+	}
+	old := idAt(time.Now().Add(-idLasts - time.Minute))
+	b.exec("update batch_rows set message_id = $1", old)
+	if list := b.claims(batch, 1); len(list) != 0 {
+		t.Fatalf("an old id was given out: %+v", list)
+	}
+	b.exec("update batch_rows set claimed_at = claimed_at - interval '6 minutes'")
+	if again := b.claims(batch, 1)[0]; again.MessageID == old || !again.Before.IsZero() {
+		t.Errorf("%+v", again)
+	}
+}
+
 // Many processes work one batch at once, and die: each row has one message.
 func TestBatchWorkedByMany(t *testing.T) {
 	t.Parallel()
@@ -582,9 +665,9 @@ func TestBatchPlans(t *testing.T) {
 		{"count", countBatches, 3, "messages_batch"},
 		{"running", countRunning, 1, "batches_running"},
 		{"rows", selectBatchRows, 6, "batch_rows_pkey"},
-		{"open rows", selectOpenRows, 4, "batch_rows_open"},
+		{"open rows", selectOpenRows, 5, "batch_rows_open"},
 		{"claim", claimRows, 3, "batch_rows_pkey"},
-		{"record", recordRows, 6, "batch_rows_"},
+		{"record", recordRows, 8, "batch_rows_"},
 		{"pace", takePace, 3, "batch_paces_pkey"},
 		{"drop", dropClaims, 3, "batch_rows_open"},
 		{"cancelable", selectCancelable, 4, "messages_batch"},

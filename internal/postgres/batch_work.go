@@ -72,19 +72,27 @@ update batches
 set started_at = clock_timestamp()
 where id = $1 and started_at is null`
 
+	// selectOpenRows leaves out claimed rows that only time can settle: those that a later
+	// try refused, and those whose id is too old to be given out again.
+	//
+	//	$1 batch  $2 limit  $3 how long a claim lasts  $4 senders that are held  $5 oldest id
 	selectOpenRows = `
-select row, state, content, message_id, claimed_at < clock_timestamp() - $3::interval, coalesce(sender, '')
+select row, state, content, message_id, claimed_at, claimed_at < clock_timestamp() - $3::interval, coalesce(sender, ''), reason, detail
 from batch_rows
 where batch_id = $1 and state in ('pending', 'claimed') and coalesce(sender, '') <> all($4::text[])
+  and (state = 'pending' or claimed_at < clock_timestamp() - $3::interval or reason = '' and message_id >= $5)
 order by row
 limit $2
 for update`
 
 	claimRows = `
-update batch_rows r
-set state = 'claimed', message_id = n.message_id, claimed_at = clock_timestamp()
-from unnest($2::integer[], $3::uuid[]) as n (row, message_id)
-where r.batch_id = $1 and r.row = n.row`
+with claimed as (
+  update batch_rows r
+  set state = 'claimed', message_id = n.message_id, claimed_at = statement_timestamp(), reason = '', detail = ''
+  from unnest($2::integer[], $3::uuid[]) as n (row, message_id)
+  where r.batch_id = $1 and r.row = n.row
+)
+select statement_timestamp()`
 
 	selectThere = `
 select id
@@ -92,10 +100,14 @@ from messages
 where id = any($1) and id between $2 and $3`
 )
 
-// claimLasts is how long the id of a claimed row may become a message: longer than an
-// activity runs and its acceptance is repeated. It is below textSlack, so that texts are
-// not forgotten.
-const claimLasts = 5 * time.Minute
+// claimLasts is how long a try of a row may still become a message after it was given
+// out: longer than an activity runs and its acceptance is repeated. idLasts is how old the
+// id of a row may be that is given out again. Together they are below textSlack, so that no
+// text comes into the record behind the purge.
+const (
+	claimLasts = 5 * time.Minute
+	idLasts    = 10 * time.Minute
+)
 
 // ClaimBatch takes on the next rows of a running batch, at most limit and none of the
 // senders that are held, as rows name them, and gives each the
@@ -121,7 +133,8 @@ func (db *DB) ClaimBatch(ctx context.Context, id message.ID, limit int, held []s
 	return b, list, nil
 }
 
-// claim gives rows that are open an id, and finds those whose message is there.
+// claim gives rows that are open an id, and finds those whose message is there. Those that
+// were refused while an earlier try was under way are so now that it has ended.
 func (db *DB) claim(ctx context.Context, tx pgx.Tx, id message.ID, limit int, held []string) ([]message.BatchRow, error) {
 	list, over, err := db.openRows(ctx, tx, id, limit, held)
 	if err != nil {
@@ -131,27 +144,36 @@ func (db *DB) claim(ctx context.Context, tx pgx.Tx, id message.ID, limit int, he
 	if err != nil {
 		return nil, err
 	}
-	var rows []int32
-	var ids []message.ID
+	var tries []*message.BatchRow
 	for i := range list {
 		r := &list[i]
+		r.Before, r.Claimed = r.Claimed, time.Time{}
 		switch {
 		case there[r.MessageID]:
-			r.State = message.RowMade
+			r.State, r.Error = message.RowMade, nil
+			continue
+		case over[i] && r.Error != nil:
+			r.State, r.Before = message.RowRefused, time.Time{}
+			continue
 		case r.State == message.RowPending || over[i]:
-			r.State, r.MessageID = message.RowClaimed, message.NewID()
-			rows, ids = append(rows, int32(r.Row)), append(ids, r.MessageID)
+			r.State, r.MessageID, r.Before = message.RowClaimed, message.NewID(), time.Time{}
 		}
+		tries = append(tries, r)
 	}
-	if len(rows) > 0 {
-		_, err = tx.Exec(ctx, claimRows, id, rows, ids)
+	if len(tries) == 0 {
+		return list, nil
+	}
+	var at time.Time
+	err = tx.QueryRow(ctx, claimRows, id, pick(tries, func(r *message.BatchRow) int32 { return int32(r.Row) }), pick(tries, func(r *message.BatchRow) message.ID { return r.MessageID })).Scan(&at)
+	for _, r := range tries {
+		r.Claimed = at
 	}
 	return list, err
 }
 
 // openRows locks rows that are not done with, and says of which the claim is over.
 func (db *DB) openRows(ctx context.Context, tx pgx.Tx, id message.ID, limit int, held []string) (list []message.BatchRow, over []bool, err error) {
-	rows, err := tx.Query(ctx, selectOpenRows, id, limit, claimLasts, orNone(held))
+	rows, err := tx.Query(ctx, selectOpenRows, id, limit, claimLasts, orNone(held), idAt(db.Now().Add(-idLasts)))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -159,10 +181,15 @@ func (db *DB) openRows(ctx context.Context, tx pgx.Tx, id message.ID, limit int,
 		var content []byte
 		var made *message.ID
 		var old *bool
-		if err := row.Scan(&r.Row, &r.State, &content, &made, &old, &r.Sender); err != nil {
+		var claimed *time.Time
+		var reason message.Error
+		if err := row.Scan(&r.Row, &r.State, &content, &made, &claimed, &old, &r.Sender, &reason.Reason, &reason.Detail); err != nil {
 			return r, err
 		}
-		r.MessageID, over = orZero(made), append(over, orZero(old))
+		if reason.Reason != "" {
+			r.Error = &reason
+		}
+		r.MessageID, r.Claimed, over = orZero(made), orZero(claimed), append(over, orZero(old))
 		r.Content, err = db.openRow(id, r.Row, content)
 		return r, err
 	})
@@ -193,27 +220,32 @@ func thereOf(ctx context.Context, tx pgx.Tx, list []message.BatchRow) (map[messa
 	return there, err
 }
 
-// recordRows notes what has become of claimed rows, and counts them. A row that is refused
-// is not when its message is in the record all the same: somebody else has worked it.
+// recordRows notes what has become of claimed rows, and counts them. What is no message is
+// so only if the row was given to nobody else since ($6), and no earlier try is under way
+// ($7): otherwise the row stays claimed by that one, with the reason if it was refused.
 //
-//	$1 batch  $2 rows  $3 states  $4 reasons  $5 details  $6 first message
+//	$1 batch  $2 rows  $3 states  $4 reasons  $5 details  $6 claimed  $7 claimed before
+//	$8 first message
 const recordRows = `
 with locked as materialized (
   select id
   from batches
   where id = $1
   for update
+), tried as (
+  select n.row, n.reason, n.detail, n.claimed, n.before, case when n.before is null then n.state else 'claimed' end as state
+  from unnest($2::integer[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[]) as n (row, state, reason, detail, claimed, before)
 ), done as (
   update batch_rows r
   set state = n.state,
       content = case when n.state = 'made' then null else r.content end,
-      message_id = case when n.state = 'made' then r.message_id end,
-      claimed_at = case when n.state = 'made' then r.claimed_at end,
+      message_id = case when n.state in ('made', 'claimed') then r.message_id end,
+      claimed_at = case n.state when 'made' then r.claimed_at when 'claimed' then n.before end,
       reason = n.reason,
       detail = n.detail
-  from unnest($2::integer[], $3::text[], $4::text[], $5::text[]) as n (row, state, reason, detail)
+  from tried n
   where r.batch_id = (select id from locked) and r.row = n.row and r.state = 'claimed'
-    and (n.state = 'made' or not exists (select from messages m where m.id = r.message_id and m.id >= $6))
+    and (n.state = 'made' or (n.claimed is null or n.claimed = r.claimed_at) and not exists (select from messages m where m.id = r.message_id and m.id >= $8))
   returning n.state
 )
 update batches
@@ -223,9 +255,11 @@ set worked = worked + (select count(*) from done where state in ('made', 'refuse
 where id = $1
 returning` + batchColumns
 
-// RecordBatch notes what has become of rows that were taken on: RowMade, RowRefused, or
-// RowPending for one that has certainly no message and is to be worked again. Rows that
-// are not named stay as they are. Noting it twice is harmless. It returns the batch.
+// RecordBatch notes what has become of rows that ClaimBatch gave: RowMade, RowRefused, or
+// RowPending for one that this try has certainly made no message of. A row of which an
+// earlier try may still make one, or that was given out again, stays as it is until that
+// is known. Rows that are not named stay as they are. Noting it twice is harmless. It
+// returns the batch.
 func (db *DB) RecordBatch(ctx context.Context, id message.ID, list []message.BatchRow) (*message.Batch, error) {
 	reason := func(r message.BatchRow) message.Error {
 		if r.Error == nil || r.State != message.RowRefused {
@@ -233,10 +267,17 @@ func (db *DB) RecordBatch(ctx context.Context, id message.ID, list []message.Bat
 		}
 		return *r.Error
 	}
+	before := func(r message.BatchRow) *time.Time {
+		if r.State == message.RowMade {
+			return nil
+		}
+		return timeOrNull(r.Before)
+	}
 	return db.oneBatch(ctx, db.pool, id, recordRows, id,
 		pick(list, func(r message.BatchRow) int32 { return int32(r.Row) }), pick(list, func(r message.BatchRow) string { return string(r.State) }),
 		pick(list, func(r message.BatchRow) string { return string(reason(r).Reason) }),
-		pick(list, func(r message.BatchRow) string { return storable(reason(r).Detail) }), firstMessage(id))
+		pick(list, func(r message.BatchRow) string { return storable(reason(r).Detail) }),
+		pick(list, func(r message.BatchRow) *time.Time { return timeOrNull(r.Claimed) }), pick(list, before), firstMessage(id))
 }
 
 const completeBatch = `
@@ -304,7 +345,9 @@ with locked as materialized (
   update batch_rows r
   set state = case when c.there then 'made' else 'pending' end,
       content = case when c.there then null else r.content end,
-      message_id = case when c.there then r.message_id end
+      message_id = case when c.there then r.message_id end,
+      reason = '',
+      detail = ''
   from claimed c
   where r.batch_id = $1 and r.row = c.row and (c.there or c.over)
   returning c.there
