@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postrider/postrider/edges/console/temporal"
 	"github.com/postrider/postrider/internal/stack"
 )
 
@@ -214,20 +215,16 @@ func (d *dev) startTemporal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.config.MetricsPort, err = choosePort("METRICS_PORT", 9090); err != nil {
-		return err
-	}
-	d.ui = "http://127.0.0.1:" + strconv.Itoa(uiPort)
-	d.config.CodecOrigin, d.config.TemporalUIURL = d.ui, d.ui
+	d.config.TemporalUIServer = "http://127.0.0.1:" + strconv.Itoa(uiPort)
 	t, err := stack.StartTemporal(ctx, stack.TemporalConfig{Binary: filepath.Join(d.bin(), "temporald"), Dir: filepath.Join(d.dir, "log"),
 		Postgres: d.server, Port: port, UIPort: uiPort, Namespace: d.config.TemporalNamespace,
-		Args: []string{"--codec-endpoint", fmt.Sprintf("http://127.0.0.1:%d/codec", d.config.MetricsPort)}})
+		Args: []string{"--codec-endpoint", temporal.CodecPath, "--ui-path", temporal.Path, "--ui-read-only"}})
 	if err != nil {
 		return err
 	}
 	d.add("Temporal", t.Done(), t.Stop)
 	d.config.TemporalAddress = t.Address()
-	d.say("Temporal    %s, UI %s", t.Address(), d.ui)
+	d.say("Temporal    %s", t.Address())
 	return nil
 }
 
@@ -242,12 +239,13 @@ func (d *dev) startGateway(ctx context.Context) error {
 	if d.config.MM4Port, err = choosePort("MM4_PORT", 2566); err != nil {
 		return err
 	}
-	if d.ui == "" {
-		if d.config.MetricsPort, err = choosePort("METRICS_PORT", 9090); err != nil {
-			return err
-		}
+	if d.config.MetricsPort, err = choosePort("METRICS_PORT", 9090); err != nil {
+		return err
 	}
 	d.config.PublicURL = d.url()
+	if d.config.TemporalUIServer != "" {
+		d.ui = d.url() + temporal.Path
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -326,7 +324,7 @@ func (c Config) environment() []string {
 		"POSTGRES_PASSWORD=" + c.PostgresPassword, "POSTGRES_DB=" + c.PostgresDB, "POSTGRES_SSLMODE=" + c.PostgresSSLMode,
 		"TEMPORAL_ADDRESS=" + c.TemporalAddress, "TEMPORAL_NAMESPACE=" + c.TemporalNamespace, "TEMPORAL_UI_URL=" + c.TemporalUIURL,
 		"POSTRIDER_KEYS=" + c.Keys, "POSTRIDER_KEY_FILE=" + c.KeyFile,
-		"WEBHOOK_ALLOW_LOOPBACK=" + strconv.FormatBool(c.WebhookAllowLoopback), "INVITATIONS_LOGGED=" + strconv.FormatBool(c.InvitationsLogged), "CODEC_ORIGIN=" + c.CodecOrigin,
+		"WEBHOOK_ALLOW_LOOPBACK=" + strconv.FormatBool(c.WebhookAllowLoopback), "INVITATIONS_LOGGED=" + strconv.FormatBool(c.InvitationsLogged), "TEMPORAL_UI_SERVER=" + c.TemporalUIServer,
 		"TWILIO_DOOR=" + strconv.FormatBool(c.TwilioDoor), "JASMIN_DOOR=" + strconv.FormatBool(c.JasminDoor),
 		"LOG_LEVEL=" + c.LogLevel, "LOG_FORMAT=" + c.LogFormat, "STARTERS=" + strconv.Itoa(c.Starters),
 	}
