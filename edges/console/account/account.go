@@ -53,7 +53,7 @@ type show = func(*visit) (page.Page, error)
 // wildcards; place says where a request is.
 func Routes(base string, place func(*site.Visit) (Place, error)) map[string]func(*site.Visit) (page.Page, error) {
 	out := map[string]func(*site.Visit) (page.Page, error){}
-	for _, group := range []map[string]show{accessPages()} {
+	for _, group := range []map[string]show{webhookPages(), accessPages(), settingsPages()} {
 		for pattern, show := range group {
 			method, path, _ := strings.Cut(pattern, " ")
 			out[method+" "+base+path] = func(v *site.Visit) (page.Page, error) {
@@ -61,6 +61,7 @@ func Routes(base string, place func(*site.Visit) (Place, error)) map[string]func
 				if err != nil {
 					return page.Page{}, err
 				}
+				p.Enter(v)
 				return show(&visit{Visit: v, Place: p})
 			}
 		}
@@ -92,7 +93,7 @@ func (p Place) links(list ...link) []page.Link {
 }
 
 // tabs are the links in one row, of which the one that a path lies under is current.
-func tabs(p Place, path string) page.Tabs {
+func (p Place) tabs(path string) page.Tabs {
 	t := page.Tabs{Label: "Of this customer", Items: []page.Link{{Text: "Overview", Href: p.Base, Current: path == p.Base}}}
 	for _, g := range append(Links(p), page.NavGroup{Links: p.Also}) {
 		for _, l := range g.Links {
@@ -103,8 +104,7 @@ func tabs(p Place, path string) page.Tabs {
 	return t
 }
 
-// page puts what the place adds to a page around it: the way back, and for staff the other
-// pages of the customer. list is the page that this one was reached from, if it is not one
+// page adds the way back to a page. list is the page that this one was reached from, if it is not one
 // of the links.
 func (v *visit) page(p page.Page, list ...page.Link) page.Page {
 	here := p.Title
@@ -112,20 +112,22 @@ func (v *visit) page(p page.Page, list ...page.Link) page.Page {
 	if len(v.Crumbs) > 0 || len(list) > 0 {
 		p.Crumbs = append(append(append(p.Crumbs, v.Crumbs...), list...), page.Link{Text: here})
 	}
-	p.Body = append(Head(v.Place, v.R.URL.Path), p.Body...)
 	return p
 }
 
-// Head stands above what a page of the place shows; nothing in the portal.
-func Head(p Place, path string) []page.Block {
-	var out []page.Block
-	if p.Note != nil {
-		out = append(out, *p.Note)
+// Enter has every page that answers the request begin with what has to be known of the
+// account, and for staff with the tabs.
+func (p Place) Enter(v *site.Visit) {
+	v.Around = func(around *page.Page) {
+		var first []page.Block
+		if p.Note != nil {
+			first = append(first, *p.Note)
+		}
+		if p.Staff {
+			first = append(first, p.tabs(v.R.URL.Path))
+		}
+		around.Body = append(first, around.Body...)
 	}
-	if p.Staff {
-		out = append(out, tabs(p, path))
-	}
-	return out
 }
 
 // at is a path of the account's pages, op one of its operations.
@@ -146,6 +148,14 @@ func (v *visit) readOnly(scope string) []page.Block {
 	return []page.Block{page.Notice{Text: "You can read this. Whoever has the permission “" + ScopeWords(scope) + "” changes it; who lets users in can give it to you."}}
 }
 
+// offer is a form for who may send it, and for others who may.
+func (v *visit) offer(scope string, f *page.Form) []page.Block {
+	if !v.May(scope) {
+		return v.readOnly(scope)
+	}
+	return []page.Block{f}
+}
+
 // shown is where a secret is shown, once: it is the answer to what made it. Nil is what is
 // answered to a form that was sent twice.
 func (v *visit) shown(title, label string, secret *string, back string, more ...page.Block) (page.Page, error) {
@@ -161,8 +171,8 @@ func (v *visit) shown(title, label string, secret *string, back string, more ...
 	return v.page(p), nil
 }
 
-// words joins a list for a cell; what stands for none of them.
-func words(list []string, none string) page.Cell {
+// listCell joins a list for a cell; what stands for none of them.
+func listCell(list []string, none string) page.Cell {
 	if len(list) == 0 {
 		return page.Str(none)
 	}

@@ -54,5 +54,5 @@ func scopesCell(list []string) page.Cell {
 	if len(list) == len(scopes) {
 		return page.Str("everything")
 	}
-	return words(list, "nothing")
+	return listCell(list, "nothing")
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/postrider/postrider/edges/console/account"
 	"github.com/postrider/postrider/edges/console/page"
 	"github.com/postrider/postrider/edges/console/site"
 	"github.com/postrider/postrider/internal/snapshot"
@@ -30,7 +29,8 @@ func (o *office) customerPage(v *site.Visit, tried site.Tried) (page.Page, error
 	}
 	p := page.Page{Title: c.CompanyName, Crumbs: []page.Link{{Text: "Customers", Href: v.At("/customers")}, {Text: c.CompanyName}},
 		Actions: []page.Action{{Text: "Its messages", Href: v.At("/messages?" + url.Values{"account_id": {c.ID}}.Encode())}}}
-	p.Body = append(account.Head(place, v.R.URL.Path), sum.troubles(base)...)
+	place.Enter(v)
+	p.Body = sum.troubles(base)
 	p.Body = append(p.Body, page.Split{Left: append([]page.Block{sum.stats(base)}, customerFacts(&c)), Right: []page.Block{o.customerActions(v, &c, tried)}})
 	return p, nil
 }

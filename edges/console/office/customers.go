@@ -204,7 +204,8 @@ func (o *office) terms(v *site.Visit) (page.Page, error) {
 		}
 		p.Body = append(p.Body, page.Notice{Text: "You can read this. Operators change it, as long as the customer is not closed."})
 	}
-	p.Body = append(account.Head(place, v.R.URL.Path), append(p.Body, f)...)
+	p.Body = append(p.Body, f)
+	place.Enter(v)
 	if !v.Post() {
 		return p, nil
 	}
