@@ -65,13 +65,11 @@ func (v *visit) settings() (page.Page, error) {
 		{Label: "Account id", Value: page.Mono(a.ID).WithCopy()}, {Label: "Senders beside its numbers", Value: listCell(a.Allowed, "none")},
 		{Label: "Forced sender", Help: "Replaces every sender", Value: page.Str(or(a.Forced, ""))}, {Label: "Account since", Value: page.When(a.Created)}, {Label: "Changed", Value: page.When(a.Updated)},
 	}}
-	body := v.readOnly(accountWrite)
+	body := v.offer(accountWrite, f)
 	if !v.May(accountWrite) {
-		for i := range f.Fields {
-			f.Fields[i].ReadOnly = true
-		}
+		body = append(body, f.Facts("Settings"))
 	}
-	p := v.page(page.Page{Title: "Settings", Lead: "They hold for messages that are accepted from now on, everywhere within five seconds.", Body: append(body, f, page.Section{ID: "fixed", Title: "Set by the operator", Body: []page.Block{fixed}})})
+	p := v.page(page.Page{Title: "Settings", Lead: "They hold for messages that are accepted from now on, everywhere within five seconds.", Body: append(body, page.Section{ID: "fixed", Title: "Set by the operator", Body: []page.Block{fixed}})})
 	if !v.Post() {
 		return p, nil
 	}

@@ -198,13 +198,10 @@ func (o *office) terms(v *site.Visit) (page.Page, error) {
 	}
 	place := placeOf(v, &c)
 	p := page.Page{Title: "Terms", Lead: "What staff alone set of " + c.CompanyName + ". It holds on every process within five seconds.", Crumbs: append(place.Crumbs, page.Link{Text: "Terms"})}
+	p.Body = []page.Block{f}
 	if !v.May(snapshot.RoleOperator) || c.Status == string(snapshot.AccountClosed) {
-		for i := range f.Fields {
-			f.Fields[i].ReadOnly = true
-		}
-		p.Body = append(p.Body, page.Notice{Text: "You can read this. Operators change it, as long as the customer is not closed."})
+		p.Body = []page.Block{page.Notice{Text: "You can read this. Operators change it, as long as the customer is not closed."}, f.Facts("Terms")}
 	}
-	p.Body = append(p.Body, f)
 	place.Enter(v)
 	if !v.Post() {
 		return p, nil
