@@ -130,7 +130,11 @@ func placeOf(v *site.Visit, c *customerView) account.Place {
 		Also: []page.Link{{Text: "Terms", Href: base + "/terms"}},
 		// As the API has it for what staff do on an account's behalf.
 		May: func(scope string) bool {
-			if family, _, _ := strings.Cut(scope, ":"); family == "registry" || family == "optouts" {
+			family, what, _ := strings.Cut(scope, ":")
+			switch {
+			case what == "read":
+				return true
+			case family == "registry", family == "optouts":
 				return v.May(snapshot.RoleOperator, snapshot.RoleCompliance)
 			}
 			return v.May(snapshot.RoleOperator)
