@@ -156,6 +156,15 @@ func (v *visit) offer(scope string, f *page.Form) []page.Block {
 	return []page.Block{f}
 }
 
+// change holds the form that changes what a page shows. It stands open once it was refused.
+func change(help string, f, edited *page.Form) page.Block {
+	d := page.Disclosure{Summary: "Change it…", Open: edited != nil, Body: []page.Block{f}}
+	if help != "" {
+		d.Body = []page.Block{page.Text(help), f}
+	}
+	return d
+}
+
 // shown is where a secret is shown, once: it is the answer to what made it. Nil is what is
 // answered to a form that was sent twice.
 func (v *visit) shown(title, label string, secret *string, back string, more ...page.Block) (page.Page, error) {

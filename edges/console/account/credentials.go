@@ -187,7 +187,7 @@ func (v *visit) credentialPage(edited *page.Form, tried site.Tried) (page.Page, 
 			return page.Page{}, err
 		}
 	}
-	p.Body = []page.Block{page.Split{Left: []page.Block{facts, page.Section{ID: "change", Title: "Change it", Help: "It holds everywhere within five seconds.", Body: []page.Block{f}}},
+	p.Body = []page.Block{page.Split{Left: []page.Block{facts, change("It holds everywhere within five seconds.", f, edited)},
 		Right: []page.Block{page.Section{ID: "actions", Title: "Actions", Body: site.Deeds(v.at("/api-credentials/"+v.id()), v.credentialDeeds(), tried)}}}}
 	return v.page(p, page.Link{Text: "API credentials", Href: v.at("/api-credentials")}), nil
 }

@@ -93,22 +93,34 @@ func (v *visit) deliveries() (page.Page, error) {
 // deliveryTable is a table of deliveries. search says that there is a search above it.
 func (v *visit) deliveryTable(list []deliveryView, search bool) page.Table {
 	t := page.Table{Caption: "Webhook deliveries", Empty: "Nothing was posted yet.", EmptyHelp: "Send a test event to an endpoint, or a message.",
-		Columns: []page.Column{{Title: "Event"}, {Title: "State"}, {Title: "Last answer", Help: "HTTP status of the last try, or why there was none"}, {Title: "Tries", Right: true, Help: "Since it was made or last replayed"}, {Title: "Next try"}, {Title: "Made"}, {Title: "Message"}, {Title: "Address"}}}
+		Columns: []page.Column{{Title: "Event"}, {Title: "State"}, {Title: "Last answer", Help: "HTTP status of the last try, or why there was none"}, {Title: "Tries", Right: true, Help: "Since it was made or last replayed"}, {Title: "Next try"}, {Title: "Made"}}}
 	if search {
+		t.Columns = append(t.Columns, page.Column{Title: "Message"}, page.Column{Title: "Host", Help: "To which it was addressed"})
 		t.Empty, t.EmptyHelp = "No delivery fits.", "Leave out a part of the search."
 	}
 	for _, d := range list {
-		t.Rows = append(t.Rows, v.deliveryRow(d))
+		r := v.deliveryRow(d)
+		r.Cells = r.Cells[:len(t.Columns)]
+		t.Rows = append(t.Rows, r)
 	}
 	return t
 }
 
 func (v *visit) deliveryRow(d deliveryView) page.Row {
-	r := page.Row{Cells: []page.Cell{page.To(d.Type, v.at("/deliveries/"+url.PathEscape(d.ID))), deliveryState(d.State), d.answered(), page.Num(d.AttemptCount), page.Whenp(d.NextAttemptAt), page.When(d.CreatedAt), v.aboutMessage(d.MessageID), page.Str(clip(d.URL, 60)).WithHelp(d.URL)}}
+	r := page.Row{Cells: []page.Cell{page.To(d.Type, v.at("/deliveries/"+url.PathEscape(d.ID))), deliveryState(d.State), d.answered(), page.Num(d.AttemptCount), page.Whenp(d.NextAttemptAt), page.When(d.CreatedAt), v.aboutMessage(d.MessageID), page.Str(hostOf(d.URL)).WithHelp(d.URL)}}
 	if d.State == "failed" {
 		r.Tone = page.Bad
 	}
 	return r
+}
+
+// hostOf is the host of a URL.
+func hostOf(whole string) string {
+	u, err := url.Parse(whole)
+	if err != nil {
+		return whole
+	}
+	return u.Host
 }
 
 // aboutMessage is a link to the page of a message.
@@ -128,10 +140,10 @@ func (v *visit) deliveryPage(tried site.Tried) (page.Page, error) {
 	}
 	endpoint := page.None("It goes to an address of the message's or the number's own")
 	if d.EndpointID != nil {
-		endpoint = page.To("its page", v.at("/webhooks/"+url.PathEscape(*d.EndpointID)))
+		endpoint = page.To("Open the endpoint", v.at("/webhooks/"+url.PathEscape(*d.EndpointID)))
 	}
-	tries := page.Table{Caption: "Tries", Empty: "It was not tried yet.", Columns: []page.Column{{Title: "At"}, {Title: "Answer", Help: "HTTP status"}, {Title: "Took"}, {Title: "What was wrong"}}}
-	for _, a := range d.Attempts {
+	tries := page.Table{Caption: "Tries", Empty: "It was not tried yet.", Columns: []page.Column{{Title: "Try"}, {Title: "At"}, {Title: "Answer", Help: "HTTP status"}, {Title: "Took"}, {Title: "What was wrong"}}}
+	for i, a := range d.Attempts {
 		status, wrong := page.None("There was no answer"), page.None("")
 		tone := page.Bad
 		if a.HTTPStatus != nil {
@@ -142,7 +154,7 @@ func (v *visit) deliveryPage(tried site.Tried) (page.Page, error) {
 		if a.Error != nil {
 			wrong = page.Str(*a.Error)
 		}
-		tries.Rows = append(tries.Rows, page.Row{Tone: tone, Cells: []page.Cell{page.When(a.At), status, page.Str(page.Duration(time.Duration(a.MS) * time.Millisecond)), wrong}})
+		tries.Rows = append(tries.Rows, page.Row{Tone: tone, Cells: []page.Cell{page.Num(i + 1), page.When(a.At), status, page.Str(page.Duration(time.Duration(a.MS) * time.Millisecond)), wrong}})
 	}
 	body := []page.Block{page.Facts{Title: "The delivery", Items: []page.Fact{
 		{Label: "State", Value: deliveryState(d.State)}, {Label: "Event", Value: page.Str(d.Type).WithSub(eventWords[d.Type])}, {Label: "Last answer", Value: d.answered()},

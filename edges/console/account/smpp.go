@@ -168,7 +168,7 @@ func (v *visit) esmePage(edited *page.Form, tried site.Tried) (page.Page, error)
 		if edited != nil {
 			f = edited
 		}
-		left = append(left, page.Section{ID: "change", Title: "Change it", Help: "It reaches live sessions within five seconds: one that could not bind any more is unbound.", Body: []page.Block{f}})
+		left = append(left, change("It reaches live sessions within five seconds: one that could not bind any more is unbound.", f, edited))
 		right = []page.Block{page.Section{ID: "actions", Title: "Actions", Body: site.Deeds(v.at("/smpp-credentials/"+v.id()), v.esmeDeeds(), tried)}}
 	}
 	return v.page(page.Page{Title: e.SystemID, Body: []page.Block{page.Split{Left: left, Right: right}}}, page.Link{Text: "SMPP credentials", Href: v.at("/smpp-credentials")}), nil

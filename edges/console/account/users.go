@@ -146,7 +146,7 @@ func (v *visit) userPage(edited *page.Form, tried site.Tried) (page.Page, error)
 		f.Action = v.at("/users/" + v.id())
 		f.Field("name").Value, f.Field("scopes").Values = or(u.Name, ""), u.Scopes
 	}
-	p.Body = []page.Block{page.Split{Left: []page.Block{facts, page.Section{ID: "change", Title: "Change it", Help: "Whoever is signed in has it with the next page.", Body: []page.Block{f}}},
+	p.Body = []page.Block{page.Split{Left: []page.Block{facts, change("Whoever is signed in has it with the next page.", f, edited)},
 		Right: []page.Block{page.Section{ID: "actions", Title: "Actions", Body: site.Deeds(v.at("/users/"+v.id()), v.userDeeds(u), tried)}}}}
 	return v.page(p, crumb), nil
 }

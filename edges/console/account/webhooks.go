@@ -169,7 +169,7 @@ func (v *visit) webhookPage(edited *page.Form, tried site.Tried) (page.Page, err
 		if edited != nil {
 			f = edited
 		}
-		left = append(left, page.Section{ID: "change", Title: "Change it", Body: []page.Block{f}})
+		left = append(left, change("", f, edited))
 	}
 	return v.page(page.Page{Title: e.URL, Body: append(body, page.Split{Left: left, Right: right})}, page.Link{Text: "Webhook endpoints", Href: v.at("/webhooks")}), nil
 }

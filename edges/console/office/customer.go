@@ -36,10 +36,14 @@ func (o *office) customerPage(v *site.Visit, tried site.Tried) (page.Page, error
 }
 
 func customerFacts(c *customerView) page.Block {
+	rate := page.Num(c.RateLimit)
+	if c.Burst > 0 {
+		rate = rate.WithSub("and " + page.Grouped(int64(c.Burst)) + " more in a burst")
+	}
 	return page.Section{Title: "The customer", Body: []page.Block{page.Facts{Title: "The customer", Items: []page.Fact{
 		{Label: "State", Value: accountState(c.Status)}, {Label: "Connects by", Value: authWords(c.AuthType)}, {Label: "Id", Value: page.Mono(c.ID).WithCopy()},
 		{Label: "External id", Help: "The customer's id in other systems", Value: page.Str(or(c.ExternalID, ""))}, {Label: "Time zone", Help: "Limits count its days and months", Value: page.Str(c.TimeZone)},
-		{Label: "Messages a second", Help: "That it may send over REST", Value: page.Num(c.RateLimit).WithSub("and " + page.Grouped(int64(c.Burst)) + " more in a burst")},
+		{Label: "Messages a second", Help: "That it may send over REST", Value: rate},
 		{Label: "Most on their way", Help: "Beyond that new messages are refused", Value: page.Num(c.MaxBacklog)}, {Label: "Pays", Value: pays(c.Prepaid)},
 		{Label: "Customer since", Value: page.When(c.CreatedAt)}, {Label: "Changed", Value: page.When(c.UpdatedAt)},
 	}}}}

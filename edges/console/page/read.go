@@ -1,6 +1,9 @@
 package page
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // Facts are the form's fields as somebody reads them who may not send it.
 func (f *Form) Facts(title string) Facts {
@@ -35,10 +38,14 @@ func (f *Field) cell() Cell {
 	case Lines, Pairs:
 		return Str(strings.ReplaceAll(f.Value, "\n", ", "))
 	}
-	if f.Unit != "" && f.Value != "" {
-		return Str(f.Value + " " + f.Unit)
+	text := f.Value
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && f.Kind == Number {
+		text = Grouped(n)
 	}
-	return Str(f.Value)
+	if f.Unit != "" && text != "" {
+		text += " " + f.Unit
+	}
+	return Str(text)
 }
 
 // option is what the option of a value says.

@@ -29,7 +29,7 @@ type Tried struct {
 }
 
 func (d *Deed) form(at string) *page.Form {
-	f := &page.Form{Action: at + "/" + d.Name, Submit: d.Submit, Danger: d.Danger, Quiet: d.plain(), Label: d.Submit, Fields: slices.Clone(d.Fields)}
+	f := &page.Form{Action: at + "/" + d.Name, Submit: d.Submit, Danger: d.Danger, Label: d.Submit, Fields: slices.Clone(d.Fields)}
 	if d.Task.Once {
 		f.Fields = append(f.Fields, Key())
 	}
