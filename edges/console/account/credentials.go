@@ -42,8 +42,12 @@ func accessPages() map[string]show {
 }
 
 func accessLinks(p Place) []page.Link {
-	return p.links(link{"API credentials", "/api-credentials", credentialsWrite}, link{"SMPP credentials", "/smpp-credentials", credentialsWrite},
+	list := p.links(link{"API credentials", "/api-credentials", credentialsWrite}, link{"SMPP credentials", "/smpp-credentials", credentialsWrite},
 		link{"Users", "/users", accountWrite}, link{"Connect", "/connection", numbersReadScope})
+	if !p.Staff {
+		list = append(list, page.Link{Text: "API reference", Href: "/docs"})
+	}
+	return list
 }
 
 // credentialView is an API credential as the API has it.

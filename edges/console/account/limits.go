@@ -2,9 +2,9 @@ package account
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
-	"github.com/postrider/postrider/edges/console/call"
 	"github.com/postrider/postrider/edges/console/page"
 	"github.com/postrider/postrider/edges/console/site"
 )
@@ -51,23 +51,19 @@ func (v *visit) limitsPage(tried site.Tried) (page.Page, error) {
 	t := page.Table{Caption: "Usage limits", Empty: "No limit is set.", EmptyHelp: "As many messages may be sent as the rate and the balance allow.",
 		Columns: []page.Column{{Title: "Holds for"}, {Title: "Type"}, {Title: "Period", Help: "Days and months are those of the account's time zone"}, {Title: "Limit", Right: true, Help: "SMS segments or MMS that may be sent in the period"},
 			{Title: "Used", Right: true, Help: "Taken when a message is accepted, given back when nothing of it left"}, {Title: "Left", Right: true}, {Title: "State"}, {Title: "Begins anew"}}}
-	if staff {
-		t.Columns = append(t.Columns, page.Column{Title: "Take away"})
-	}
 	for _, l := range list {
-		t.Rows = append(t.Rows, v.limitRow(l, staff))
+		t.Rows = append(t.Rows, v.limitRow(l))
 	}
 	body := []page.Block{t}
 	if staff {
-		body = append(body, page.Section{ID: "set", Title: "Set a limit", Help: "One that there is already gets the new figure and keeps what is used of it. A new one counts what was sent in the running period.",
-			Body: site.Deeds(v.at("/limits"), limitDeeds, tried)})
+		body = append(body, page.Section{ID: "actions", Title: "Actions", Body: site.Deeds(v.at("/limits"), v.limitDeeds(list), tried)})
 	} else if !v.Staff {
 		body = append(body, page.Text("Of several limits that count a message the strictest holds. The operator of the gateway sets them: ask there for more."))
 	}
 	return v.page(page.Page{Title: "Limits", Lead: "How much may be sent, and what of it is used now.", Body: body}), nil
 }
 
-func (v *visit) limitRow(l limitRow, staff bool) page.Row {
+func (v *visit) limitRow(l limitRow) page.Row {
 	who := page.Str("the whole account")
 	if l.Number != nil {
 		who = page.CodeTo(*l.Number, v.at("/numbers/"+url.PathEscape(*l.Number)))
@@ -80,72 +76,74 @@ func (v *visit) limitRow(l limitRow, staff bool) page.Row {
 	case l.Used*5 >= l.Limit*4:
 		state, tone = page.Badge("nearly used up", page.Warn, "More than 80 % is used"), page.Warn
 	}
-	r := page.Row{Tone: tone, Cells: []page.Cell{who, page.Str(strings.ToUpper(l.Type)), page.Str(l.Period), page.Num(l.Limit), page.Num(l.Used), page.Num(left), state, page.When(l.ResetsAt)}}
-	if staff {
-		r.Cells = append(r.Cells, page.Do(&page.Form{Action: v.at("/limits/remove"), Submit: "Take away", Quiet: true, Label: "Take this limit away", Fields: []page.Field{
-			{Name: "number", Kind: page.Hidden, Value: or(l.Number, "")}, {Name: "type", Kind: page.Hidden, Value: l.Type}, {Name: "period", Kind: page.Hidden, Value: l.Period}}}))
-	}
-	return r
+	return page.Row{Tone: tone, Cells: []page.Cell{who, page.Str(strings.ToUpper(l.Type)), page.Str(l.Period), page.Num(l.Limit), page.Num(l.Used), page.Num(left), state, page.When(l.ResetsAt)}}
 }
 
-var limitDeeds = []site.Deed{{Name: "set", Summary: "Set a limit…", Submit: "Set the limit", Fields: []page.Field{
-	{Name: "number", Label: "Number", Placeholder: "+12025550143", Help: "Empty: the limit is the whole account's."},
-	{Name: "type", Label: "Type", Kind: page.Choice, Options: limitTypes},
-	{Name: "period", Label: "Period", Kind: page.Choice, Options: limitPeriods, Value: "day"},
-	{Name: "limit", Label: "Limit", Kind: page.Number, Required: true, Unit: "parts", Help: "0: nothing may be sent."},
-}}}
-
-// setLimit changes one of the limits or adds it.
-func (v *visit) setLimit() (page.Page, error) {
-	d := limitDeeds[0]
-	d.Task = v.limitTask("The limit is set.", func(all []limitRow, body map[string]any) []limitRow {
+// limitDeeds are what staff can do with the limits that there are.
+func (v *visit) limitDeeds(list []limitRow) []site.Deed {
+	set := site.Deed{Name: "set", Summary: "Set a limit…", Submit: "Set the limit", Text: "One that there is already gets the new figure and keeps what is used of it. A new one counts what was sent in the running period.", Fields: []page.Field{
+		{Name: "number", Label: "Number", Placeholder: "+12025550143", Help: "Empty: the limit is the whole account's."},
+		{Name: "type", Label: "Type", Kind: page.Choice, Options: limitTypes},
+		{Name: "period", Label: "Period", Kind: page.Choice, Options: limitPeriods, Value: "day"},
+		{Name: "limit", Label: "Limit", Kind: page.Number, Required: true, Unit: "parts", Help: "0: nothing may be sent."},
+	}}
+	set.Task = v.limitTask("The limit is set.", func(all []limitRow, _ *page.Form, body map[string]any) []limitRow {
 		l := limitOf(body)
 		for i := range all {
-			if all[i].is(l) {
+			if all[i].key() == l.key() {
 				all[i].Limit = l.Limit
 				return all
 			}
 		}
 		return append(all, l)
 	})
-	return v.Act(v.at("/limits"), []site.Deed{d}, "set", v.limitsPage)
-}
-
-// removeLimit takes one of them away.
-func (v *visit) removeLimit() (page.Page, error) {
-	d := site.Deed{Name: "remove", Submit: "Take away", Fields: []page.Field{{Name: "number", Kind: page.Hidden}, {Name: "type", Kind: page.Hidden}, {Name: "period", Kind: page.Hidden}}}
-	d.Task = v.limitTask("The limit is taken away.", func(all []limitRow, body map[string]any) []limitRow {
-		var out []limitRow
-		for _, l := range all {
-			if !l.is(limitOf(body)) {
-				out = append(out, l)
-			}
-		}
-		return out
-	})
-	return v.Act(v.at("/limits"), []site.Deed{d}, "remove", v.limitsPage)
-}
-
-// limitTask puts all limits back with one change.
-func (v *visit) limitTask(said string, change func([]limitRow, map[string]any) []limitRow) site.Task {
-	t := site.Task{Method: "PUT", Path: v.op("/limits"), Then: func(*call.Answer) string { return v.at("/limits") }, Said: said}
-	t.Body = func(body map[string]any) map[string]any {
-		all, err := v.allLimits()
-		if err != nil {
-			v.Log.Error("limits not read", "error", err)
-			return nil // what is sent then is refused, and nothing is lost
-		}
-		list := []map[string]any{}
-		for _, l := range change(all, body) {
-			one := map[string]any{"type": l.Type, "period": l.Period, "limit": l.Limit}
-			if l.Number != nil {
-				one["number"] = *l.Number
-			}
-			list = append(list, one)
-		}
-		return map[string]any{"limits": list}
+	if len(list) == 0 {
+		return []site.Deed{set}
 	}
-	return t
+	which := page.Field{Name: "_which", Label: "Which", Kind: page.Choice}
+	for _, l := range list {
+		which.Options = append(which.Options, page.Option{Value: l.key(), Text: or(l.Number, "the whole account") + ", " + strings.ToUpper(l.Type) + ", " + page.Grouped(l.Limit) + " a " + l.Period})
+	}
+	remove := site.Deed{Name: "remove", Summary: "Take a limit away…", Submit: "Take the limit away", Danger: true, Text: "From then on as much may be sent as the other limits, the rate and the balance allow.", Fields: []page.Field{which}}
+	remove.Task = v.limitTask("The limit is taken away.", func(all []limitRow, f *page.Form, _ map[string]any) []limitRow {
+		return slices.DeleteFunc(all, func(l limitRow) bool { return l.key() == f.Field("_which").Value })
+	})
+	return []site.Deed{set, remove}
+}
+
+// limitAct changes one of the limits.
+func (v *visit) limitAct() (page.Page, error) {
+	list, err := v.allLimits()
+	if err != nil {
+		return page.Page{}, err
+	}
+	return v.Act(v.at("/limits"), v.limitDeeds(list), v.Param("action"), v.limitsPage)
+}
+
+// limitTask puts all limits back with one change: the operation replaces them together.
+func (v *visit) limitTask(said string, change func([]limitRow, *page.Form, map[string]any) []limitRow) site.Task {
+	var form *page.Form
+	var all []limitRow
+	return site.Task{Method: "PUT", Path: v.op("/limits"), Then: site.To(v.at("/limits")), Said: said,
+		Check: func(f *page.Form) {
+			var err error
+			if form = f; !f.Failed() {
+				if all, err = v.allLimits(); err != nil {
+					f.Trouble = "The limits that there are cannot be read now. Try again in a moment."
+				}
+			}
+		},
+		Body: func(body map[string]any) map[string]any {
+			list := []map[string]any{}
+			for _, l := range change(all, form, body) {
+				one := map[string]any{"type": l.Type, "period": l.Period, "limit": l.Limit}
+				if l.Number != nil {
+					one["number"] = *l.Number
+				}
+				list = append(list, one)
+			}
+			return map[string]any{"limits": list}
+		}}
 }
 
 func limitOf(body map[string]any) limitRow {
@@ -159,6 +157,5 @@ func limitOf(body map[string]any) limitRow {
 	return l
 }
 
-func (l limitRow) is(o limitRow) bool {
-	return or(l.Number, "") == or(o.Number, "") && l.Type == o.Type && l.Period == o.Period
-}
+// key tells a limit from others of the account.
+func (l limitRow) key() string { return or(l.Number, "") + " " + l.Type + " " + l.Period }

@@ -10,12 +10,11 @@ import (
 // settingsPages are the pages of the account itself, and of how to reach the gateway.
 func settingsPages() map[string]show {
 	return map[string]show{
-		"GET /settings":       (*visit).settings,
-		"POST /settings":      (*visit).settings,
-		"GET /limits":         (*visit).limits,
-		"POST /limits/set":    (*visit).setLimit,
-		"POST /limits/remove": (*visit).removeLimit,
-		"GET /connection":     (*visit).connection,
+		"GET /settings":         (*visit).settings,
+		"POST /settings":        (*visit).settings,
+		"GET /limits":           (*visit).limits,
+		"POST /limits/{action}": (*visit).limitAct,
+		"GET /connection":       (*visit).connection,
 	}
 }
 

@@ -83,12 +83,12 @@ type customerSum struct {
 
 func sumUp(v *site.Visit, operations string) (*customerSum, error) {
 	s := &customerSum{}
-	most := url.Values{"limit": {"100"}}
+	most, today := url.Values{"limit": {"100"}}, time.Now().UTC().Format(time.DateOnly)
 	for _, read := range []struct {
 		path  string
 		query url.Values
 		into  any
-	}{{"/usage", url.Values{"group_by": {"day"}, "limit": {"1"}}, &s.usage}, {"/balance", nil, &s.balance}, {"/webhook-endpoints", most, &s.endpoints}, {"/smpp-credentials", most, &s.esmes}, {"/limits", most, &s.limits}} {
+	}{{"/usage", url.Values{"from": {today}, "to": {today}, "group_by": {"day"}, "limit": {"1"}}, &s.usage}, {"/balance", nil, &s.balance}, {"/webhook-endpoints", most, &s.endpoints}, {"/smpp-credentials", most, &s.esmes}, {"/limits", most, &s.limits}} {
 		if err := v.Get(operations+read.path, read.query, read.into); err != nil {
 			return nil, err
 		}
