@@ -179,6 +179,7 @@ func (d *dev) startPostgres(ctx context.Context) error {
 	}
 	d.config.LogFormat, d.config.LogLevel = "text", "info"
 	d.config.APIHost, d.config.SMPPHost, d.config.MM4Host, d.config.MetricsHost = "127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"
+	d.config.SMPPPublicHost, d.config.MM4PublicHost = cmp.Or(d.config.SMPPPublicHost, "127.0.0.1"), cmp.Or(d.config.MM4PublicHost, "127.0.0.1")
 	d.config.MM4Domain = cmp.Or(d.config.MM4Domain, demoDomain)
 	d.config.WebhookAllowLoopback = true
 	d.config.InvitationsLogged = true
@@ -315,7 +316,7 @@ func (d *dev) url() string { return "http://127.0.0.1:" + strconv.Itoa(d.config.
 // environment is the configuration as the variables that readConfig reads.
 func (c Config) environment() []string {
 	return []string{
-		"API_HOST=" + c.APIHost, "PUBLIC_URL=" + c.PublicURL, "API_PORT=" + strconv.Itoa(c.APIPort),
+		"API_HOST=" + c.APIHost, "PUBLIC_URL=" + c.PublicURL, "SMPP_PUBLIC_HOST=" + c.SMPPPublicHost, "MM4_PUBLIC_HOST=" + c.MM4PublicHost, "API_PORT=" + strconv.Itoa(c.APIPort),
 		"SMPP_HOST=" + c.SMPPHost, "SMPP_PORT=" + strconv.Itoa(c.SMPPPort), "SMPP_TLS_PORT=" + strconv.Itoa(c.SMPPTLSPort),
 		"SMPP_TLS_CERT=" + c.SMPPTLSCert, "SMPP_TLS_KEY=" + c.SMPPTLSKey,
 		"MM4_HOST=" + c.MM4Host, "MM4_PORT=" + strconv.Itoa(c.MM4Port), "MM4_DOMAIN=" + c.MM4Domain, "MM4_TLS_CERT=" + c.MM4TLSCert, "MM4_TLS_KEY=" + c.MM4TLSKey,
