@@ -2615,8 +2615,11 @@ type Brand struct {
 	Street        *string     `json:"street"`
 
 	// Tier T-Mobile's
-	Tier      *string   `json:"tier"`
-	UpdatedAt time.Time `json:"updated_at"`
+	Tier *string `json:"tier"`
+
+	// ToComplete Of a draft: what submit would be refused for as it is
+	ToComplete []FieldProblem `json:"to_complete"`
+	UpdatedAt  time.Time      `json:"updated_at"`
 
 	// UsedToday Of daily_cap, as far as it is counted here; null in lists
 	UsedToday        *int64     `json:"used_today"`
@@ -2748,9 +2751,12 @@ type Campaign struct {
 	TcrSubmissionDate *string `json:"tcr_submission_date"`
 
 	// ThroughputLimit SMS parts a minute; null: none is known
-	ThroughputLimit *int64    `json:"throughput_limit"`
-	UpdatedAt       time.Time `json:"updated_at"`
-	UseCase         string    `json:"use_case"`
+	ThroughputLimit *int64 `json:"throughput_limit"`
+
+	// ToComplete Of a draft: what submit would be refused for as it is
+	ToComplete []FieldProblem `json:"to_complete"`
+	UpdatedAt  time.Time      `json:"updated_at"`
+	UseCase    string         `json:"use_case"`
 }
 
 // CampaignStatus Only active ones send
