@@ -8,6 +8,8 @@
 package account
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/postrider/postrider/edges/console/page"
@@ -37,7 +39,7 @@ type visit struct {
 // wildcards; place says where a request is.
 func Routes(base string, place func(*site.Visit) (Place, error)) map[string]func(*site.Visit) (page.Page, error) {
 	out := map[string]func(*site.Visit) (page.Page, error){}
-	for pattern, show := range pages {
+	for pattern, show := range merged(pages, recordsPages) {
 		method, path, _ := strings.Cut(pattern, " ")
 		out[method+" "+base+path] = func(v *site.Visit) (page.Page, error) {
 			p, err := place(v)
@@ -56,7 +58,15 @@ var pages = map[string]func(*visit) (page.Page, error){}
 // Links lead to the pages of a place: in the portal they are its navigation, at a customer
 // in the console the tabs below its name.
 func Links(p Place) []page.Link {
-	return nil
+	return slices.Concat(recordsLinks(p))
+}
+
+func merged(parts ...map[string]func(*visit) (page.Page, error)) map[string]func(*visit) (page.Page, error) {
+	whole := map[string]func(*visit) (page.Page, error){}
+	for _, p := range parts {
+		maps.Copy(whole, p)
+	}
+	return whole
 }
 
 // at is a path of the account's pages, op one of its operations.

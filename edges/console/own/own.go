@@ -7,10 +7,11 @@ package own
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
-	"net/url"
-	"strings"
+	"slices"
 
+	"github.com/postrider/postrider/edges/console/account"
 	"github.com/postrider/postrider/edges/console/gate"
 	"github.com/postrider/postrider/edges/console/page"
 	"github.com/postrider/postrider/edges/console/site"
@@ -37,40 +38,20 @@ func Handler(s *site.Site) http.Handler {
 }
 
 func (o *own) routes() map[string]func(*site.Visit) (page.Page, error) {
-	return map[string]func(*site.Visit) (page.Page, error){
-		"GET /portal": o.messages,
-	}
+	out := map[string]func(*site.Visit) (page.Page, error){}
+	maps.Copy(out, o.messagesRoutes())
+	maps.Copy(out, account.Routes(Prefix, func(v *site.Visit) (account.Place, error) { return place(v.Person), nil }))
+	return out
+}
+
+// place is the account of a user of the portal.
+func place(p gate.Person) account.Place {
+	return account.Place{Base: Prefix, API: api, May: func(scope string) bool { return slices.Contains(p.Scopes, scope) }}
 }
 
 // Frame surrounds the pages of a user.
 func Frame(p gate.Person) page.Frame {
-	return page.Frame{Product: "Portal", Home: Prefix, Nav: []page.NavGroup{{Links: []page.Link{{Text: "Messages", Href: Prefix}}}},
+	nav := []page.NavGroup{{Links: messagesLinks(p)}, {Title: "Account", Links: account.Links(place(p))}}
+	return page.Frame{Product: "Portal", Home: Prefix, Nav: nav,
 		Who: cmp.Or(p.Name, p.Email), Role: p.AccountName, Profile: Prefix + "/profile", SignOut: Prefix + "/sign-out", CSRF: p.CSRF}
-}
-
-// messageRow is what a list shows of a message.
-type messageRow struct {
-	ID        string
-	Direction string
-	Type      string
-	Status    string
-	From, To  *string
-	Segments  int
-	CreatedAt string `json:"created_at"`
-}
-
-func (o *own) messages(v *site.Visit) (page.Page, error) {
-	filter := &page.Form{Method: "get", Inline: true, Submit: "Search", Label: "Search messages", Fields: []page.Field{
-		{Name: "status", Label: "Status", Kind: page.Choice, Options: append([]page.Option{{Text: "any"}}, page.StatusOptions()...)},
-		{Name: "from", Label: "From"}, {Name: "to", Label: "To"}, {Name: "client_reference", Label: "Reference"},
-		{Name: "created_after", Label: "After", Kind: page.Moment}, {Name: "created_before", Label: "Before", Kind: page.Moment},
-	}}
-	rows, err := site.List[messageRow](v, api+"/messages", filter, nil)
-	if err != nil {
-		return page.Page{}, err
-	}
-	table := page.Table{Caption: "Messages", Empty: "There is no message that fits.", Columns: []page.Column{{Title: "Message"}, {Title: "Status"}, {Title: "Type"}, {Title: "From"}, {Title: "To"}, {Title: "Parts", Right: true}, {Title: "Accepted"}}}
-	return page.Page{Title: "Messages", Lead: "What you sent and received, newest first.", Body: []page.Block{filter, site.Table(v, rows, table, func(m messageRow) page.Row {
-		return page.Row{Cells: []page.Cell{page.CodeTo(m.ID, v.At("/messages/"+url.PathEscape(m.ID))), page.Status(m.Status), page.Str(strings.ToUpper(m.Type)).WithSub(m.Direction), page.Strp(m.From), page.Strp(m.To), page.Num(m.Segments), page.When(m.CreatedAt)}}
-	})}}, nil
 }

@@ -39,6 +39,9 @@ type Form struct {
 	Label string
 	// Download leaves the reader on the page, since the answer is a file.
 	Download bool
+	// Kept says that what was sent was done all the same, such as a draft that was saved;
+	// what is wrong stands at the fields.
+	Kept bool
 	// Trouble is what is wrong with the whole, as the API says it; see Refuse.
 	Trouble      string
 	TroubleLines []string
@@ -101,6 +104,9 @@ type Field struct {
 	Keep, Blank bool
 	// Several lets a File be more than one.
 	Several bool
+	// When is "name=a|b": a script hides the field while the one of that name has none of
+	// the values. What it holds is sent all the same.
+	When string
 	// Auto is HTML's autocomplete, such as "current-password".
 	Auto string
 	// Rows is the height of a multiline field; 0: 3.

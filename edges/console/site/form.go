@@ -19,6 +19,8 @@ type Task struct {
 	// Body changes the body that the form made, before it is sent. Nil: it is sent so. An
 	// error of page.Form.Wrong may be put at the form, and nil returned.
 	Body func(map[string]any) map[string]any
+	// Query is that of the request, made of the form's body. Nil: there is none.
+	Query func(map[string]any) url.Values
 	// Once makes a request with the same form and the same key be done once. It is for
 	// what makes something.
 	Once bool
@@ -66,6 +68,9 @@ func (v *Visit) Submit(t Task, show func() (page.Page, error)) (page.Page, error
 	}
 	if t.Bare || q.Method == http.MethodDelete {
 		q.Body = nil
+	}
+	if t.Query != nil {
+		q.Query = t.Query(body)
 	}
 	if t.Once {
 		q.Key = v.R.PostForm.Get(keyField)
