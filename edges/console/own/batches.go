@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -380,7 +381,8 @@ func (c *batchCheck) told() []page.Block {
 }
 
 func problemOf(err error) (*call.Problem, bool) {
-	p, ok := err.(*call.Problem)
+	var p *call.Problem
+	ok := errors.As(err, &p)
 	return p, ok
 }
 
