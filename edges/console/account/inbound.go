@@ -239,14 +239,17 @@ func (v *visit) inboundFields(slots int, number string) []page.Field {
 		none := page.Option{Text: "none: take this destination away"}
 		if i == 0 && number != "" {
 			none.Text = "as it is set for the account"
+		} else if i == 0 {
+			none.Text = "the webhook endpoints that want message.received, or else stored"
 		}
+		some := at + "method=webhook|smpp|email|mm4|storage"
 		out = append(out, page.Field{Name: at + "method", Label: "Method", Group: title, Kind: page.Choice, Options: append([]page.Option{none}, methods...), Help: "“Stored” keeps messages until you fetch them over the API; every message can be fetched there, whatever the method."})
 		out = append(out, placeFields(at, systems)...)
 		out = append(out,
 			page.Field{Name: at + "webhook_secret", Label: "Secret", Kind: page.Secret, Max: 256, When: at + "method=webhook", Help: "Signs what goes to this URL. Empty: the one that is set stays, or one is made and shown once."},
 			page.Field{Name: at + "webhook_retry_count", Label: "Tries after the first", Kind: page.Number, When: at + "method=webhook", Help: "0 to 9. Empty: the whole schedule, some three days."},
-			page.Field{Name: at + "active", Label: "Active", Kind: page.Check, Value: "true", Help: "A message whose destinations are all off is stored."},
-			page.Field{Name: at + "fallback.method", Label: "If it is not taken, hand over by", Kind: page.Choice, Options: append([]page.Option{{Text: "nothing else"}}, methods...)},
+			page.Field{Name: at + "active", Label: "Active", Kind: page.Check, Value: "true", When: some, Help: "A message whose destinations are all off is stored."},
+			page.Field{Name: at + "fallback.method", Label: "If it is not taken, hand over by", Kind: page.Choice, When: some, Options: append([]page.Option{{Text: "nothing else"}}, methods...)},
 			page.Field{Name: at + "fallback.after_seconds", Label: "After", Unit: "seconds", Kind: page.Number, When: at + "fallback.method=webhook|smpp|email|mm4|storage", Help: "Since the message came in, at most 259,200. Empty: when all tries have failed."})
 		out = append(out, placeFields(at+"fallback.", systems)...)
 	}

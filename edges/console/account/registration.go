@@ -206,12 +206,12 @@ func (v *visit) registration() (page.Page, error) {
 func (v *visit) nextStep(brands []brandView, campaigns []campaignView) page.Block {
 	active := slices.IndexFunc(campaigns, func(c campaignView) bool { return c.Status == "active" })
 	switch {
-	case len(brands) == 0:
-		return page.Notice{Tone: page.Warn, Title: "Step 1 of 3: register a brand", Text: "Have the company's legal name, tax id and address at hand, as the tax authority has them.", Link: page.Link{Text: "Register a brand", Href: v.at("/brands/new")}}
 	case active >= 0 && len(campaigns[active].Numbers) > 0:
 		return page.Notice{Tone: page.Good, Title: "You can send to the US", Text: "A campaign is active and has numbers."}
 	case active >= 0:
 		return page.Notice{Tone: page.Warn, Title: "Step 3 of 3: give the campaign numbers", Text: "It is active; numbers in it can send.", Link: page.Link{Text: "To the campaign", Href: v.at("/campaigns/" + url.PathEscape(campaigns[active].ID) + "#numbers")}}
+	case len(brands) == 0:
+		return page.Notice{Tone: page.Warn, Title: "Step 1 of 3: register a brand", Text: "Have the company's legal name, tax id and address at hand, as the tax authority has them.", Link: page.Link{Text: "Register a brand", Href: v.at("/brands/new")}}
 	}
 	if i := slices.IndexFunc(campaigns, func(c campaignView) bool { return c.Status == "draft" && c.RequestedAt == nil }); i >= 0 {
 		return page.Notice{Tone: page.Warn, Title: "Step 2 of 3: complete the campaign and send it in", Text: "It is a draft: nobody files it yet.", Link: page.Link{Text: "To the campaign", Href: v.at("/campaigns/" + url.PathEscape(campaigns[i].ID))}}

@@ -1,9 +1,11 @@
 package account
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/postrider/postrider/edges/console/page"
@@ -131,15 +133,16 @@ func (v *visit) usageStats(days *report) page.Block {
 			costs[r.Cost.Currency] += amount
 		}
 	}
+	within := fmt.Sprintf("in %d days", span(days.From, days.To))
 	stats := page.Stats{Title: "Usage", Items: []page.Stat{
 		{Label: "Sent today", Value: page.Grouped(days.SentToday), Help: "Accepted since midnight in UTC, without those that were refused", Href: v.messagesOf(url.Values{"direction": {"outbound"}})},
 		{Label: "Received today", Value: page.Grouped(days.ReceivedToday), Help: "Since midnight in UTC", Href: v.messagesOf(url.Values{"direction": {"inbound"}})},
-		{Label: "Sent", Value: page.Grouped(sent), Sub: days.From + " to " + days.To, Help: "With those that were refused"},
-		{Label: "Received", Value: page.Grouped(received), Sub: days.From + " to " + days.To},
-		{Label: "Parts sent", Value: page.Grouped(parts), Help: "SMS segments, which are what costs", Sub: days.From + " to " + days.To},
+		{Label: "Sent", Value: page.Grouped(sent), Sub: within, Help: "With those that were refused"},
+		{Label: "Received", Value: page.Grouped(received), Sub: within},
+		{Label: "Parts sent", Value: page.Grouped(parts), Help: "SMS segments, which are what costs", Sub: within},
 	}}
 	for currency, amount := range costs {
-		stats.Items = append(stats.Items, page.Stat{Label: "Cost", Value: page.Decimal(amount), Unit: currency, Help: "Of the prices that are final", Sub: days.From + " to " + days.To})
+		stats.Items = append(stats.Items, page.Stat{Label: "Cost", Value: strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.4f", amount), "0"), "."), Unit: currency, Help: "Of the prices that are final", Sub: within})
 	}
 	return stats
 }

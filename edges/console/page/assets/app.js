@@ -78,6 +78,7 @@
 
   function drawChart(e) {
     if (!window.uPlot) return;
+    e.parentElement.querySelector('details').open = false; // the table is for whoever wants it
     var c = JSON.parse(e.dataset.chart);
     var ink = resolved('--dim'), grid = resolved('--line');
     var tones = { '': '--busy', good: '--good', warn: '--warn', bad: '--bad', busy: '--busy' }, spare = ['--busy', '--good', '--warn', '--bad', '--dim'];
