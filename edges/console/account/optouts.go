@@ -229,7 +229,7 @@ type imported struct {
 }
 
 func (v *visit) importOptOuts() (page.Page, error) {
-	form := &page.Form{Submit: "Import", Cancel: page.Link{Text: "Cancel", Href: v.at("/opt-outs")}, Fields: []page.Field{{Name: "file", Label: "File", Kind: page.File, Required: true, Help: "A CSV in UTF-8 of at most 10 MiB."}}}
+	form := &page.Form{Submit: "Import", Cancel: page.Link{Text: "Cancel", Href: v.at("/opt-outs")}, Fields: []page.Field{{Name: "file", Label: "File", Kind: page.File, Help: "A CSV in UTF-8 of at most 10 MiB."}}}
 	show := func(status int, before ...page.Block) (page.Page, error) {
 		v.Show(status, page.Page{Title: "Import opt-outs", Lead: "A list of another system, so that nobody on it is written to from here.", Crumbs: v.optOutCrumbs("Import"),
 			Body: append(before, form, page.Section{ID: "format", Title: "What the file looks like", Body: []page.Block{
