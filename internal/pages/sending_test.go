@@ -17,13 +17,13 @@ func TestSendingPages(t *testing.T) {
 	t.Parallel()
 	t.Run("lists", func(t *testing.T) {
 		t.Parallel()
-		judgeAll(t, asUser(t, "owner"), "/portal/messages", "/portal/inbound", "/portal/send", "/portal/batches", "/portal/batches/new")
+		judgeAll(t, asUser(t, "owner"), "/portal/messages?to=%2B13105550101", "/portal/inbound", "/portal/send", "/portal/batches", "/portal/batches/new")
 	})
 	t.Run("a message", func(t *testing.T) {
 		t.Parallel()
 		tab := asUser(t, "owner")
 		sendText(tab, "+13105550120", "Judge this page.")
-		tab.WaitFor("The vendor reports that it was delivered")
+		tab.WaitFor("DELIVRD")
 		judgeAll(t, tab, tab.Path())
 		tab.Open("/portal/messages?direction=inbound")
 		tab.Row("+13105550110").Click(messageLink(tab.Row("+13105550110"))) // the demo's handset

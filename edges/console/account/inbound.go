@@ -193,7 +193,7 @@ func (v *visit) inbound(path, back, number string) (page.Page, error) {
 	if n, err := strconv.Atoi(v.R.URL.Query().Get("slots")); err == nil {
 		slots = min(maxSlots, max(slots, n))
 	}
-	form := &page.Form{ETag: got.ETag, Submit: "Save", Cancel: page.Link{Text: "Cancel", Href: back}, Fields: v.inboundFields(slots, number)}
+	form := &page.Form{ETag: got.ETag, Submit: "Save", Cancel: page.Link{Text: "Cancel", Href: back}, Fields: slotFields(slots, number, v.systemIDs())}
 	if !v.Post() {
 		if err := fillSlots(form, whole, in.Inherited); err != nil {
 			return page.Page{}, err
@@ -226,9 +226,8 @@ func (v *visit) inboundForm(form *page.Form, in *inboundView, back, number strin
 	return p
 }
 
-// inboundFields are those of each slot, named as the API names them.
-func (v *visit) inboundFields(slots int, number string) []page.Field {
-	systems := v.systemIDs()
+// slotFields are those of each slot, named as the API names them.
+func slotFields(slots int, number string, systems []page.Option) []page.Field {
 	var out []page.Field
 	for i := range slots {
 		at := fmt.Sprintf("destinations[%d].", i)

@@ -76,7 +76,7 @@ func (v *visit) usage() (page.Page, error) {
 		return page.Page{}, err
 	}
 	filter.Field("from").Value, filter.Field("to").Value = days.From, days.To
-	body := []page.Block{v.usageStats(days), filter, v.traffic(days)}
+	body := []page.Block{v.usageStats(days), filter, traffic(days)}
 	if span(days.From, days.To) <= statusDays {
 		outcomes, err := v.report(period(filter), "day,status", reportPages)
 		if err != nil {
@@ -185,7 +185,7 @@ func daily(chart page.Chart, r *report, names []string, tones []page.Tone, line 
 	return chart
 }
 
-func (v *visit) traffic(days *report) page.Block {
+func traffic(days *report) page.Block {
 	return daily(page.Chart{Title: "Messages a day", Help: "By the day on which they were accepted or received, in UTC"}, days, []string{"sent", "received"}, []page.Tone{page.Busy, page.Good}, func(r usageRow) (int, float64) {
 		if r.Direction == "outbound" {
 			return 0, float64(r.Messages)

@@ -89,9 +89,8 @@ func (o *own) batchPage(v *site.Visit, tried *page.Form, action string) (page.Pa
 		return page.Page{}, err
 	}
 	p := page.Page{Title: b.name(), Crumbs: []page.Link{{Text: "Batches", Href: v.At("/batches")}, {Text: b.name()}}, Actions: []page.Action{{Text: "Its messages", Href: v.At("/messages?batch_id=" + url.QueryEscape(b.ID))}, {Text: "Download as CSV", Href: v.At("/messages/export?batch_id=" + url.QueryEscape(b.ID)), Download: true}}}
-	p.Body = []page.Block{page.Live{Path: v.At("/batches/" + v.ID() + "/live"), Label: "How far it is", Body: b.progress()}}
-	p.Body = append(p.Body, o.batchActions(v, &b, tried, action)...)
-	p.Body = append(p.Body, rows)
+	p.Body = []page.Block{page.Split{Left: []page.Block{page.Live{Path: v.At("/batches/" + v.ID() + "/live"), Label: "How far it is", Body: b.progress()}, rows},
+		Right: []page.Block{o.batchActions(v, &b, tried, action)}}}
 	return p, nil
 }
 
@@ -146,11 +145,12 @@ var batchDeeds = []struct {
 	{"cancel", "Cancel it…", "Rows that are not worked are dropped, and messages that have not left are withdrawn. What is sent stays sent. It cannot be taken back.", "Cancel the batch", "The batch is canceled.", true, []string{"running", "paused"}},
 }
 
-func (o *own) batchActions(v *site.Visit, b *batchView, tried *page.Form, action string) []page.Block {
+func (o *own) batchActions(v *site.Visit, b *batchView, tried *page.Form, action string) page.Block {
+	s := page.Section{ID: "actions", Title: "Actions"}
 	if !v.Has(messagesWrite) {
-		return nil
+		s.Help = "Somebody with the scope messages:write pauses and cancels batches."
+		return s
 	}
-	var out []page.Block
 	for _, d := range batchDeeds {
 		form, open := tried, true
 		if d.name != action {
@@ -159,9 +159,12 @@ func (o *own) batchActions(v *site.Visit, b *batchView, tried *page.Form, action
 				continue
 			}
 		}
-		out = append(out, page.Disclosure{Summary: d.summary, Danger: d.danger, Open: open, Body: []page.Block{page.Text(d.text), form}})
+		s.Body = append(s.Body, page.Disclosure{Summary: d.summary, Danger: d.danger, Open: open, Body: []page.Block{page.Text(d.text), form}})
 	}
-	return out
+	if len(s.Body) == 0 {
+		s.Help = "Its rows are all worked: nothing can be done with it any more. Its messages can be canceled one by one until they leave."
+	}
+	return s
 }
 
 func (o *own) batchAct(v *site.Visit) (page.Page, error) {
