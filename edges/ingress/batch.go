@@ -29,7 +29,8 @@ type batchRows struct {
 	in         *Ingress
 	batch      *message.Batch
 	account    *snapshot.Account    // nil: there is none any more
-	credential *snapshot.Credential // nil: it was removed
+	credential *snapshot.Credential // nil: no key made it, or it was removed
+	removed    bool
 }
 
 func (in *Ingress) batchRows(b *message.Batch) *batchRows {
@@ -40,6 +41,7 @@ func (in *Ingress) batchRows(b *message.Batch) *batchRows {
 			rows.credential = c
 		}
 	}
+	rows.removed = rows.credential == nil && b.Credential != message.ID{}
 	return rows
 }
 
@@ -91,11 +93,11 @@ func (b *batchRows) accept(ctx context.Context, row message.BatchRow) message.Ba
 	if row.Content == nil {
 		return refusedRow(row, message.Refuse(message.ReasonInternal, "the row's content is gone"))
 	}
-	if (b.credential == nil || b.account == nil) && b.in.Now().Sub(b.batch.CreatedAt) < configurationLag {
+	if (b.removed || b.account == nil) && b.in.Now().Sub(b.batch.CreatedAt) < configurationLag {
 		row.State, row.Error = message.RowPending, &message.Error{Reason: message.ReasonUnavailable, Detail: "the configuration of the account is not here yet", After: time.Second}
 		return row
 	}
-	if b.credential == nil {
+	if b.removed {
 		return refusedRow(row, message.Refuse(message.ReasonForbidden, "the API key that made the batch was removed"))
 	}
 	r, err := b.request(*row.Content)

@@ -45,6 +45,9 @@ func TestBatchRow(t *testing.T) {
 		{"the key is not here yet", func(b *bundle, batch *message.Batch, _ *message.BatchRow) {
 			b.config.Credentials, batch.CreatedAt = nil, time.Now()
 		}, message.RowPending, message.ReasonUnavailable, "not here yet"},
+		{"a user of the portal made it, whom no key binds", func(b *bundle, batch *message.Batch, _ *message.BatchRow) {
+			b.config.Credentials, batch.Credential, batch.CreatedAt = nil, message.ID{}, time.Now().Add(-time.Minute)
+		}, message.RowMade, "", ""},
 		{"its content is gone", func(_ *bundle, _ *message.Batch, r *message.BatchRow) { r.Content = nil }, message.RowRefused, message.ReasonInternal, ""},
 		{"the backlog is full", func(b *bundle, _ *message.Batch, _ *message.BatchRow) { b.account.MaxBacklog = -1 }, message.RowPending, message.ReasonQueueFull, ""},
 		{"the number has its rate", func(b *bundle, _ *message.Batch, _ *message.BatchRow) {

@@ -160,7 +160,7 @@ func (s *Server) receiveBatch(x *exchange, check bool) (in *batchBody, end func(
 	case err != nil:
 		return nil, end, s.problem(x, err, 0)
 	default:
-		alone := message.Batch{AccountID: account, Credential: x.caller.credential.ID}
+		alone := message.Batch{AccountID: account, Credential: x.caller.batchKey()}
 		in.check(d, s.now(), s.checkURL(), s.Batches.BatchRate(&alone))
 		in.refusal = d.refusal()
 	}
@@ -377,10 +377,18 @@ func (in *batchBody) batch(c *caller, now time.Time) *message.Batch {
 	if in.ValiditySeconds != nil {
 		d.ValiditySeconds = *in.ValiditySeconds
 	}
-	b := &message.Batch{ID: message.NewID(), AccountID: c.account.ID, Credential: c.credential.ID, Name: in.name, Status: message.BatchRunning, Defaults: d,
+	b := &message.Batch{ID: message.NewID(), AccountID: c.account.ID, Credential: c.batchKey(), Name: in.name, Status: message.BatchRunning, Defaults: d,
 		Total: len(in.rows), WebhookURL: in.WebhookURL, WebhookFailover: in.WebhookFailoverURL, CreatedAt: now.UTC().Truncate(time.Millisecond)}
 	if in.throttle != nil {
 		b.Throttle = int(*in.throttle)
 	}
 	return b
+}
+
+// batchKey is the API key whose bounds hold for a batch; zero for a user of the portal.
+func (c *caller) batchKey() message.ID {
+	if c.user != "" {
+		return message.ID{}
+	}
+	return c.credential.ID
 }

@@ -16,7 +16,7 @@ func (s *Server) registerMessageWork(api huma.API) {
 		return map[string]*huma.Response{"200": {Description: "The message as it is then", Content: contentOf[messageResource](schemas)}}
 	}
 	change := write
-	change.bodies = []string{jsonType}
+	change.bodies = []string{jsonType, patchType}
 	register(api, s.operation(huma.Operation{
 		OperationID: "changeMessage", Method: http.MethodPatch, Path: messagesPath + "/{id}", Tags: tags, Summary: "Change a message that has not left",
 		Description: "While it is `accepted` or `scheduled`; later 409. A JSON merge patch: what is left out stays. `send_at: null` sends it now, `validity_seconds: null` gives it the validity of its class. " +
@@ -24,7 +24,7 @@ func (s *Server) registerMessageWork(api huma.API) {
 		DefaultStatus: http.StatusOK, Responses: shown(),
 		Extensions: example(`curl -sS -X PATCH ` + exampleHost + one + ` -u "$API_KEY:$API_SECRET" \
   -H 'Content-Type: application/json' -d '{"body":"Your parcel comes tomorrow"}'`),
-	}, change, 400, 402, 404, 409, 413, 415), s.patchMessage, bodyOf[changeMessage](schemas))
+	}, change, 400, 402, 404, 409, 413, 415), s.patchMessage, patchOf[changeMessage](schemas))
 
 	const canceled = "From `accepted`, `scheduled` and `queued`; later 409. Repeated: 200 again."
 	register(api, s.operation(huma.Operation{

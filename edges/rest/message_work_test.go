@@ -106,6 +106,9 @@ func TestChange(t *testing.T) {
 		if r := patch(id, `{"body":"Tomorrow"}`); s.Revisable() != (r.StatusCode == 200) || !s.Revisable() && r.StatusCode != 409 {
 			t.Errorf("%s: %d %s", s, r.StatusCode, r.body)
 		}
+		if r := b.do("PATCH", "/v1/messages/"+id, `{}`, as("keyA"), header("Content-Type", patchType)); r.StatusCode != 200 {
+			t.Errorf("as a merge patch: %d %s", r.StatusCode, r.body)
+		}
 		if r := patch(id, `{}`); r.StatusCode != 200 || r.json(t)["status"] != string(s) {
 			t.Errorf("nothing of %s: %d %s", s, r.StatusCode, r.body)
 		}

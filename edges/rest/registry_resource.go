@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"time"
 
 	"github.com/postrider/postrider/internal/message"
@@ -43,10 +44,13 @@ type brandResource struct {
 	AltBusinessID     *string  `json:"alt_business_id"`
 	AltBusinessIDType *string  `json:"alt_business_id_type"`
 	Failure           *string  `json:"failure" doc:"Why the registry refuses it"`
-	RequestedAt       *string  `json:"requested_at" format:"date-time" doc:"When its registration was asked for; null: it was not"`
-	FiledAt           *string  `json:"filed_at" format:"date-time" doc:"When the registry took it"`
-	CreatedAt         string   `json:"created_at" format:"date-time"`
-	UpdatedAt         string   `json:"updated_at" format:"date-time"`
+
+	ToComplete []fieldProblem `json:"to_complete" nullable:"false" doc:"Of a draft: what submit would be refused for as it is"`
+
+	RequestedAt *string `json:"requested_at" format:"date-time" doc:"When its registration was asked for; null: it was not"`
+	FiledAt     *string `json:"filed_at" format:"date-time" doc:"When the registry took it"`
+	CreatedAt   string  `json:"created_at" format:"date-time"`
+	UpdatedAt   string  `json:"updated_at" format:"date-time"`
 }
 
 func brandOf(b *registry.Brand) brandResource {
@@ -60,6 +64,7 @@ func brandOf(b *registry.Brand) brandResource {
 		AltBusinessID: optional(b.AltBusinessID), AltBusinessIDType: optional(b.AltBusinessIDType), Failure: optional(b.Failure),
 		RequestedAt: optionalTime(b.RequestedAt), FiledAt: optionalTime(b.FiledAt), CreatedAt: stamp(b.CreatedAt), UpdatedAt: stamp(b.UpdatedAt),
 	}
+	r.ToComplete = toComplete(b.Status == registry.BrandUnregistered, b.RequestedAt, b.Check)
 	if b.VettingScore >= 0 {
 		r.VettingScore = &b.VettingScore
 	}
@@ -67,6 +72,21 @@ func brandOf(b *registry.Brand) brandResource {
 		r.EIN = optional("*****" + b.TaxIDShown)
 	}
 	return r
+}
+
+// toComplete is what stands against the registration of a draft for which it was not asked.
+func toComplete(draft bool, requested time.Time, check func() error) []fieldProblem {
+	out := []fieldProblem{}
+	if !draft || !requested.IsZero() {
+		return out
+	}
+	var refused *message.Error
+	if errors.As(check(), &refused) {
+		for _, f := range refused.Fields {
+			out = append(out, fieldProblem{Location: f.Location, Message: f.Message})
+		}
+	}
+	return out
 }
 
 // capOf is the least of the caps there are, nil if there is none.
@@ -133,6 +153,7 @@ type campaignResource struct {
 	DailyCap           *int              `json:"daily_cap" doc:"Of the campaign alone; the brand's holds as well"`
 	Carriers           []carrierResource `json:"carriers" nullable:"false"`
 	Failure            *string           `json:"failure" doc:"Why the registry refuses it"`
+	ToComplete         []fieldProblem    `json:"to_complete" nullable:"false" doc:"Of a draft: what submit would be refused for as it is"`
 	RequestedAt        *string           `json:"requested_at" format:"date-time" doc:"When its registration was asked for; null: it was not"`
 	TCRSubmissionDate  *string           `json:"tcr_submission_date" doc:"When the registry took it" example:"2026-11-21"`
 	TCRApprovalDate    *string           `json:"tcr_approval_date" doc:"When it first became active"`
@@ -151,6 +172,7 @@ func campaignOf(c *registry.Campaign) campaignResource {
 		SubscriberHelp: c.SubscriberHelp, AutoRenewal: c.AutoRenewal, PhoneNumbers: numbersOf(c.Numbers),
 		ThroughputLimit: capOf(c.Throughput), MMSThroughputLimit: capOf(c.MMSThroughput), PerNumber: c.PerNumber, DailyCap: capOf(c.DailyCap),
 		Carriers: carriersOf(c.Carriers), Failure: optional(c.Failure), RequestedAt: optionalTime(c.RequestedAt),
+		ToComplete:        toComplete(c.Status == registry.Draft, c.RequestedAt, c.Check),
 		TCRSubmissionDate: optionalDate(c.FiledAt), TCRApprovalDate: optionalDate(c.ApprovedAt), CreatedAt: stamp(c.CreatedAt), UpdatedAt: stamp(c.UpdatedAt),
 	}
 }

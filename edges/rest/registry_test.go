@@ -241,6 +241,13 @@ func TestBrandsOverREST(t *testing.T) {
 	if r := changed.json(t); r["city"] != "Chicago" || r["website"] != nil || r["name"] != "Acme" || r["requested_at"] != nil || r["ein"] != "*****6789" || changed.Header.Get("ETag") != `"2"` {
 		t.Errorf("%s", changed.body)
 	}
+	if open := fmt.Sprint(changed.json(t)["to_complete"]); open != "[]" {
+		t.Errorf("a whole brand is to be completed by %s", open)
+	}
+	if r := b.do("POST", "/v1/brands", `{"name":"Half"}`, as("keyA")); !strings.Contains(fmt.Sprint(r.json(t)["to_complete"]), "body.entity_type") {
+		t.Errorf("what a draft lacks is not told: %s", r.body)
+	}
+	s.brands = s.brands[:1]
 	wantProblem(t, b.do("PATCH", "/v1/brands/"+id, `{"city":"Peoria"}`, as("keyA"), header("If-Match", `"1"`)), 412, message.ReasonConflict)
 	wantProblem(t, b.do("PATCH", "/v1/brands/"+id, `{"city":"Peoria"}`, as("keyA"), header("If-Match", `"x"`)), 412, message.ReasonConflict)
 	if r := b.do("PATCH", "/v1/brands/"+id, `{"city":"Peoria"}`, as("keyA"), header("If-Match", `*`), header("Content-Type", patchType)); r.StatusCode != 200 {
@@ -269,6 +276,9 @@ func TestCampaignsOverREST(t *testing.T) {
 		t.Fatalf("%s", made.body)
 	}
 	path := "/v1/campaigns/" + id
+	if open := fmt.Sprint(made.json(t)["to_complete"]); !strings.Contains(open, "body.message_flow") || strings.Contains(open, "body.brand_id") {
+		t.Errorf("to complete: %s", open)
+	}
 	p := wantProblem(t, b.do("PATCH", path, `{"submit":true}`, as("keyA")), 422, message.ReasonInvalidRequest)
 	for _, field := range []string{"body.description", "body.message_flow", "body.optout_keywords", "body.stop_reply", "body.help_keywords"} {
 		if !strings.Contains(fmt.Sprint(p["errors"]), field) {
@@ -277,7 +287,7 @@ func TestCampaignsOverREST(t *testing.T) {
 	}
 	changed := b.do("PATCH", path, wholeCampaign, as("keyA"))
 	doc.check("patch", "/v1/campaigns/{id}", changed)
-	if changed.json(t)["requested_at"] == nil {
+	if changed.json(t)["requested_at"] == nil || len(changed.json(t)["to_complete"].([]any)) != 0 {
 		t.Errorf("%s", changed.body)
 	}
 	for _, numbers := range []string{`{"numbers":["+1 (202) 555-0143","+12025550143","+12025550144"]}`} {

@@ -51,6 +51,7 @@ func TestStaffVisit(t *testing.T) {
 func TestPortalVisit(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
+	batches := withBatches(b)
 	account := accountA
 	user := Visitor{User: message.NewID(), Account: account, Email: "ada@shop.example", Scopes: []string{scopeMessagesRead, scopeMessagesWrite}}
 	if w := visit(b.server, user, "POST", "/v1/messages", parcel); w.Code != http.StatusAccepted {
@@ -58,6 +59,12 @@ func TestPortalVisit(t *testing.T) {
 	}
 	if got := b.ingress.last(t); got.AccountID != account || got.Credential.ID != user.User {
 		t.Errorf("%+v", got)
+	}
+	if w := visit(b.server, user, "POST", "/v1/messages/batch", `{"messages":[{"to":"+13105550117","body":"x"}]}`); w.Code != http.StatusAccepted {
+		t.Fatal(w.Code, w.Body)
+	}
+	if made := batches.list[0]; made.AccountID != account || made.Credential != (message.ID{}) {
+		t.Errorf("its rows would be bound to a key that there is not: %+v", made)
 	}
 	if w := visit(b.server, user, "GET", "/v1/numbers", ""); w.Code != http.StatusForbidden {
 		t.Errorf("a scope that the user lacks: %d", w.Code)

@@ -31,7 +31,7 @@ func (s BatchStatus) Final() bool { return s == BatchCompleted || s == BatchCanc
 type Batch struct {
 	ID         ID
 	AccountID  ID
-	Credential ID // the API key that made it: its numbers and its rate hold for the rows
+	Credential ID // the API key that made it: its numbers and its rate hold for the rows; zero: a user of the portal, whom no key binds
 	Name       string
 	Status     BatchStatus
 	Defaults   BatchDefaults

@@ -55,6 +55,14 @@ func useCaseOf(name string) (useCase, bool) {
 	return useCases[i], true
 }
 
+// Samples is how many messages a campaign of the use case must show, 0 for one that there
+// is not. Special says that carriers approve each campaign of it, or the brand is vetted
+// for it.
+func Samples(name string) (n int, special bool) {
+	u, _ := useCaseOf(name)
+	return u.samples, u.special
+}
+
 // UseCases lists the names of the use cases that a campaign may have.
 func UseCases() []string {
 	names := make([]string, len(useCases))

@@ -53,7 +53,7 @@ type show = func(*visit) (page.Page, error)
 // wildcards; place says where a request is.
 func Routes(base string, place func(*site.Visit) (Place, error)) map[string]func(*site.Visit) (page.Page, error) {
 	out := map[string]func(*site.Visit) (page.Page, error){}
-	for _, group := range []map[string]show{webhookPages(), accessPages(), settingsPages()} {
+	for _, group := range []map[string]show{recordsPages(), webhookPages(), accessPages(), settingsPages()} {
 		for pattern, show := range group {
 			method, path, _ := strings.Cut(pattern, " ")
 			out[method+" "+base+path] = func(v *site.Visit) (page.Page, error) {
@@ -73,6 +73,8 @@ func Routes(base string, place func(*site.Visit) (Place, error)) map[string]func
 // navigation, at a customer in the console the tabs below its name.
 func Links(p Place) []page.NavGroup {
 	return []page.NavGroup{
+		{Title: "Numbers", Links: numbersLinks(p)},
+		{Title: "Usage", Links: usageLinks(p)},
 		{Title: "Webhooks", Links: webhookLinks(p)},
 		{Title: "Access", Links: accessLinks(p)},
 		{Title: "Account", Links: settingsLinks(p)},

@@ -9,9 +9,7 @@ import (
 	"cmp"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/postrider/postrider/edges/console/account"
 	"github.com/postrider/postrider/edges/console/gate"
@@ -40,9 +38,7 @@ func Handler(s *site.Site) http.Handler {
 }
 
 func (o *own) routes() map[string]func(*site.Visit) (page.Page, error) {
-	routes := map[string]func(*site.Visit) (page.Page, error){
-		"GET /portal": o.messages,
-	}
+	routes := o.messagesRoutes()
 	maps.Copy(routes, account.Routes(Prefix, func(v *site.Visit) (account.Place, error) { return place(v.Person), nil }))
 	return routes
 }
@@ -54,7 +50,7 @@ func place(p gate.Person) account.Place {
 
 // nav is the way to the pages that somebody may read.
 func nav(p gate.Person) []page.NavGroup {
-	groups := []page.NavGroup{{Links: []page.Link{{Text: "Messages", Href: Prefix}}}}
+	groups := []page.NavGroup{{Links: messagesLinks(p)}}
 	for _, g := range account.Links(place(p)) {
 		if len(g.Links) > 0 {
 			groups = append(groups, g)
@@ -67,31 +63,4 @@ func nav(p gate.Person) []page.NavGroup {
 func Frame(p gate.Person) page.Frame {
 	return page.Frame{Product: "Portal", Home: Prefix, Nav: nav(p),
 		Who: cmp.Or(p.Name, p.Email), Role: p.AccountName, Profile: Prefix + "/profile", SignOut: Prefix + "/sign-out", CSRF: p.CSRF}
-}
-
-// messageRow is what a list shows of a message.
-type messageRow struct {
-	ID        string
-	Direction string
-	Type      string
-	Status    string
-	From, To  *string
-	Segments  int
-	CreatedAt string `json:"created_at"`
-}
-
-func (o *own) messages(v *site.Visit) (page.Page, error) {
-	filter := &page.Form{Method: "get", Inline: true, Submit: "Search", Label: "Search messages", Fields: []page.Field{
-		{Name: "status", Label: "Status", Kind: page.Choice, Options: append([]page.Option{{Text: "any"}}, page.StatusOptions()...)},
-		{Name: "from", Label: "From"}, {Name: "to", Label: "To"}, {Name: "client_reference", Label: "Reference"},
-		{Name: "created_after", Label: "After", Kind: page.Moment}, {Name: "created_before", Label: "Before", Kind: page.Moment},
-	}}
-	rows, err := site.List[messageRow](v, api+"/messages", filter, nil)
-	if err != nil {
-		return page.Page{}, err
-	}
-	table := page.Table{Caption: "Messages", Empty: "There is no message that fits.", Columns: []page.Column{{Title: "Message"}, {Title: "Status"}, {Title: "Type"}, {Title: "From"}, {Title: "To"}, {Title: "Parts", Right: true}, {Title: "Accepted"}}}
-	return page.Page{Title: "Messages", Lead: "What you sent and received, newest first.", Body: []page.Block{filter, site.Table(v, rows, table, func(m messageRow) page.Row {
-		return page.Row{Cells: []page.Cell{page.CodeTo(m.ID, v.At("/messages/"+url.PathEscape(m.ID))), page.Status(m.Status), page.Str(strings.ToUpper(m.Type)).WithSub(m.Direction), page.Strp(m.From), page.Strp(m.To), page.Num(m.Segments), page.When(m.CreatedAt)}}
-	})}}, nil
 }

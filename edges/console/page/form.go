@@ -20,7 +20,13 @@ type Form struct {
 	Submit string
 	// Danger colors the button; Quiet makes it a plain one.
 	Danger, Quiet bool
-	Fields        []Field
+	// Also are further buttons, beside Submit.
+	Also []Button
+	// Ask is a path that is sent the fields while somebody types, and answers with what is
+	// then shown below them, such as what a message will cost. Empty: none. Without a script
+	// nothing is asked.
+	Ask    string
+	Fields []Field
 	// Patch says that the body is a merge patch: what is empty is null, not left out.
 	Patch bool
 	// ETag goes with the form, so that a change made meanwhile is not overwritten.
@@ -33,10 +39,17 @@ type Form struct {
 	Label string
 	// Download leaves the reader on the page, since the answer is a file.
 	Download bool
+	// Kept says that what was sent was done all the same, such as a draft that was saved;
+	// what is wrong stands at the fields.
+	Kept bool
 	// Trouble is what is wrong with the whole, as the API says it; see Refuse.
 	Trouble      string
 	TroubleLines []string
 }
+
+// Button is a further button of a form, which sends a name and a value with it. The name
+// begins with an underscore: it is no member of a body.
+type Button struct{ Text, Name, Value string }
 
 // Kind is what a field holds and how it is asked for.
 type Kind int
@@ -58,6 +71,7 @@ const (
 	File                  // a file, which Read leaves alone
 	Hidden                // text that is not asked for
 	Email                 // an e-mail address
+	Day                   // a day, such as 2026-11-21
 )
 
 // Option is one of a choice.
@@ -88,6 +102,11 @@ type Field struct {
 	// Keep says that an empty field is left out of a merge patch too, Blank that it is an
 	// empty text.
 	Keep, Blank bool
+	// Several lets a File be more than one.
+	Several bool
+	// When is "name=a|b": a script hides the field while the one of that name has none of
+	// the values. What it holds is sent all the same.
+	When string
 	// Auto is HTML's autocomplete, such as "current-password".
 	Auto string
 	// Rows is the height of a multiline field; 0: 3.
@@ -412,6 +431,8 @@ func (f Field) Input() string {
 		return "hidden"
 	case Email:
 		return "email"
+	case Day:
+		return "date"
 	}
 	return "text"
 }

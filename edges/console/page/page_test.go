@@ -20,9 +20,9 @@ const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>'` + "`{
 func everyBlock(s string) []Block {
 	at := time.Date(2026, 11, 21, 20, 15, 4, 0, time.UTC)
 	cells := []Cell{Str(s), To(s, "/x?q="+url.QueryEscape(s)), Mono(s).WithCopy(), Badge(s, Good, s), Time(at), Num(1234567), Money(s, s), None(s), YesNo(true), On(false), Str(s).WithHelp(s).WithSub(s), CodeTo(s, "/y"), Status(s)}
-	form := &Form{Action: "/do", Submit: s, Label: s, ETag: s, Cancel: Link{Text: s, Href: "/"}, Trouble: s, TroubleLines: []string{s}}
-	for kind := OneLine; kind <= Email; kind++ {
-		form.Fields = append(form.Fields, Field{Name: "n" + string(rune('a'+int(kind))), Label: s, Help: s, Kind: kind, Value: s, Values: []string{s}, Options: []Option{{s, s}}, Suggest: []string{s}, Placeholder: s, Unit: s, Error: s, Group: s})
+	form := &Form{Action: "/do", Submit: s, Label: s, ETag: s, Cancel: Link{Text: s, Href: "/"}, Trouble: s, TroubleLines: []string{s}, Also: []Button{{Text: s, Name: "_also", Value: s}}, Ask: "/ask"}
+	for kind := OneLine; kind <= Day; kind++ {
+		form.Fields = append(form.Fields, Field{Name: "n" + string(rune('a'+int(kind))), Label: s, Help: s, Kind: kind, Value: s, Values: []string{s}, Options: []Option{{s, s}}, Suggest: []string{s}, Placeholder: s, Unit: s, Error: s, Group: s, Several: true, When: s})
 	}
 	cells = append(cells, Do(&Form{Action: "/press", Submit: s}))
 	columns := make([]Column, len(cells))

@@ -21,6 +21,8 @@ type Task struct {
 	Body func(map[string]any) map[string]any
 	// Check looks at a form that could be read, before it is sent; what it finds wrong it puts there.
 	Check func(*page.Form)
+	// Query is that of the request, made of the form's body. Nil: there is none.
+	Query func(map[string]any) url.Values
 	// Once makes a request with the same form and the same key be done once. It is for
 	// what makes something.
 	Once bool
@@ -72,6 +74,9 @@ func (v *Visit) Submit(t Task, show func() (page.Page, error)) (page.Page, error
 	}
 	if t.Bare || q.Method == http.MethodDelete {
 		q.Body = nil
+	}
+	if t.Query != nil {
+		q.Query = t.Query(body)
 	}
 	if t.Once {
 		q.Key = v.R.PostForm.Get(keyField)

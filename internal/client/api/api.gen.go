@@ -2615,8 +2615,11 @@ type Brand struct {
 	Street        *string     `json:"street"`
 
 	// Tier T-Mobile's
-	Tier      *string   `json:"tier"`
-	UpdatedAt time.Time `json:"updated_at"`
+	Tier *string `json:"tier"`
+
+	// ToComplete Of a draft: what submit would be refused for as it is
+	ToComplete []FieldProblem `json:"to_complete"`
+	UpdatedAt  time.Time      `json:"updated_at"`
 
 	// UsedToday Of daily_cap, as far as it is counted here; null in lists
 	UsedToday        *int64     `json:"used_today"`
@@ -2748,9 +2751,12 @@ type Campaign struct {
 	TcrSubmissionDate *string `json:"tcr_submission_date"`
 
 	// ThroughputLimit SMS parts a minute; null: none is known
-	ThroughputLimit *int64    `json:"throughput_limit"`
-	UpdatedAt       time.Time `json:"updated_at"`
-	UseCase         string    `json:"use_case"`
+	ThroughputLimit *int64 `json:"throughput_limit"`
+
+	// ToComplete Of a draft: what submit would be refused for as it is
+	ToComplete []FieldProblem `json:"to_complete"`
+	UpdatedAt  time.Time      `json:"updated_at"`
+	UseCase    string         `json:"use_case"`
 }
 
 // CampaignStatus Only active ones send
@@ -5370,6 +5376,9 @@ type CheckBatchMultipartRequestBody CheckBatchMultipartBody
 // ChangeMessageJSONRequestBody defines body for ChangeMessage for application/json ContentType.
 type ChangeMessageJSONRequestBody = ChangeMessage
 
+// ChangeMessageApplicationMergePatchPlusJSONRequestBody defines body for ChangeMessage for application/merge-patch+json ContentType.
+type ChangeMessageApplicationMergePatchPlusJSONRequestBody = ChangeMessage
+
 // RetryMessageJSONRequestBody defines body for RetryMessage for application/json ContentType.
 type RetryMessageJSONRequestBody = RetryBody
 
@@ -6090,6 +6099,15 @@ type ClientInterface interface {
 	//
 	// Corresponds with PATCH /v1/messages/{id} (the `ChangeMessage` operationId).
 	ChangeMessage(ctx context.Context, id string, body ChangeMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ChangeMessageWithApplicationMergePatchPlusJSONBody Change a message that has not left
+	//
+	// While it is `accepted` or `scheduled`; later 409. A JSON merge patch: what is left out stays. `send_at: null` sends it now, `validity_seconds: null` gives it the validity of its class. It is checked as a new message is; when it is refused, it stays as it was. Nothing but these three can be changed.
+	//
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// Corresponds with PATCH /v1/messages/{id} (the `ChangeMessage` operationId).
+	ChangeMessageWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, body ChangeMessageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CancelMessageByPost Withdraw a message
 	//
@@ -7761,6 +7779,25 @@ func (c *Client) ChangeMessageWithBody(ctx context.Context, id string, contentTy
 // Corresponds with PATCH /v1/messages/{id} (the `ChangeMessage` operationId).
 func (c *Client) ChangeMessage(ctx context.Context, id string, body ChangeMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewChangeMessageRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ChangeMessageWithApplicationMergePatchPlusJSONBody Change a message that has not left
+//
+// While it is `accepted` or `scheduled`; later 409. A JSON merge patch: what is left out stays. `send_at: null` sends it now, `validity_seconds: null` gives it the validity of its class. It is checked as a new message is; when it is refused, it stays as it was. Nothing but these three can be changed.
+//
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// Corresponds with PATCH /v1/messages/{id} (the `ChangeMessage` operationId).
+func (c *Client) ChangeMessageWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, body ChangeMessageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeMessageRequestWithApplicationMergePatchPlusJSONBody(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -11616,6 +11653,17 @@ func NewChangeMessageRequest(server string, id string, body ChangeMessageJSONReq
 	return NewChangeMessageRequestWithBody(server, id, "application/json", bodyReader)
 }
 
+// NewChangeMessageRequestWithApplicationMergePatchPlusJSONBody calls the generic ChangeMessage builder with application/merge-patch+json body
+func NewChangeMessageRequestWithApplicationMergePatchPlusJSONBody(server string, id string, body ChangeMessageApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewChangeMessageRequestWithBody(server, id, "application/merge-patch+json", bodyReader)
+}
+
 // NewChangeMessageRequestWithBody constructs an http.Request for the ChangeMessage method, with any body, and a specified content type
 func NewChangeMessageRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
@@ -14757,6 +14805,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PATCH /v1/messages/{id} (the `ChangeMessage` operationId).
 	ChangeMessageWithResponse(ctx context.Context, id string, body ChangeMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeMessageResponse, error)
+
+	// ChangeMessageWithApplicationMergePatchPlusJSONBodyWithResponse Change a message that has not left
+	//
+	// While it is `accepted` or `scheduled`; later 409. A JSON merge patch: what is left out stays. `send_at: null` sends it now, `validity_seconds: null` gives it the validity of its class. It is checked as a new message is; when it is refused, it stays as it was. Nothing but these three can be changed.
+	//
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/messages/{id} (the `ChangeMessage` operationId).
+	ChangeMessageWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, body ChangeMessageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeMessageResponse, error)
 
 	// CancelMessageByPostWithResponse Withdraw a message
 	//
@@ -20641,6 +20698,21 @@ func (c *ClientWithResponses) ChangeMessageWithBodyWithResponse(ctx context.Cont
 // Corresponds with PATCH /v1/messages/{id} (the `ChangeMessage` operationId).
 func (c *ClientWithResponses) ChangeMessageWithResponse(ctx context.Context, id string, body ChangeMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeMessageResponse, error) {
 	rsp, err := c.ChangeMessage(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChangeMessageResponse(rsp)
+}
+
+// ChangeMessageWithApplicationMergePatchPlusJSONBodyWithResponse Change a message that has not left
+//
+// While it is `accepted` or `scheduled`; later 409. A JSON merge patch: what is left out stays. `send_at: null` sends it now, `validity_seconds: null` gives it the validity of its class. It is checked as a new message is; when it is refused, it stays as it was. Nothing but these three can be changed.
+//
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/messages/{id} (the `ChangeMessage` operationId).
+func (c *ClientWithResponses) ChangeMessageWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, body ChangeMessageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeMessageResponse, error) {
+	rsp, err := c.ChangeMessageWithApplicationMergePatchPlusJSONBody(ctx, id, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

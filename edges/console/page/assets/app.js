@@ -67,8 +67,18 @@
     });
   }
 
+  // A field that belongs to some values of another is hidden while that has none of them.
+  function onlyWhen(e) {
+    var at = e.dataset.when.indexOf('='), name = e.dataset.when.slice(0, at), values = e.dataset.when.slice(at + 1).split('|');
+    var form = e.closest('form'), other = form.elements[name];
+    function show() { e.hidden = !!other && values.indexOf(other.value) < 0; }
+    form.addEventListener('change', show);
+    show();
+  }
+
   function drawChart(e) {
     if (!window.uPlot) return;
+    e.parentElement.querySelector('details').open = false; // the table is for whoever wants it
     var c = JSON.parse(e.dataset.chart);
     var ink = resolved('--dim'), grid = resolved('--line');
     var tones = { '': '--busy', good: '--good', warn: '--warn', bad: '--bad', busy: '--busy' }, spare = ['--busy', '--good', '--warn', '--bad', '--dim'];
@@ -112,6 +122,7 @@
     each(part, 'time[datetime]', localTime);
     each(part, 'input[data-utc]', localField);
     each(part, 'button.copy', copyButton);
+    each(part, '[data-when]', onlyWhen);
     each(part, 'form', sendOnce);
     each(part, '.plot[data-chart]', drawChart);
     each(part, '.live', liveState);
