@@ -48,6 +48,7 @@ func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
 		"GET /console/messages/{id}/live":      o.messageLive,
 		"POST /console/messages/{id}/{action}": o.act,
 	}
+	maps.Copy(routes, o.trafficRoutes())
 	maps.Copy(routes, o.customerRoutes())
 	return routes
 }
@@ -58,6 +59,7 @@ func nav(p gate.Person) []page.NavGroup {
 	groups := []page.NavGroup{
 		{Links: []page.Link{{Text: "Overview", Href: "/console"}, {Text: "Messages", Href: "/console/messages"}}},
 		customerNav,
+		trafficNav(),
 	}
 	if p.Role == snapshot.RoleAdmin {
 		return groups
