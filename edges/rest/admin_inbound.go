@@ -40,6 +40,8 @@ type unroutedResource struct {
 	Complete   bool     `json:"complete" doc:"false: parts of it never came"`
 	Keyword    *string  `json:"keyword"`
 	RepeatOf   *string  `json:"repeat_of" format:"uuid" doc:"A message that said the same shortly before"`
+	Why        string   `json:"why" enum:"nobody,not_enabled,assigned" doc:"As the number is now: nobody's; somebody's and enabled for nothing; somebody's, so that it can be taken in anew"`
+	AccountID  *string  `json:"account_id" format:"uuid" doc:"Whose the number is now; null: nobody's"`
 	ReceivedAt string   `json:"received_at" format:"date-time"`
 }
 
@@ -51,6 +53,13 @@ func (s *Server) unroutedOf(r message.InboundRecord, texts bool) unroutedResourc
 	}
 	if r.RepeatOf != (message.ID{}) {
 		out.RepeatOf = new(r.RepeatOf.String())
+	}
+	out.Why = "nobody"
+	if n := s.Snapshot().Numbers[r.To]; n != nil {
+		out.Why, out.AccountID = "not_enabled", new(n.AccountID.String())
+		if n.SMSEnabled || n.MMSEnabled {
+			out.Why = "assigned"
+		}
 	}
 	return out
 }

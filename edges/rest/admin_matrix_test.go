@@ -58,6 +58,11 @@ var adminSamples = map[string]sample{
 		return staffPath, `{"email":"` + message.NewID().String() + `@gw.example","role":"viewer","password":"` + staffPassword + `"}`
 	}},
 
+	"inviteStaff": {who: "admin", status: 200, action: "staff.invite", ask: func(*office) (string, string) {
+		return staffPath + "/invite", `{"email":"` + message.NewID().String() + `@gw.example","role":"viewer"}`
+	}},
+	"removeStaffSecondFactor": {who: "admin", status: 204, action: "staff.factor_remove", ask: func(o *office) (string, string) { return o.withFactor() + "/second-factor", "" }},
+
 	"listServiceCredentials":  {who: "admin", status: 200},
 	"getServiceCredential":    {who: "admin", status: 200, ask: aboutService("")},
 	"changeServiceCredential": {who: "admin", status: 200, action: "service_credential.update", ask: aboutService(`{"expires_at":null}`)},
