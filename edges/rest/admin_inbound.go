@@ -18,6 +18,8 @@ type Strays interface {
 	InboundUnrouted(ctx context.Context, number message.Address, before message.ID, limit int) ([]message.InboundRecord, error)
 	// UnmatchedReceipts lists receipts that match no part, newest first, older than one.
 	UnmatchedReceipts(ctx context.Context, before message.ID, limit int) ([]message.Receipt, error)
+	// UnmatchedReceipt reads one of them; ReasonNotFound when there is none.
+	UnmatchedReceipt(ctx context.Context, id message.ID) (message.Receipt, error)
 }
 
 // Reclaim brings strays to whose they are, as ingress does. Each leaves a line in the
@@ -180,6 +182,9 @@ func (s *Server) registerStrays(api huma.API) {
 		Description: "Final receipts whose id is no part's, newest first.",
 	}, anyStaff()), s.listStrayReceipts, nil)
 	register(api, s.operation(huma.Operation{
+		OperationID: "getUnmatchedReceipt", Method: http.MethodGet, Path: receiptPath + "/{id}", Tags: tags, Summary: "Read a receipt that matches nothing",
+	}, anyStaff(), 404), s.getStrayReceipt, nil)
+	register(api, s.operation(huma.Operation{
 		OperationID: "matchReceipt", Method: http.MethodPost, Path: receiptPath + "/{id}/match", Tags: tags, Summary: "Say whose a receipt is",
 		Description: "The part counts as if the vendor had given it the receipt's id. 409: the receipt is a part's already, or the part is decided or with another vendor.",
 	}, staff(snapshot.RoleSupport).taking(), 400, 404, 409, 413, 415), s.matchReceipt, bodyOf[matchBody](schemas))
@@ -281,6 +286,20 @@ func (s *Server) listStrayReceipts(ctx context.Context, in *Page) (*output[list[
 	}
 	found, next := page(found, *in, func(r message.Receipt) string { return encodeRowCursor(r.ID) })
 	return listed(found, next, s.strayReceiptOf), nil
+}
+
+func (s *Server) getStrayReceipt(ctx context.Context, in *RowInput) (*output[strayReceiptResource], error) {
+	ctx, cancel := context.WithTimeout(ctx, s.answerTimeout())
+	defer cancel()
+	id, err := in.row()
+	var r message.Receipt
+	if err == nil {
+		r, err = s.Admin.Strays.UnmatchedReceipt(ctx, id)
+	}
+	if err != nil {
+		return nil, s.problem(exchangeOf(ctx), err, 0)
+	}
+	return &output[strayReceiptResource]{Body: s.strayReceiptOf(r)}, nil
 }
 
 func (s *Server) matchReceipt(ctx context.Context, in *rowBody) (*output[reclaimedResource], error) {

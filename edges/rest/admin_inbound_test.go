@@ -152,6 +152,9 @@ func TestReceiptsMatchedOverTheAPI(t *testing.T) {
 	if r := data[0].(map[string]any); r["id"] != receipt.String() || r["vendor_message_id"] != "b2" || r["state"] != "DELIVRD" || r["from"] != "12025550143" || r["to"] != "13105550117" || r["done_at"] != nil {
 		t.Errorf("%+v", r)
 	}
+	if r := o.do("GET", receiptPath+"/"+receipt.String(), "", by); r.StatusCode != 200 || r.json(t)["vendor_message_id"] != "b2" {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
 	path := receiptPath + "/" + receipt.String() + "/match"
 	for body, want := range map[string]int{
 		`{}`: 422, `{"message_id":"x"}`: 422, `{"message_id":"` + id.String() + `","part":0}`: 422, `{"message_id":"` + id.String() + `","part":2}`: 404,
@@ -168,6 +171,7 @@ func TestReceiptsMatchedOverTheAPI(t *testing.T) {
 		t.Fatalf("%d %s", r.StatusCode, r.body)
 	}
 	wantProblem(t, o.do("POST", path, `{"message_id":"`+id.String()+`"}`, by), 409, message.ReasonConflict)
+	wantProblem(t, o.do("GET", receiptPath+"/"+receipt.String(), "", by), 404, message.ReasonNotFound)
 	m, err := o.db.WholeMessage(o.ctx, id)
 	if err != nil || m.Settled != 1 || m.Parts[0].State != message.PartDelivered || o.count("select count(*) from settlements_due where message_id = $1", id) != 1 {
 		t.Errorf("%+v, %v", m, err)

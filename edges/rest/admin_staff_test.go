@@ -88,6 +88,9 @@ func TestStaffRefusals(t *testing.T) {
 		{"POST", customerPath + "/" + message.NewID().String() + "/suspend", ``, 404, message.ReasonNotFound},
 		{"GET", customerPath + "?status=gone", ``, 422, message.ReasonInvalidRequest},
 		{"GET", adminPrefix + "/audit-log?cursor=bQ", ``, 422, message.ReasonInvalidRequest},
+		{"GET", adminPrefix + "/audit-log/0", ``, 404, message.ReasonNotFound},
+		{"GET", adminPrefix + "/audit-log/999999", ``, 404, message.ReasonNotFound},
+		{"GET", adminPrefix + "/audit-log/x", ``, 404, message.ReasonNotFound},
 		{"GET", adminPrefix + "/vendor-bank-accounts", ``, 404, message.ReasonNotFound},
 	} {
 		before := o.last().ID
