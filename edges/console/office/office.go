@@ -8,12 +8,12 @@ package office
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 
 	"github.com/postrider/postrider/edges/console/gate"
 	"github.com/postrider/postrider/edges/console/page"
 	"github.com/postrider/postrider/edges/console/site"
-	"github.com/postrider/postrider/internal/snapshot"
 )
 
 const (
@@ -38,7 +38,7 @@ func Handler(s *site.Site) http.Handler {
 
 // routes are the pages by the pattern of http.ServeMux.
 func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
-	return map[string]func(*site.Visit) (page.Page, error){
+	out := map[string]func(*site.Visit) (page.Page, error){
 		"GET /console":               o.overview,
 		"GET /console/overview/live": o.overviewLive,
 		"GET /console/messages":      o.messages,
@@ -47,6 +47,8 @@ func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
 		"GET /console/messages/{id}/live":      o.messageLive,
 		"POST /console/messages/{id}/{action}": o.act,
 	}
+	maps.Copy(out, o.deskRoutes())
+	return out
 }
 
 // nav is the way to the pages; each link leads to one that every role may read, but those
@@ -55,9 +57,7 @@ func nav(p gate.Person) []page.NavGroup {
 	groups := []page.NavGroup{
 		{Links: []page.Link{{Text: "Overview", Href: "/console"}, {Text: "Messages", Href: "/console/messages"}}},
 	}
-	if p.Role == snapshot.RoleAdmin {
-		return groups
-	}
+	groups = append(groups, deskNav(p)...)
 	return groups
 }
 
