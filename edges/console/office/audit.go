@@ -46,12 +46,20 @@ func (o *office) auditLog(v *site.Visit) (page.Page, error) {
 		export += "?" + q.Encode()
 	}
 	table := page.Table{Caption: "Audit log", Empty: "No line fits.", EmptyHelp: "Leave out a part of the search.",
-		Columns: []page.Column{{Title: "Line", Help: "They are numbered one after the other"}, {Title: "When"}, {Title: "Who"}, {Title: "What"}, {Title: "To what"}, {Title: "What changed"}, {Title: "From", Help: "The address it came from"}}}
+		Columns: []page.Column{{Title: "Line", Help: "They are numbered one after the other"}, {Title: "When"}, {Title: "Who", Help: "And in which role, from which address"}, {Title: "What"}, {Title: "To what"}, {Title: "What changed"}}}
 	return page.Page{Title: "Audit log", Lead: "Who did what, newest first: each change, and each reading of a message's text. No line can be changed without the check showing it.",
 		Actions: []page.Action{{Text: "Export as CSV", Href: export, Download: true}, {Text: "Check the chain", Href: v.At("/audit/check"), Main: true}},
 		Body: []page.Block{filter, site.Table(v, rows, table, func(a auditView) page.Row {
-			return page.Row{Cells: []page.Cell{page.To(strconv.FormatInt(a.ID, 10), v.At("/audit/"+strconv.FormatInt(a.ID, 10))), since(a.At), page.Str(a.Actor).WithSub(a.Role), page.Str(actionWords(a.Action)), auditTarget(v, &a), page.Str(a.summary()), page.Mono(a.Address)}}
+			return page.Row{Cells: []page.Cell{page.To(strconv.FormatInt(a.ID, 10), v.At("/audit/"+strconv.FormatInt(a.ID, 10))), since(a.At), page.Str(a.Actor).WithSub(a.by()), page.Str(actionWords(a.Action)), auditTarget(v, &a), page.Str(a.summary())}}
 		})}}, nil
+}
+
+// by is in which role, and from where.
+func (a *auditView) by() string {
+	if a.Address == "" {
+		return a.Role
+	}
+	return a.Role + ", from " + a.Address
 }
 
 // auditTarget leads to what something was done to, where that stays.

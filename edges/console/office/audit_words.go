@@ -101,14 +101,14 @@ func (a *auditView) summary() string {
 	list := a.changes()
 	var out []string
 	for _, c := range list[:min(len(list), maxSummary)] {
-		s := words(c.name) + ": "
+		s, before, after := words(c.name)+": ", brief(c.before), brief(c.after)
 		switch {
-		case c.before == "":
-			s += clipped(c.after, 60)
-		case c.after == "":
-			s += clipped(c.before, 60) + " → none"
+		case before == "":
+			s += after
+		case after == "":
+			s += before + " → none"
 		default:
-			s += clipped(c.before, 60) + " → " + clipped(c.after, 60)
+			s += before + " → " + after
 		}
 		out = append(out, s)
 	}
@@ -116,6 +116,18 @@ func (a *auditView) summary() string {
 		out = append(out, "and "+strconv.Itoa(more)+" more")
 	}
 	return strings.Join(out, "; ")
+}
+
+// brief is enough of a value for a line.
+func brief(s string) string {
+	first, rest, several := strings.Cut(s, ", ")
+	if isID(first) {
+		if !several {
+			return short(first)
+		}
+		return short(first) + " and " + strconv.Itoa(1+strings.Count(rest, ", ")) + " more"
+	}
+	return clipped(s, 60)
 }
 
 // maxSpoken is how many members of a list are told.

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/postrider/postrider/edges/console/gate"
 	"github.com/postrider/postrider/edges/console/page"
@@ -165,6 +167,12 @@ func options(list ...string) []page.Option {
 		out[i] = page.Option{Value: w, Text: words(w)}
 	}
 	return out
+}
+
+// capitalized begins a sentence.
+func capitalized(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(r)) + s[n:]
 }
 
 func plural(n int, one, many string) string {

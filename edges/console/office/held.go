@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/postrider/postrider/edges/console/call"
 	"github.com/postrider/postrider/edges/console/page"
@@ -30,12 +31,12 @@ func (o *office) heldPage(v *site.Visit, several *page.Form) (page.Page, error) 
 		return page.Page{}, err
 	}
 	table := page.Table{Caption: "Messages that wait for a decision", Empty: "Nothing waits.", EmptyHelp: "Messages come here when a content rule with the action “hold” finds something in their text.",
-		Columns: []page.Column{{Title: "Message"}, {Title: "Waits since"}, {Title: "Account"}, {Title: "From"}, {Title: "To"}, {Title: "Why"}, {Title: "Text", Help: "That it was read is in the audit log"}}}
+		Columns: []page.Column{{Title: "Message"}, {Title: "Waits since"}, {Title: "Account"}, {Title: "To", Help: "And from which sender"}, {Title: "Why", Help: "What the rule is about that holds it"}, {Title: "Text", Help: "That it was read is in the audit log"}}}
 	p := page.Page{Title: "Held messages", Lead: "Content rules hold these until somebody has looked at them. The longest waiting stand first."}
 	p.Body = append(p.Body, filter)
 	p.Body = append(p.Body, whoMay(v, "Releasing and refusing", snapshot.RoleCompliance)...)
 	p.Body = append(p.Body, site.Table(v, rows, table, func(m messageView) page.Row {
-		return page.Row{Tone: page.Warn, Cells: []page.Cell{page.CodeTo(short(m.ID), v.At("/held/"+url.PathEscape(m.ID))), since(m.CreatedAt), customer(v, m.AccountID), number(m.From), number(m.To), page.Str(m.holdDetail()), textOf(v, m.Body)}}
+		return page.Row{Tone: page.Warn, Cells: []page.Cell{page.CodeTo(short(m.ID), v.At("/held/"+url.PathEscape(m.ID))), since(m.CreatedAt), customer(v, m.AccountID), fromTo(&m), page.Str(m.heldFor()), textOf(v, m.Body)}}
 	}))
 	if len(rows.Data) > 0 && v.May(snapshot.RoleCompliance) {
 		if several == nil {
@@ -49,11 +50,20 @@ func (o *office) heldPage(v *site.Visit, several *page.Form) (page.Page, error) 
 	return p, nil
 }
 
-func (m *messageView) holdDetail() string {
+// heldFor is the detail of a hold without the words that all of them have.
+func (m *messageView) heldFor() string {
 	if m.Hold == nil {
 		return ""
 	}
-	return m.Hold.Detail
+	return strings.TrimSuffix(strings.TrimPrefix(m.Hold.Detail, "the text matches a content rule of "), " and waits for a review")
+}
+
+func fromTo(m *messageView) page.Cell {
+	c := number(m.To)
+	if m.From != nil {
+		c.Sub = "from " + *m.From
+	}
+	return c
 }
 
 // textOf is a text for those who may read it.
@@ -64,7 +74,7 @@ func textOf(v *site.Visit, body *string) page.Cell {
 		}
 		return page.None("Support and compliance may read texts")
 	}
-	return page.Str(clipped(*body, 240))
+	return page.Str(clipped(*body, 160))
 }
 
 func heldLabel(m messageView) string {
@@ -158,7 +168,7 @@ func (o *office) heldOnePage(v *site.Visit, tried site.Tried) (page.Page, error)
 		{Label: "Campaign", Value: page.Strp(m.CampaignID)}, {Label: "Valid until", Value: page.Whenp(m.ExpiresAt), Help: "Then it expires, whether or not it was looked at"},
 	}}}
 	if waits {
-		p.Body = append(p.Body, page.Notice{Tone: page.Warn, Title: "It waits for a decision", Text: m.Hold.Detail})
+		p.Body = append(p.Body, page.Notice{Tone: page.Warn, Title: "It waits for a decision", Text: capitalized(m.Hold.Detail)})
 	} else {
 		p.Body = append(p.Body, page.Notice{Text: "It does not wait for a decision any more: somebody has decided, or it has ended."})
 	}

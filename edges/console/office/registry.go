@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/postrider/postrider/edges/console/call"
 	"github.com/postrider/postrider/edges/console/page"
@@ -35,7 +36,6 @@ type brandView struct {
 	Tier              *string
 	DailyCap          *int    `json:"daily_cap"`
 	UsedToday         *int    `json:"used_today"`
-	ResetsAt          *string `json:"resets_at"`
 	EntityType        *string `json:"entity_type"`
 	LegalName         *string `json:"legal_name"`
 	FirstName         *string `json:"first_name"`
@@ -132,25 +132,23 @@ func (o *office) brandPage(v *site.Visit, tried site.Tried) (page.Page, error) {
 		page.Facts{Title: "Registration", Items: []page.Fact{
 			{Label: "Status", Value: registration(b.Status)}, {Label: "Account", Value: customer(v, b.AccountID)}, {Label: "Registry's id", Value: page.Strp(b.BrandID)},
 			{Label: "Identity", Value: wordsp(b.IdentityStatus), Help: "The registry's word on who it is"}, {Label: "Vetting score", Value: nump(b.VettingScore), Help: "0 to 100; it decides how much carriers take"}, {Label: "Vetting class", Value: wordsp(b.VettingClass)},
-			{Label: "Vetted", Value: page.Whenp(b.VettedAt)}, {Label: "Vetting ends", Value: page.Whenp(b.VettingExpiresAt)}, {Label: "Tier", Value: page.Strp(b.Tier), Help: "T-Mobile's"},
+			{Label: "Vetted", Value: page.Whenp(b.VettedAt)}, {Label: "Vetting ends", Value: page.Whenp(b.VettingExpiresAt)}, {Label: "Tier", Value: page.Strp(b.Tier), Help: "T-Mobile's"}, {Label: "Daily cap", Value: nump(b.DailyCap), Help: "Parts that T-Mobile takes a day of the company"},
 			{Label: "Asked for", Value: page.Whenp(b.RequestedAt), Help: "When the customer wanted it filed"}, {Label: "Filed", Value: page.Whenp(b.FiledAt), Help: "When the registry took it"}, {Label: "Changed", Value: page.When(b.UpdatedAt)}}},
-		capUsed(b.DailyCap, b.UsedToday, b.ResetsAt, "Parts that T-Mobile takes a day of the company, over all vendors"),
-		page.Section{ID: "company", Title: "The company", Help: "As it was, or is to be, filed.", Body: []page.Block{page.Facts{Title: "The company", Items: known([]page.Fact{
-			{Label: "Legal name", Value: page.Strp(b.LegalName)}, {Label: "First name", Value: page.Strp(b.FirstName)}, {Label: "Last name", Value: page.Strp(b.LastName)}, {Label: "Kind", Value: wordsp(b.EntityType)}, {Label: "Branch of business", Value: wordsp(b.Vertical)},
-			{Label: "Tax number", Value: page.Strp(b.EIN), Help: "All but its end is hidden"}, {Label: "Issued in", Value: page.Strp(b.EINIssuingCountry)}, {Label: "Other business id", Value: page.Strp(b.AltBusinessID)}, {Label: "Kind of that id", Value: page.Strp(b.AltBusinessIDType)},
-			{Label: "Stock symbol", Value: page.Strp(b.StockSymbol)}, {Label: "Stock exchange", Value: page.Strp(b.StockExchange)}, {Label: "Street", Value: page.Strp(b.Street)}, {Label: "Postal code", Value: page.Strp(b.PostalCode)}, {Label: "City", Value: page.Strp(b.City)},
-			{Label: "State", Value: page.Strp(b.State)}, {Label: "Country", Value: page.Strp(b.Country)}, {Label: "Phone", Value: page.Strp(b.Phone)}, {Label: "E-mail", Value: page.Strp(b.Email)}, {Label: "Website", Value: page.Strp(b.Website)}})}}},
 	}
+	left = append(left, capUsed(b.DailyCap, b.UsedToday, "Parts that T-Mobile takes a day of the company, over all vendors")...)
+	left = append(left, page.Section{ID: "company", Title: "The company", Help: "As it was, or is to be, filed.", Body: []page.Block{page.Facts{Title: "The company", Items: known([]page.Fact{
+		{Label: "Legal name", Value: page.Strp(b.LegalName)}, {Label: "First name", Value: page.Strp(b.FirstName)}, {Label: "Last name", Value: page.Strp(b.LastName)}, {Label: "Kind", Value: wordsp(b.EntityType)}, {Label: "Branch of business", Value: wordsp(b.Vertical)},
+		{Label: "Tax number", Value: page.Strp(b.EIN), Help: "All but its end is hidden"}, {Label: "Issued in", Value: page.Strp(b.EINIssuingCountry)}, {Label: "Other business id", Value: page.Strp(b.AltBusinessID)}, {Label: "Kind of that id", Value: page.Strp(b.AltBusinessIDType)},
+		{Label: "Stock symbol", Value: page.Strp(b.StockSymbol)}, {Label: "Stock exchange", Value: page.Strp(b.StockExchange)}, {Label: "Street", Value: page.Strp(b.Street)}, {Label: "Postal code", Value: page.Strp(b.PostalCode)}, {Label: "City", Value: page.Strp(b.City)},
+		{Label: "State", Value: page.Strp(b.State)}, {Label: "Country", Value: page.Strp(b.Country)}, {Label: "Phone", Value: page.Strp(b.Phone)}, {Label: "E-mail", Value: page.Strp(b.Email)}, {Label: "Website", Value: page.Strp(b.Website)}})}}})
 	p.Body = append(p.Body, page.Split{Left: left, Right: []page.Block{deedSection(v, v.At("/brands/"+v.ID()), brandDeeds(v, &b), tried, "", snapshot.RoleCompliance)}})
 	return p, nil
 }
 
 // capUsed is how much of a day's cap is used; nothing where none is known.
-func capUsed(most, used *int, resets *string, help string) page.Block {
-	s := page.Stats{Title: "Today"}
+func capUsed(most, used *int, help string) []page.Block {
 	if most == nil {
-		s.Items = []page.Stat{{Label: "Daily cap", Value: "–", Help: help, Sub: "none is known"}}
-		return s
+		return nil
 	}
 	item := page.Stat{Label: "Used today", Value: "–", Unit: "of " + page.Grouped(int64(*most)), Help: help, Sub: "it is counted anew at midnight, US Pacific time"}
 	if used != nil {
@@ -161,8 +159,7 @@ func capUsed(most, used *int, resets *string, help string) page.Block {
 			item.Tone = page.Warn
 		}
 	}
-	s.Items = []page.Stat{item}
-	return s
+	return []page.Block{page.Stats{Title: "Today", Items: []page.Stat{item}}}
 }
 
 func brandDeeds(v *site.Visit, b *brandView) []site.Deed {
@@ -254,8 +251,11 @@ func (c *campaignView) name() string {
 	if c.CampaignID != nil {
 		return *c.CampaignID
 	}
-	return words(c.UseCase)
+	return c.purpose()
 }
+
+// purpose is the use case as people read it: ACCOUNT_NOTIFICATION is "account notification".
+func (c *campaignView) purpose() string { return strings.ToLower(words(c.UseCase)) }
 
 func (o *office) campaigns(v *site.Visit) (page.Page, error) {
 	filter := ofAccount()
@@ -271,10 +271,13 @@ func (o *office) campaigns(v *site.Visit) (page.Page, error) {
 			pace.Sub = "each number"
 		}
 		waits := page.Str(c.Explanation)
+		if c.Status == "draft" {
+			waits = page.Str("It was not filed yet.")
+		}
 		if c.Failure != nil {
 			waits = page.Str(*c.Failure)
 		}
-		r := page.Row{Cells: []page.Cell{page.CodeTo(c.name(), v.At("/campaigns/"+url.PathEscape(c.ID))), registration(c.Status), page.Str(words(c.UseCase)), customer(v, c.AccountID), page.Num(len(c.Numbers)), pace, nump(c.DailyCap), waits, page.When(c.UpdatedAt)}}
+		r := page.Row{Cells: []page.Cell{page.CodeTo(c.name(), v.At("/campaigns/"+url.PathEscape(c.ID))), registration(c.Status), page.Str(c.purpose()), customer(v, c.AccountID), page.Num(len(c.Numbers)), pace, nump(c.DailyCap), waits, page.When(c.UpdatedAt)}}
 		switch c.Status {
 		case "rejected", "expired":
 			r.Tone = page.Bad
@@ -298,7 +301,6 @@ func (o *office) campaignPage(v *site.Visit, tried site.Tried) (page.Page, error
 		BrandStatus *string `json:"brand_status"`
 		DailyCap    *int    `json:"daily_cap"`
 		UsedToday   *int    `json:"used_today"`
-		ResetsAt    *string `json:"resets_at"`
 	}
 	// A campaign that was registered elsewhere may have no such status.
 	if err := v.Get(api+"/customers/"+url.PathEscape(c.AccountID)+"/campaigns/"+v.ID()+"/status", nil, &today); err != nil && call.StatusOf(err) == 0 {
@@ -322,12 +324,12 @@ func (o *office) campaignPage(v *site.Visit, tried site.Tried) (page.Page, error
 	}
 	left := []page.Block{
 		page.Facts{Title: "Registration", Items: []page.Fact{
-			{Label: "Status", Value: registration(c.Status)}, {Label: "What for", Value: page.Str(words(c.UseCase))}, {Label: "Account", Value: customer(v, c.AccountID)}, {Label: "Brand", Value: brand},
-			{Label: "Registry's id", Value: page.Strp(c.CampaignID)}, {Label: "Registry's word", Value: wordsp(c.RegistryStatus)}, {Label: "SMS parts a minute", Value: pace, Help: "The least that its carriers take"}, {Label: "MMS a minute", Value: nump(c.MMSThroughput)},
+			{Label: "Status", Value: registration(c.Status)}, {Label: "What for", Value: page.Str(c.purpose())}, {Label: "Account", Value: customer(v, c.AccountID)}, {Label: "Brand", Value: brand},
+			{Label: "Registry's id", Value: page.Strp(c.CampaignID)}, {Label: "Registry's word", Value: wordsp(c.RegistryStatus)}, {Label: "SMS parts a minute", Value: pace, Help: "The least that its carriers take"}, {Label: "MMS a minute", Value: nump(c.MMSThroughput)}, {Label: "Daily cap", Value: nump(c.DailyCap), Help: "Of the campaign alone; the brand's holds as well"},
 			{Label: "Asked for", Value: page.Whenp(c.RequestedAt)}, {Label: "Filed", Value: page.Strp(c.FiledAt)}, {Label: "First active", Value: page.Strp(c.ApprovedAt)}, {Label: "Suspended by", Value: page.Strp(c.SuspendedBy)}}},
-		capUsed(today.DailyCap, today.UsedToday, today.ResetsAt, "Parts a day: the least of the brand's and the campaign's cap"),
-		carriers(&c),
 	}
+	left = append(left, capUsed(today.DailyCap, today.UsedToday, "Parts a day: the least of the brand's and the campaign's cap")...)
+	left = append(left, carriers(&c))
 	left = append(left, aboutCampaign(v, &c)...)
 	p.Body = append(p.Body, page.Split{Left: left, Right: []page.Block{deedSection(v, v.At("/campaigns/"+v.ID()), campaignDeeds(v, &c), tried, "", snapshot.RoleCompliance)}})
 	return p, nil
@@ -339,6 +341,8 @@ func campaignNotice(c *campaignView) page.Block {
 	switch c.Status {
 	case "active":
 		n.Tone, n.Title = page.Good, "It sends"
+	case "draft":
+		n.Title, n.Text = "It is a draft", "It was not filed with the registry, and sends nothing until it is."
 	case "rejected", "expired":
 		n.Tone = page.Bad
 	case "suspended":

@@ -46,7 +46,7 @@ func (o *office) unroutedPage(v *site.Visit, all *page.Form) (page.Page, error) 
 		return page.Page{}, err
 	}
 	table := page.Table{Caption: "Inbound messages of nobody's", Empty: "Nothing is here.", EmptyHelp: "Messages come here when the number they were sent to is no customer's, or is enabled for nothing.",
-		Columns: []page.Column{{Title: "Came"}, {Title: "To", Help: "The number on our side"}, {Title: "From"}, {Title: "Why it is here", Help: "As the number is now"}, {Title: "Vendor"}, {Title: "Text", Help: "That it was read is in the audit log"}, {Title: "What to do"}}}
+		Columns: []page.Column{{Title: "To", Help: "The number on our side"}, {Title: "Why it is here", Help: "As the number is now"}, {Title: "What to do"}, {Title: "Came"}, {Title: "From"}, {Title: "Vendor"}, {Title: "Text", Help: "That it was read is in the audit log"}}}
 	p := page.Page{Title: "Unrouted inbound", Lead: "Messages from handsets that found no customer, newest first. They can be taken in once their number is somebody's."}
 	p.Body = append(p.Body, filter)
 	p.Body = append(p.Body, whoMay(v, "Taking messages in", snapshot.RoleSupport)...)
@@ -67,32 +67,31 @@ func redriveForm(v *site.Visit) *page.Form {
 }
 
 func strayRow(v *site.Visit, s stray) page.Row {
-	at := since(s.ReceivedAt)
-	r := page.Row{Cells: []page.Cell{at, page.Mono(s.To), page.Mono(s.From), page.None(""), ofVendor(v, s.VendorID, s.Vendor), textOf(v, s.Body), page.None("")}}
+	r := page.Row{Cells: []page.Cell{page.Mono(s.To), page.None(""), page.None("Support takes it in"), since(s.ReceivedAt), page.Mono(s.From), ofVendor(v, s.VendorID, s.Vendor), textOf(v, s.Body)}}
 	if s.Why != "nobody" {
-		r.Cells[1] = numberTo(v, s.To)
+		r.Cells[0] = numberTo(v, s.To)
 	}
 	switch s.Why {
 	case "assigned":
-		r.Cells[3] = page.Badge("number assigned since", page.Good, "It was nobody's when the message came, and is a customer's now")
-		r.Cells[3].Sub = "account " + short(*s.AccountID)
-		r.Cells[3].Href = v.At("/customers/" + url.PathEscape(*s.AccountID))
+		r.Cells[1] = page.Badge("number assigned since", page.Good, "It was nobody's when the message came, and is a customer's now")
+		r.Cells[1].Sub = "account " + short(*s.AccountID)
+		r.Cells[1].Href = v.At("/customers/" + url.PathEscape(*s.AccountID))
 		if v.May(snapshot.RoleSupport) {
-			r.Cells[6] = page.Do(&page.Form{Action: v.At("/unrouted/" + url.PathEscape(s.ID) + "/redrive"), Submit: "Take in", Label: "Take in the message " + short(s.ID)})
+			r.Cells[2] = page.Do(&page.Form{Action: v.At("/unrouted/" + url.PathEscape(s.ID) + "/redrive"), Submit: "Take in", Label: "Take in the message " + short(s.ID)})
 		}
 	case "not_enabled":
 		r.Tone = page.Warn
-		r.Cells[3] = page.Badge("number not enabled", page.Warn, "It is a customer's, and enabled neither for SMS nor for MMS")
-		r.Cells[6] = page.To("Enable the number", v.At("/numbers/"+url.PathEscape(s.To)))
+		r.Cells[1] = page.Badge("number not enabled", page.Warn, "It is a customer's, and enabled neither for SMS nor for MMS")
+		r.Cells[2] = page.To("Enable the number", v.At("/numbers/"+url.PathEscape(s.To)))
 	default:
 		r.Tone = page.Warn
-		r.Cells[3] = page.Badge("nobody's number", page.Warn, "No customer has it")
-		r.Cells[6] = page.Str("Give the number to a customer")
+		r.Cells[1] = page.Badge("nobody's number", page.Warn, "No customer has it")
+		r.Cells[2] = page.Str("Give the number to a customer")
 	}
 	if !s.Complete {
-		r.Cells[5].Sub = "incomplete: parts of it never came"
+		r.Cells[6].Sub = "incomplete: parts of it never came"
 	} else if s.RepeatOf != nil {
-		r.Cells[5].Sub = "says the same as one shortly before"
+		r.Cells[6].Sub = "says the same as one shortly before"
 	}
 	return r
 }
