@@ -31,6 +31,9 @@ type Limiter interface {
 const (
 	defaultCreates = 10 // messages a second
 	requestRate    = 50 // other requests a second and account, or address where nobody is asked who he is
+	// visitRate is that of somebody at the web pages, a page being made of several
+	// requests. It is the person's own: looking takes nothing from the account's programs.
+	visitRate = 300
 )
 
 // rate says which limit counts a request.
@@ -144,14 +147,21 @@ func textual(at *url.URL) error {
 // count takes the request from its limit and shows the limit in the answer.
 func (s *Server) count(x *exchange, by rate, now time.Time) error {
 	var r limit.Result
-	switch by {
-	case byAddress:
+	visitor, atPages := x.visitor()
+	switch {
+	case atPages && (by == asRequest || by == asStaff):
+		who := visitor.Staff
+		if by == asRequest {
+			who = visitor.User
+		}
+		r = s.Limiter.Take("visit "+who.String(), visitRate, time.Second, now)
+	case by == byAddress:
 		r = s.Limiter.Take("public "+limit.Network(x.client), requestRate, time.Second, now)
-	case asRequest:
+	case by == asRequest:
 		r = s.Limiter.Take("request "+x.caller.account.ID.String(), requestRate, time.Second, now)
-	case asStaff:
+	case by == asStaff:
 		r = s.Limiter.Take("staff "+x.caller.id().String(), requestRate, time.Second, now)
-	case asMessage:
+	case by == asMessage:
 		return s.expectMessage(x, now)
 	default:
 		return nil

@@ -38,7 +38,7 @@ func Handler(s *site.Site) http.Handler {
 
 // routes are the pages by the pattern of http.ServeMux.
 func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
-	out := map[string]func(*site.Visit) (page.Page, error){
+	routes := map[string]func(*site.Visit) (page.Page, error){
 		"GET /console":               o.overview,
 		"GET /console/overview/live": o.overviewLive,
 		"GET /console/messages":      o.messages,
@@ -47,8 +47,9 @@ func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
 		"GET /console/messages/{id}/live":      o.messageLive,
 		"POST /console/messages/{id}/{action}": o.act,
 	}
-	maps.Copy(out, o.deskRoutes())
-	return out
+	maps.Copy(routes, o.customerRoutes())
+	maps.Copy(routes, o.deskRoutes())
+	return routes
 }
 
 // nav is the way to the pages; each link leads to one that every role may read, but those
@@ -56,9 +57,9 @@ func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
 func nav(p gate.Person) []page.NavGroup {
 	groups := []page.NavGroup{
 		{Links: []page.Link{{Text: "Overview", Href: "/console"}, {Text: "Messages", Href: "/console/messages"}}},
+		customerNav,
 	}
-	groups = append(groups, deskNav(p)...)
-	return groups
+	return append(groups, deskNav(p)...)
 }
 
 // Frame surrounds the pages of a member of staff.

@@ -7,10 +7,13 @@ package own
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
+	"github.com/postrider/postrider/edges/console/account"
 	"github.com/postrider/postrider/edges/console/gate"
 	"github.com/postrider/postrider/edges/console/page"
 	"github.com/postrider/postrider/edges/console/site"
@@ -37,14 +40,32 @@ func Handler(s *site.Site) http.Handler {
 }
 
 func (o *own) routes() map[string]func(*site.Visit) (page.Page, error) {
-	return map[string]func(*site.Visit) (page.Page, error){
+	routes := map[string]func(*site.Visit) (page.Page, error){
 		"GET /portal": o.messages,
 	}
+	maps.Copy(routes, account.Routes(Prefix, func(v *site.Visit) (account.Place, error) { return place(v.Person), nil }))
+	return routes
+}
+
+// place is the account of somebody.
+func place(p gate.Person) account.Place {
+	return account.Place{Base: Prefix, API: api, May: func(scope string) bool { return slices.Contains(p.Scopes, scope) }}
+}
+
+// nav is the way to the pages that somebody may read.
+func nav(p gate.Person) []page.NavGroup {
+	groups := []page.NavGroup{{Links: []page.Link{{Text: "Messages", Href: Prefix}}}}
+	for _, g := range account.Links(place(p)) {
+		if len(g.Links) > 0 {
+			groups = append(groups, g)
+		}
+	}
+	return groups
 }
 
 // Frame surrounds the pages of a user.
 func Frame(p gate.Person) page.Frame {
-	return page.Frame{Product: "Portal", Home: Prefix, Nav: []page.NavGroup{{Links: []page.Link{{Text: "Messages", Href: Prefix}}}},
+	return page.Frame{Product: "Portal", Home: Prefix, Nav: nav(p),
 		Who: cmp.Or(p.Name, p.Email), Role: p.AccountName, Profile: Prefix + "/profile", SignOut: Prefix + "/sign-out", CSRF: p.CSRF}
 }
 
