@@ -64,7 +64,7 @@ func (a *auditView) by() string {
 
 // auditTarget leads to what something was done to, where that stays.
 func auditTarget(v *site.Visit, a *auditView) page.Cell {
-	object, _, _ := strings.Cut(a.Action, ".")
+	object, deed, _ := strings.Cut(a.Action, ".")
 	at, ok := map[string]string{"account": "/customers/", "message": "/messages/", "brand": "/brands/", "campaign": "/campaigns/", "staff": "/staff/", "opt_out": "/opt-outs/", "service_credential": "/services/", "webhook_delivery": "/webhooks/"}[object]
 	if a.Target == "" {
 		return page.None("")
@@ -72,11 +72,9 @@ func auditTarget(v *site.Visit, a *auditView) page.Cell {
 	shown := a.Target
 	if isID(a.Target) {
 		shown = short(a.Target)
-	} else {
-		ok = false
 	}
 	c := page.Mono(shown).WithHelp(a.Target)
-	if ok {
+	if ok && isID(a.Target) && deed != "replay_range" { // which names an account or an endpoint
 		c.Href = v.At(at + url.PathEscape(a.Target))
 	}
 	return c

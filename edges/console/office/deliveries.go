@@ -121,8 +121,8 @@ func (o *office) deliveryPage(v *site.Visit, tried site.Tried) (page.Page, error
 		{Label: "URL", Value: page.Mono(d.URL)}, {Label: "Endpoint", Value: endpoint}, {Label: "Event id", Value: page.Mono(d.EventID).WithCopy(), Help: "The header webhook-id, the same on every try"},
 		{Label: "Tries", Value: page.Num(d.Attempts), Help: "Since it was made or last replayed"}, {Label: "Replays", Value: page.Num(d.Replays)},
 		{Label: "Made", Value: since(d.CreatedAt)}, {Label: "Last try", Value: sincep(d.LastAttempt)}, {Label: "Next try", Value: sincep(d.Next)}}}
-	tries := page.Table{Caption: "Tries", Empty: "It was not tried yet.", Columns: []page.Column{{Title: "At"}, {Title: "Answer"}, {Title: "Took", Right: true}, {Title: "What went wrong"}}}
-	for _, t := range d.Tries {
+	tries := page.Table{Caption: "Tries", Empty: "It was not tried yet.", Columns: []page.Column{{Title: "Try", Right: true}, {Title: "At"}, {Title: "Answer"}, {Title: "Took", Right: true}, {Title: "What went wrong"}}}
+	for i, t := range d.Tries {
 		answer := page.Badge("no answer", page.Bad, "")
 		if t.HTTPStatus != nil {
 			tone := page.Bad
@@ -131,7 +131,7 @@ func (o *office) deliveryPage(v *site.Visit, tried site.Tried) (page.Page, error
 			}
 			answer = page.Badge("HTTP "+strconv.Itoa(*t.HTTPStatus), tone, "")
 		}
-		tries.Rows = append(tries.Rows, page.Row{Cells: []page.Cell{page.When(t.At), answer, page.Str(page.Grouped(int64(t.MS)) + " ms"), page.Strp(t.Error)}})
+		tries.Rows = append(tries.Rows, page.Row{Cells: []page.Cell{page.Num(i + 1), page.When(t.At), answer, page.Str(page.Grouped(int64(t.MS)) + " ms"), page.Strp(t.Error)}})
 	}
 	left := []page.Block{facts, page.Section{ID: "tries", Title: "Tries", Body: []page.Block{tries}}}
 	if d.Answer != nil && *d.Answer != "" {
