@@ -87,7 +87,7 @@ func TestTakeInAnUnroutedMessage(t *testing.T) {
 	tab := asRole(t, snapshot.RoleSupport)
 	const number = "+12025550962"
 	tab.Open("/console/unrouted?to=%2B12025550962")
-	tab.Row(number).See("nobody's number", "Give the number to a customer")
+	tab.Row(number).See("nobody's number", "Assign the number")
 	tab.SeeNot("number assigned since")
 	at := demo(t).url + "/api/v1/admin"
 	deskCall(t, "POST", at+"/numbers", desks.token, map[string]any{"number": number, "account_id": desks.account})

@@ -89,7 +89,7 @@ func (o *office) auditLine(v *site.Visit) (page.Page, error) {
 	p := page.Page{Title: "Line " + line + " of the audit log", Lead: actionWords(a.Action), Crumbs: []page.Link{{Text: "Audit log", Href: v.At("/audit")}, {Text: "Line " + line}}}
 	changes := page.Table{Caption: "What changed", Empty: "Nothing but that it was done is noted.", Columns: []page.Column{{Title: "What"}, {Title: "Before"}, {Title: "After"}}}
 	for _, c := range a.changes() {
-		r := page.Row{Cells: []page.Cell{page.Str(words(c.name)), page.Str(clipped(c.before, 2000)), page.Str(clipped(c.after, 2000))}}
+		r := page.Row{Cells: []page.Cell{page.Str(spaced(c.name)), page.Str(firstOf(c.before, 2000)), page.Str(firstOf(c.after, 2000))}}
 		changes.Rows = append(changes.Rows, r)
 	}
 	target := page.None("")

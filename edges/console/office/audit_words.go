@@ -41,11 +41,11 @@ func actionWords(action string) string {
 	object, deed, _ := strings.Cut(action, ".")
 	name, ok := auditObjects[object]
 	if !ok {
-		name = words(object)
+		name = spaced(object)
 	}
 	did, ok := auditDeeds[deed]
 	if !ok {
-		did = words(deed)
+		did = spaced(deed)
 	}
 	return strings.TrimSpace(name + " " + did)
 }
@@ -101,7 +101,7 @@ func (a *auditView) summary() string {
 	list := a.changes()
 	var out []string
 	for _, c := range list[:min(len(list), maxSummary)] {
-		s, before, after := words(c.name)+": ", brief(c.before), brief(c.after)
+		s, before, after := spaced(c.name)+": ", brief(c.before), brief(c.after)
 		switch {
 		case before == "":
 			s += after
@@ -127,7 +127,7 @@ func brief(s string) string {
 		}
 		return short(first) + " and " + strconv.Itoa(1+strings.Count(rest, ", ")) + " more"
 	}
-	return clipped(s, 60)
+	return firstOf(s, 60)
 }
 
 // maxSpoken is how many members of a list are told.
@@ -139,6 +139,9 @@ func spoken(v any) string {
 	case nil:
 		return ""
 	case string:
+		if strings.HasPrefix(v, "0001-01-01T") { // the zero time: none
+			return ""
+		}
 		return v
 	case bool:
 		if v {
@@ -159,7 +162,7 @@ func spoken(v any) string {
 	case map[string]any:
 		var list []string
 		for name, e := range v {
-			list = append(list, words(name)+" "+spoken(e))
+			list = append(list, spaced(name)+" "+spoken(e))
 		}
 		slices.Sort(list)
 		return strings.Join(list, ", ")

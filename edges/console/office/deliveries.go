@@ -55,9 +55,9 @@ func (d *delivery) lastAnswer() page.Cell {
 	}
 	if d.LastError != nil {
 		if answer.Kind == "none" {
-			return page.Str(clipped(*d.LastError, 160))
+			return page.Str(firstOf(*d.LastError, 160))
 		}
-		answer = answer.WithSub(clipped(*d.LastError, 160))
+		answer = answer.WithSub(firstOf(*d.LastError, 160))
 	}
 	return answer
 }
@@ -71,7 +71,7 @@ func (o *office) deliveries(v *site.Visit) (page.Page, error) {
 		return page.Page{}, err
 	}
 	table := page.Table{Caption: "Webhook deliveries", Empty: "No delivery fits.", EmptyHelp: "One is made for each event that an endpoint of a customer, or the URL of a message or number, is to be told of.",
-		Columns: []page.Column{{Title: "Event"}, {Title: "State"}, {Title: "Account"}, {Title: "Message"}, {Title: "Where to"}, {Title: "Tries", Right: true, Help: "Since it was made or last replayed"}, {Title: "Last answer"}, {Title: "Last try"}, {Title: "Next try"}}}
+		Columns: []page.Column{{Title: "Event", Help: "And where it goes"}, {Title: "State"}, {Title: "Account"}, {Title: "Message"}, {Title: "Tries", Right: true, Help: "Since it was made or last replayed"}, {Title: "Last answer"}, {Title: "Last try"}, {Title: "Next try"}}}
 	p := page.Page{Title: "Webhook deliveries", Lead: "What customers' endpoints were told, or are to be told, newest first."}
 	if v.May(snapshot.RoleSupport) {
 		at := v.At("/webhooks/replay")
@@ -81,7 +81,7 @@ func (o *office) deliveries(v *site.Visit) (page.Page, error) {
 		p.Actions = []page.Action{{Text: "Replay many", Href: at}}
 	}
 	p.Body = []page.Block{filter, site.Table(v, rows, table, func(d deliveryView) page.Row {
-		r := page.Row{Cells: []page.Cell{page.To(d.Type, v.At("/webhooks/"+url.PathEscape(d.ID))), deliveryState(d.State), customer(v, d.AccountID), messageLink(v, d.MessageID), page.Mono(host(d.URL)).WithHelp(d.URL), page.Num(d.Attempts), d.lastAnswer(), sincep(d.LastAttempt), sincep(d.Next)}}
+		r := page.Row{Cells: []page.Cell{page.To(d.Type, v.At("/webhooks/"+url.PathEscape(d.ID))).WithSub("to " + host(d.URL)), deliveryState(d.State), customer(v, d.AccountID), messageLink(v, d.MessageID), page.Num(d.Attempts), d.lastAnswer(), sincep(d.LastAttempt), sincep(d.Next)}}
 		if d.State == "failed" {
 			r.Tone = page.Bad
 		}
@@ -94,7 +94,7 @@ func (o *office) deliveries(v *site.Visit) (page.Page, error) {
 func host(whole string) string {
 	u, err := url.Parse(whole)
 	if err != nil || u.Host == "" {
-		return clipped(whole, 60)
+		return firstOf(whole, 60)
 	}
 	return u.Host
 }
@@ -186,7 +186,7 @@ func (o *office) doReplayRange(v *site.Visit) (page.Page, error) {
 		if err := a.Into(&done); err != nil {
 			return page.Page{}, err
 		}
-		said := page.Notice{Tone: page.Good, Text: plural(done.Queued, "delivery is", "deliveries are") + " on the way again."}
+		said := page.Notice{Tone: page.Good, Text: countOf(done.Queued, "delivery is", "deliveries are") + " on the way again."}
 		if done.Queued == 0 {
 			said = page.Notice{Tone: page.Warn, Text: "There was none to replay in that time."}
 		}

@@ -102,18 +102,18 @@ func ofVendor(v *site.Visit, id string, name *string) page.Cell {
 	return page.To(*name, v.At("/vendors/"+url.PathEscape(id)))
 }
 
-// words makes a word of an API one that people read: "not_sent" is "not sent".
-func words(s string) string { return strings.ReplaceAll(s, "_", " ") }
+// spaced makes a word of an API one that people read: "not_sent" is "not sent".
+func spaced(s string) string { return strings.ReplaceAll(s, "_", " ") }
 
-func wordsp(s *string) page.Cell {
+func spacedp(s *string) page.Cell {
 	if s == nil {
 		return page.None("")
 	}
-	return page.Str(words(*s))
+	return page.Str(spaced(*s))
 }
 
-// clipped is the beginning of a text that may be long.
-func clipped(s string, most int) string {
+// firstOf is the beginning of a text that may be long.
+func firstOf(s string, most int) string {
 	r := []rune(s)
 	if len(r) <= most {
 		return s
@@ -164,7 +164,7 @@ func anyOption(list ...page.Option) []page.Option {
 func options(list ...string) []page.Option {
 	out := make([]page.Option, len(list))
 	for i, w := range list {
-		out[i] = page.Option{Value: w, Text: words(w)}
+		out[i] = page.Option{Value: w, Text: spaced(w)}
 	}
 	return out
 }
@@ -175,7 +175,7 @@ func capitalized(s string) string {
 	return string(unicode.ToUpper(r)) + s[n:]
 }
 
-func plural(n int, one, many string) string {
+func countOf(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}

@@ -74,7 +74,7 @@ func textOf(v *site.Visit, body *string) page.Cell {
 		}
 		return page.None("Support and compliance may read texts")
 	}
-	return page.Str(clipped(*body, 160))
+	return page.Str(firstOf(*body, 160))
 }
 
 func heldLabel(m messageView) string {
@@ -83,7 +83,7 @@ func heldLabel(m messageView) string {
 		to = " to " + *m.To
 	}
 	if m.Body != nil {
-		text = ": " + clipped(*m.Body, 70)
+		text = ": " + firstOf(*m.Body, 70)
 	}
 	return short(m.ID) + to + text
 }
@@ -126,7 +126,7 @@ func (o *office) decideSeveral(v *site.Visit) (page.Page, error) {
 		case errors.As(err, &refused):
 			said.Tone = page.Warn
 			if len(said.Lines) < 10 { // a cookie carries them
-				said.Lines = append(said.Lines, short(id)+": "+clipped(refused.Detail, 120))
+				said.Lines = append(said.Lines, short(id)+": "+firstOf(refused.Detail, 120))
 			}
 		case err != nil:
 			return page.Page{}, err
@@ -134,7 +134,7 @@ func (o *office) decideSeveral(v *site.Visit) (page.Page, error) {
 			done++
 		}
 	}
-	said.Text = plural(done, "message was ", "messages were ") + map[string]string{"release": "released.", "refuse": "refused."}[verdict.Value]
+	said.Text = countOf(done, "message was ", "messages were ") + map[string]string{"release": "released.", "refuse": "refused."}[verdict.Value]
 	return v.DoneWith(v.At("/held"), said)
 }
 

@@ -104,7 +104,7 @@ func (o *office) brands(v *site.Visit) (page.Page, error) {
 		if b.BrandID != nil {
 			id = page.Mono(*b.BrandID)
 		}
-		r := page.Row{Cells: []page.Cell{page.To(b.Name, v.At("/brands/"+url.PathEscape(b.ID))), registration(b.Status), customer(v, b.AccountID), id, wordsp(b.IdentityStatus), nump(b.VettingScore), nump(b.DailyCap), page.Strp(b.Failure), page.When(b.UpdatedAt)}}
+		r := page.Row{Cells: []page.Cell{page.To(b.Name, v.At("/brands/"+url.PathEscape(b.ID))), registration(b.Status), customer(v, b.AccountID), id, spacedp(b.IdentityStatus), nump(b.VettingScore), nump(b.DailyCap), page.Strp(b.Failure), page.When(b.UpdatedAt)}}
 		if b.Status == "failed" {
 			r.Tone = page.Bad
 		}
@@ -124,20 +124,20 @@ func (o *office) brandPage(v *site.Visit, tried site.Tried) (page.Page, error) {
 		return page.Page{}, err
 	}
 	p := page.Page{Title: "Brand " + b.Name, Crumbs: []page.Link{{Text: "Brands", Href: v.At("/brands")}, {Text: b.Name}},
-		Actions: []page.Action{{Text: "Campaigns of the account", Href: v.At("/campaigns?account_id=" + url.QueryEscape(b.AccountID))}}}
+		Actions: []page.Action{{Text: "Change it", Href: v.At("/customers/" + url.PathEscape(b.AccountID) + "/brands/" + v.ID())}, {Text: "Campaigns of the account", Href: v.At("/campaigns?account_id=" + url.QueryEscape(b.AccountID))}}}
 	if b.Failure != nil {
 		p.Body = append(p.Body, page.Notice{Tone: page.Bad, Title: "The registry refuses it", Text: *b.Failure, Lines: []string{"The customer puts right what is wrong; then it can be filed again."}})
 	}
 	left := []page.Block{
 		page.Facts{Title: "Registration", Items: []page.Fact{
 			{Label: "Status", Value: registration(b.Status)}, {Label: "Account", Value: customer(v, b.AccountID)}, {Label: "Registry's id", Value: page.Strp(b.BrandID)},
-			{Label: "Identity", Value: wordsp(b.IdentityStatus), Help: "The registry's word on who it is"}, {Label: "Vetting score", Value: nump(b.VettingScore), Help: "0 to 100; it decides how much carriers take"}, {Label: "Vetting class", Value: wordsp(b.VettingClass)},
+			{Label: "Identity", Value: spacedp(b.IdentityStatus), Help: "The registry's word on who it is"}, {Label: "Vetting score", Value: nump(b.VettingScore), Help: "0 to 100; it decides how much carriers take"}, {Label: "Vetting class", Value: spacedp(b.VettingClass)},
 			{Label: "Vetted", Value: page.Whenp(b.VettedAt)}, {Label: "Vetting ends", Value: page.Whenp(b.VettingExpiresAt)}, {Label: "Tier", Value: page.Strp(b.Tier), Help: "T-Mobile's"}, {Label: "Daily cap", Value: nump(b.DailyCap), Help: "Parts that T-Mobile takes a day of the company"},
 			{Label: "Asked for", Value: page.Whenp(b.RequestedAt), Help: "When the customer wanted it filed"}, {Label: "Filed", Value: page.Whenp(b.FiledAt), Help: "When the registry took it"}, {Label: "Changed", Value: page.When(b.UpdatedAt)}}},
 	}
 	left = append(left, capUsed(b.DailyCap, b.UsedToday, "Parts that T-Mobile takes a day of the company, over all vendors")...)
 	left = append(left, page.Section{ID: "company", Title: "The company", Help: "As it was, or is to be, filed.", Body: []page.Block{page.Facts{Title: "The company", Items: known([]page.Fact{
-		{Label: "Legal name", Value: page.Strp(b.LegalName)}, {Label: "First name", Value: page.Strp(b.FirstName)}, {Label: "Last name", Value: page.Strp(b.LastName)}, {Label: "Kind", Value: wordsp(b.EntityType)}, {Label: "Branch of business", Value: wordsp(b.Vertical)},
+		{Label: "Legal name", Value: page.Strp(b.LegalName)}, {Label: "First name", Value: page.Strp(b.FirstName)}, {Label: "Last name", Value: page.Strp(b.LastName)}, {Label: "Kind", Value: spacedp(b.EntityType)}, {Label: "Branch of business", Value: spacedp(b.Vertical)},
 		{Label: "Tax number", Value: page.Strp(b.EIN), Help: "All but its end is hidden"}, {Label: "Issued in", Value: page.Strp(b.EINIssuingCountry)}, {Label: "Other business id", Value: page.Strp(b.AltBusinessID)}, {Label: "Kind of that id", Value: page.Strp(b.AltBusinessIDType)},
 		{Label: "Stock symbol", Value: page.Strp(b.StockSymbol)}, {Label: "Stock exchange", Value: page.Strp(b.StockExchange)}, {Label: "Street", Value: page.Strp(b.Street)}, {Label: "Postal code", Value: page.Strp(b.PostalCode)}, {Label: "City", Value: page.Strp(b.City)},
 		{Label: "State", Value: page.Strp(b.State)}, {Label: "Country", Value: page.Strp(b.Country)}, {Label: "Phone", Value: page.Strp(b.Phone)}, {Label: "E-mail", Value: page.Strp(b.Email)}, {Label: "Website", Value: page.Strp(b.Website)}})}}})
@@ -255,7 +255,7 @@ func (c *campaignView) name() string {
 }
 
 // purpose is the use case as people read it: ACCOUNT_NOTIFICATION is "account notification".
-func (c *campaignView) purpose() string { return strings.ToLower(words(c.UseCase)) }
+func (c *campaignView) purpose() string { return strings.ToLower(spaced(c.UseCase)) }
 
 func (o *office) campaigns(v *site.Visit) (page.Page, error) {
 	filter := ofAccount()
@@ -307,8 +307,9 @@ func (o *office) campaignPage(v *site.Visit, tried site.Tried) (page.Page, error
 		return page.Page{}, err
 	}
 	p := page.Page{Title: "Campaign " + c.name(), Crumbs: []page.Link{{Text: "Campaigns", Href: v.At("/campaigns")}, {Text: c.name()}}}
+	p.Actions = []page.Action{{Text: "Change it", Href: v.At("/customers/" + url.PathEscape(c.AccountID) + "/campaigns/" + v.ID())}}
 	if c.CampaignID != nil {
-		p.Actions = []page.Action{{Text: "Its messages", Href: v.At("/messages?" + url.Values{"campaign_id": {*c.CampaignID}, "account_id": {c.AccountID}}.Encode())}}
+		p.Actions = append(p.Actions, page.Action{Text: "Its messages", Href: v.At("/messages?" + url.Values{"campaign_id": {*c.CampaignID}, "account_id": {c.AccountID}}.Encode())})
 	}
 	p.Body = append(p.Body, campaignNotice(&c))
 	brand := page.None("It was registered elsewhere")
@@ -325,7 +326,7 @@ func (o *office) campaignPage(v *site.Visit, tried site.Tried) (page.Page, error
 	left := []page.Block{
 		page.Facts{Title: "Registration", Items: []page.Fact{
 			{Label: "Status", Value: registration(c.Status)}, {Label: "What for", Value: page.Str(c.purpose())}, {Label: "Account", Value: customer(v, c.AccountID)}, {Label: "Brand", Value: brand},
-			{Label: "Registry's id", Value: page.Strp(c.CampaignID)}, {Label: "Registry's word", Value: wordsp(c.RegistryStatus)}, {Label: "SMS parts a minute", Value: pace, Help: "The least that its carriers take"}, {Label: "MMS a minute", Value: nump(c.MMSThroughput)}, {Label: "Daily cap", Value: nump(c.DailyCap), Help: "Of the campaign alone; the brand's holds as well"},
+			{Label: "Registry's id", Value: page.Strp(c.CampaignID)}, {Label: "Registry's word", Value: spacedp(c.RegistryStatus)}, {Label: "SMS parts a minute", Value: pace, Help: "The least that its carriers take"}, {Label: "MMS a minute", Value: nump(c.MMSThroughput)}, {Label: "Daily cap", Value: nump(c.DailyCap), Help: "Of the campaign alone; the brand's holds as well"},
 			{Label: "Asked for", Value: page.Whenp(c.RequestedAt)}, {Label: "Filed", Value: page.Strp(c.FiledAt)}, {Label: "First active", Value: page.Strp(c.ApprovedAt)}, {Label: "Suspended by", Value: page.Strp(c.SuspendedBy)}}},
 	}
 	left = append(left, capUsed(today.DailyCap, today.UsedToday, "Parts a day: the least of the brand's and the campaign's cap")...)

@@ -71,7 +71,7 @@ func textOption(list []page.Option, value string) string {
 			return o.Text
 		}
 	}
-	return words(value)
+	return spaced(value)
 }
 
 func (o *office) rules(v *site.Visit) (page.Page, error) {
@@ -96,7 +96,7 @@ func (o *office) rules(v *site.Visit) (page.Page, error) {
 		if r.MessageClass != nil {
 			messages = page.Str(*r.MessageClass)
 		}
-		return page.Row{Cells: []page.Cell{page.To(r.Name, v.At("/content-rules/"+url.PathEscape(r.ID))), ruleAction(r.Action), r.state(time.Now()), page.Str(r.Class), page.Mono(clipped(r.Pattern, 50)).WithSub(textOption(ruleKinds, r.Kind)), messages, whose, page.When(r.UpdatedAt).WithSub(r.ChangedBy)}}
+		return page.Row{Cells: []page.Cell{page.To(r.Name, v.At("/content-rules/"+url.PathEscape(r.ID))), ruleAction(r.Action), r.state(time.Now()), page.Str(r.Class), page.Mono(firstOf(r.Pattern, 50)).WithSub(textOption(ruleKinds, r.Kind)), messages, whose, page.When(r.UpdatedAt).WithSub(r.ChangedBy)}}
 	}))
 	return p, nil
 }
@@ -211,7 +211,7 @@ func (t *trial) table(v *site.Visit, text string) page.Block {
 		if m.Overruled {
 			action = action.WithSub("overruled: a rule of the account allows it")
 		}
-		table.Rows = append(table.Rows, page.Row{Cells: []page.Cell{page.To(m.Name, v.At("/content-rules/"+url.PathEscape(m.RuleID))), action, page.Str(m.Class), page.Mono(clipped(m.Text, 80)), page.Str(excerpt(text, m.Start, m.End))}})
+		table.Rows = append(table.Rows, page.Row{Cells: []page.Cell{page.To(m.Name, v.At("/content-rules/"+url.PathEscape(m.RuleID))), action, page.Str(m.Class), page.Mono(firstOf(m.Text, 80)), page.Str(excerpt(text, m.Start, m.End))}})
 	}
 	return table
 }

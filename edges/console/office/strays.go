@@ -86,7 +86,7 @@ func strayRow(v *site.Visit, s stray) page.Row {
 	default:
 		r.Tone = page.Warn
 		r.Cells[1] = page.Badge("nobody's number", page.Warn, "No customer has it")
-		r.Cells[2] = page.Str("Give the number to a customer")
+		r.Cells[2] = page.To("Assign the number", v.At("/numbers/new"))
 	}
 	if !s.Complete {
 		r.Cells[6].Sub = "incomplete: parts of it never came"
@@ -121,7 +121,7 @@ func (o *office) redriveAll(v *site.Visit) (page.Page, error) {
 				return page.Page{}, err
 			}
 			taken, left = taken+r.Redriven, left+r.Left
-			said := page.Notice{Tone: page.Good, Text: plural(taken, "message was", "messages were") + " taken in. " + plural(left, "message has", "messages have") + " a number that is still nobody's or not enabled."}
+			said := page.Notice{Tone: page.Good, Text: countOf(taken, "message was", "messages were") + " taken in. " + countOf(left, "message has", "messages have") + " a number that is still nobody's or not enabled."}
 			if r.NextAfter == nil {
 				return v.DoneWith(v.At("/unrouted"), said)
 			}
