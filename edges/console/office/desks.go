@@ -59,6 +59,8 @@ func sinceNow(at string, now time.Time) page.Cell {
 	}
 	c := page.Time(t)
 	switch age := now.Sub(t); {
+	case age < 0 && age > -time.Minute:
+		return c.WithSub("in less than a minute")
 	case age < 0:
 		return c.WithSub("in " + page.Duration(-age.Truncate(time.Minute)))
 	case age < time.Minute:
