@@ -86,10 +86,12 @@ func TestReceiptIsMatched(t *testing.T) {
 	_, text, _ := api.ask(t, snapshot.RoleViewer, "/console/receipts", nil)
 	wantAll(t, text, "not delivered", "north", "/console/receipts/01a20b47-86df")
 	_, text, _ = api.ask(t, snapshot.RoleSupport, "/console/receipts/r1", nil)
-	wantAll(t, text, "in doubt", "It is of this one", "01a20b47-8fbf-7d54-957b-6fc3a03918c8", "cannot be undone")
+	wantAll(t, text, "in doubt", `href="/console/receipts/r1?message_id=01a20b47-8fbf-7d54-957b-6fc3a03918c8"`, "cannot be undone")
 	if asked := api.asked[len(api.asked)-1]; !strings.Contains(asked, "to=13105550117") || !strings.Contains(asked, "vendor=north") || !strings.Contains(asked, "created_before=2026-11-24") {
 		t.Error(asked)
 	}
+	_, text, _ = api.ask(t, snapshot.RoleSupport, "/console/receipts/r1?message_id=01a20b47-8fbf-7d54-957b-6fc3a03918c8", nil)
+	wantAll(t, text, `name="message_id" value="01a20b47-8fbf-7d54-957b-6fc3a03918c8"`)
 	_, text, _ = api.ask(t, snapshot.RoleViewer, "/console/receipts/r1", nil)
 	wantAll(t, text, "Matching is for support and admin; your role is viewer.")
 	status, _, header := api.ask(t, snapshot.RoleSupport, "/console/receipts/r1/match", url.Values{"message_id": {"01a20b47-8fbf-7d54-957b-6fc3a03918c8"}})

@@ -129,11 +129,11 @@ func (o *office) brandPage(v *site.Visit, tried site.Tried) (page.Page, error) {
 		p.Body = append(p.Body, page.Notice{Tone: page.Bad, Title: "The registry refuses it", Text: *b.Failure, Lines: []string{"The customer puts right what is wrong; then it can be filed again."}})
 	}
 	left := []page.Block{
-		page.Facts{Title: "Registration", Items: []page.Fact{
+		page.Facts{Title: "Registration", Items: known([]page.Fact{
 			{Label: "Status", Value: registration(b.Status)}, {Label: "Account", Value: customer(v, b.AccountID)}, {Label: "Registry's id", Value: page.Strp(b.BrandID)},
 			{Label: "Identity", Value: spacedp(b.IdentityStatus), Help: "The registry's word on who it is"}, {Label: "Vetting score", Value: nump(b.VettingScore), Help: "0 to 100; it decides how much carriers take"}, {Label: "Vetting class", Value: spacedp(b.VettingClass)},
 			{Label: "Vetted", Value: page.Whenp(b.VettedAt)}, {Label: "Vetting ends", Value: page.Whenp(b.VettingExpiresAt)}, {Label: "Tier", Value: page.Strp(b.Tier), Help: "T-Mobile's"}, {Label: "Daily cap", Value: nump(b.DailyCap), Help: "Parts that T-Mobile takes a day of the company"},
-			{Label: "Asked for", Value: page.Whenp(b.RequestedAt), Help: "When the customer wanted it filed"}, {Label: "Filed", Value: page.Whenp(b.FiledAt), Help: "When the registry took it"}, {Label: "Changed", Value: page.When(b.UpdatedAt)}}},
+			{Label: "Asked for", Value: page.Whenp(b.RequestedAt), Help: "When the customer wanted it filed"}, {Label: "Filed", Value: page.Whenp(b.FiledAt), Help: "When the registry took it"}, {Label: "Changed", Value: page.When(b.UpdatedAt)}})},
 	}
 	left = append(left, capUsed(b.DailyCap, b.UsedToday, "Parts that T-Mobile takes a day of the company, over all vendors")...)
 	left = append(left, page.Section{ID: "company", Title: "The company", Help: "As it was, or is to be, filed.", Body: []page.Block{page.Facts{Title: "The company", Items: known([]page.Fact{
@@ -264,7 +264,7 @@ func (o *office) campaigns(v *site.Visit) (page.Page, error) {
 		return page.Page{}, err
 	}
 	table := page.Table{Caption: "Campaigns", Empty: "There is no campaign.", EmptyHelp: "A customer registers one in the portal, or staff on the page of the customer.",
-		Columns: []page.Column{{Title: "Campaign"}, {Title: "Status"}, {Title: "What for"}, {Title: "Account"}, {Title: "Numbers", Right: true}, {Title: "Parts/min", Right: true, Help: "SMS parts a minute that it may send"}, {Title: "Daily cap", Right: true, Help: "Of the campaign alone; the brand's holds as well"}, {Title: "What it waits for"}, {Title: "Changed"}}}
+		Columns: []page.Column{{Title: "Campaign", Help: "And what it is for"}, {Title: "Status"}, {Title: "Account"}, {Title: "Numbers", Right: true}, {Title: "Parts/min", Right: true, Help: "SMS parts a minute that it may send"}, {Title: "Daily cap", Right: true, Help: "Of the campaign alone; the brand's holds as well"}, {Title: "What it waits for"}, {Title: "Changed"}}}
 	return page.Page{Title: "Campaigns", Lead: "What customers may send from their 10DLC numbers, newest first. Only active ones send.", Body: []page.Block{filter, site.Table(v, rows, table, func(c campaignView) page.Row {
 		pace := nump(c.Throughput)
 		if c.PerNumber && c.Throughput != nil {
@@ -277,7 +277,11 @@ func (o *office) campaigns(v *site.Visit) (page.Page, error) {
 		if c.Failure != nil {
 			waits = page.Str(*c.Failure)
 		}
-		r := page.Row{Cells: []page.Cell{page.CodeTo(c.name(), v.At("/campaigns/"+url.PathEscape(c.ID))), registration(c.Status), page.Str(c.purpose()), customer(v, c.AccountID), page.Num(len(c.Numbers)), pace, nump(c.DailyCap), waits, page.When(c.UpdatedAt)}}
+		name := page.To(c.name(), v.At("/campaigns/"+url.PathEscape(c.ID)))
+		if c.CampaignID != nil {
+			name.Sub = c.purpose()
+		}
+		r := page.Row{Cells: []page.Cell{name, registration(c.Status), customer(v, c.AccountID), page.Num(len(c.Numbers)), pace, nump(c.DailyCap), waits, page.When(c.UpdatedAt)}}
 		switch c.Status {
 		case "rejected", "expired":
 			r.Tone = page.Bad
@@ -324,10 +328,10 @@ func (o *office) campaignPage(v *site.Visit, tried site.Tried) (page.Page, error
 		pace.Sub = "each number"
 	}
 	left := []page.Block{
-		page.Facts{Title: "Registration", Items: []page.Fact{
+		page.Facts{Title: "Registration", Items: known([]page.Fact{
 			{Label: "Status", Value: registration(c.Status)}, {Label: "What for", Value: page.Str(c.purpose())}, {Label: "Account", Value: customer(v, c.AccountID)}, {Label: "Brand", Value: brand},
 			{Label: "Registry's id", Value: page.Strp(c.CampaignID)}, {Label: "Registry's word", Value: spacedp(c.RegistryStatus)}, {Label: "SMS parts a minute", Value: pace, Help: "The least that its carriers take"}, {Label: "MMS a minute", Value: nump(c.MMSThroughput)}, {Label: "Daily cap", Value: nump(c.DailyCap), Help: "Of the campaign alone; the brand's holds as well"},
-			{Label: "Asked for", Value: page.Whenp(c.RequestedAt)}, {Label: "Filed", Value: page.Strp(c.FiledAt)}, {Label: "First active", Value: page.Strp(c.ApprovedAt)}, {Label: "Suspended by", Value: page.Strp(c.SuspendedBy)}}},
+			{Label: "Asked for", Value: page.Whenp(c.RequestedAt)}, {Label: "Filed", Value: page.Strp(c.FiledAt)}, {Label: "First active", Value: page.Strp(c.ApprovedAt)}, {Label: "Suspended by", Value: page.Strp(c.SuspendedBy)}})},
 	}
 	left = append(left, capUsed(today.DailyCap, today.UsedToday, "Parts a day: the least of the brand's and the campaign's cap")...)
 	left = append(left, carriers(&c))

@@ -207,6 +207,7 @@ func (o *office) receiptPage(v *site.Visit, tried *page.Form) (page.Page, error)
 	if v.May(snapshot.RoleSupport) {
 		if tried == nil {
 			tried = matchForm(v)
+			tried.From(v.R.URL.Query()) // a candidate that was chosen
 		}
 		right.Body = []page.Block{page.Text("The part counts as if the vendor had given it this id, and the receipt decides it. This cannot be undone."), tried}
 	}
@@ -217,7 +218,7 @@ func (o *office) receiptPage(v *site.Visit, tried *page.Form) (page.Page, error)
 // candidates are messages that went to the same recipient.
 func (o *office) candidates(v *site.Visit, r *strayReceipt) (page.Block, error) {
 	t := page.Table{Caption: "Messages that it may be of", Empty: "No message went to this recipient over this vendor.", EmptyHelp: "It may be one of another system that uses the same account at the vendor.",
-		Columns: []page.Column{{Title: "Message"}, {Title: "Status"}, {Title: "From"}, {Title: "Parts", Right: true}, {Title: "Submitted"}, {Title: "Vendor's id", Help: "Of its first part"}, {Title: "What to do"}}}
+		Columns: []page.Column{{Title: "Message"}, {Title: "Is it this one?"}, {Title: "Status"}, {Title: "Parts", Right: true}, {Title: "Submitted"}, {Title: "Vendor's id", Help: "Of its first part"}}}
 	query := url.Values{"direction": {"outbound"}, "to": {r.To}, "created_before": {r.ReceivedAt}, "limit": {"10"}}
 	if r.Vendor != nil {
 		query.Set("vendor", *r.Vendor)
@@ -233,10 +234,9 @@ func (o *office) candidates(v *site.Visit, r *strayReceipt) (page.Block, error) 
 			id = page.Mono(*m.Parts[0].VendorMessageID)
 		}
 		if v.May(snapshot.RoleSupport) && m.DeliveredAt == nil {
-			f := &page.Form{Action: v.At("/receipts/" + v.ID() + "/match"), Submit: "It is of this one", Label: "Match with the message " + short(m.ID), Fields: []page.Field{{Name: "message_id", Kind: page.Hidden, Value: m.ID}}}
-			do = page.Do(f)
+			do = page.To("Choose", v.At("/receipts/"+v.ID()+"?message_id="+url.QueryEscape(m.ID)))
 		}
-		t.Rows = append(t.Rows, page.Row{Cells: []page.Cell{page.CodeTo(short(m.ID), v.At("/messages/"+url.PathEscape(m.ID))), page.Status(m.Status), number(m.From), page.Num(m.Segments), page.Whenp(m.SubmittedAt), id, do}})
+		t.Rows = append(t.Rows, page.Row{Cells: []page.Cell{page.CodeTo(short(m.ID), v.At("/messages/"+url.PathEscape(m.ID))), do, page.Status(m.Status), page.Num(m.Segments), page.Whenp(m.SubmittedAt), id}})
 	}
 	return page.Section{ID: "candidates", Title: "Messages that it may be of", Help: "Sent to the same recipient over the same vendor before it came, newest first.", Body: []page.Block{t}}, err
 }
