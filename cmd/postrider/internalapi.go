@@ -5,12 +5,14 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/postrider/postrider/edges/console/gate"
 	"github.com/postrider/postrider/edges/console/temporal"
 	"github.com/postrider/postrider/edges/rest"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/secret"
+	"github.com/postrider/postrider/internal/snapshot"
 	"github.com/postrider/postrider/workers"
 	"github.com/postrider/postrider/workflows"
 )
@@ -51,15 +53,25 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		ServiceUsed: func(id message.ID) {
 			g.note("use of a service credential", func(ctx context.Context) error { return g.db.ServiceCredentialUsed(ctx, id) })
 		},
-		Sessions:       g.db,
-		SMPPUsers:      g.db,
-		Strays:         g.db,
-		Staff:          g.db,
+		Sessions:  g.db,
+		SMPPUsers: g.db,
+		Strays:    g.db,
+		Staff:     g.db,
+		StaffLink: func() (string, []byte) {
+			token, hash := gate.NewLink(g.keys)
+			return gate.LinkURL(cmp.Or(g.Config.PublicURL, gate.DefaultPublicURL), snapshot.Console, token), hash
+		},
 		TestVendor:     g.testVendor,
 		Traffic:        g.db,
 		VendorLinks:    g.db.VendorLinks,
 		VendorProfiles: vendorProfiles(),
 		Vendors:        g.db,
+	}
+	if mail := g.relay(); mail != nil {
+		a.SendStaffLink = func(ctx context.Context, to, link string, until time.Time) error {
+			subject, text := gate.InvitationText(link, until)
+			return mail(ctx, to, subject, text)
+		}
 	}
 	a.CodecOrigin = originOf(g.Config.TemporalUIURL)
 	if at := g.temporalUI(); at != "" {

@@ -99,8 +99,14 @@ type Admin struct {
 	Sessions SessionTable
 	// SMPPUsers keeps the SMPP credentials of all accounts and vendors.
 	SMPPUsers SMPPUserTable
+	// SendStaffLink e-mails somebody a link of StaffLink, which ends at a time. Nil: this
+	// gateway sends no e-mail.
+	SendStaffLink func(ctx context.Context, to, link string, until time.Time) error
 	// Staff are those who may log in.
 	Staff StaffTable
+	// StaffLink makes a link by which a member of staff chooses a password, and the keyed
+	// hash of its token, which is all that is stored. Nil: nobody can be invited here.
+	StaffLink func() (link string, hash []byte)
 	// Strays are inbound messages and receipts that found nobody.
 	Strays Strays
 	// Traffic counts what goes through the gateway.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -85,6 +86,9 @@ func (s *Server) registerAudit(api huma.API) {
 		Summary: "Read the audit log", Description: "Newest first. Filters narrow the list; all of them must hold.",
 	}, staff(snapshot.RoleCompliance)), s.listAudit, nil)
 	register(api, s.operation(huma.Operation{
+		OperationID: "getAuditLine", Method: http.MethodGet, Path: adminPrefix + "/audit-log/{id}", Tags: []string{"Audit"}, Summary: "Read a line of the audit log",
+	}, staff(snapshot.RoleCompliance), 404), s.getAuditLine, nil)
+	register(api, s.operation(huma.Operation{
 		OperationID: "verifyAuditLog", Method: http.MethodGet, Path: adminPrefix + "/audit-log/verify", Tags: []string{"Audit"},
 		Summary: "Check the chain of the audit log", Description: "Reads it from its first line: a line that was altered, put in or taken out shows. Lines that were taken off its end do not: keep `newest_hash` elsewhere, and look for it the next time. Some seconds a million lines.",
 	}, staff(snapshot.RoleCompliance)), s.verifyAudit, nil)
@@ -114,6 +118,28 @@ func (s *Server) listAudit(ctx context.Context, in *auditInput) (*output[list[au
 	}
 	lines, next := page(lines, in.Page, func(e message.AuditEntry) string { return encodeAuditCursor(e.ID) })
 	return listed(lines, next, auditOf), nil
+}
+
+type auditLineInput struct {
+	ID string `path:"id" doc:"The line's id" example:"1234"`
+}
+
+func (s *Server) getAuditLine(ctx context.Context, in *auditLineInput) (*output[auditResource], error) {
+	ctx, cancel := context.WithTimeout(ctx, s.answerTimeout())
+	defer cancel()
+	missing := message.Refuse(message.ReasonNotFound, "the audit log has no such line")
+	id, err := strconv.ParseInt(in.ID, 10, 64)
+	if err != nil || id < 1 || id == math.MaxInt64 {
+		return nil, s.problem(exchangeOf(ctx), missing, 0)
+	}
+	lines, err := s.Admin.Audit.AuditLog(ctx, message.AuditFilter{}, id+1, 1)
+	if err == nil && (len(lines) == 0 || lines[0].ID != id) {
+		err = missing
+	}
+	if err != nil {
+		return nil, s.problem(exchangeOf(ctx), err, 0)
+	}
+	return &output[auditResource]{Body: auditOf(lines[0])}, nil
 }
 
 type auditCheckResource struct {

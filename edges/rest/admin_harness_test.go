@@ -109,7 +109,7 @@ func open(t testing.TB, change func(*office)) *office {
 		b.server.Secrets = o.ring.Hasher()
 		b.server.Admin = &Admin{
 			Audit: o.db, Cancel: o.withdraw, Content: o.db, Customers: o.db, HashSecret: o.ring.Hasher().HashSecret, MediaProfiles: o.db, Messages: o.db, MM4Peers: o.db,
-			Passwords: cheap, Reconsider: o.tell, Reviews: o.db, Services: o.db, Staff: o.db, LoggedIn: o.loggedIn,
+			Passwords: cheap, Reconsider: o.tell, Reviews: o.db, Services: o.db, Staff: o.db, StaffLink: o.staffLink, LoggedIn: o.loggedIn,
 			Strays: o.db, Reclaim: o.door(),
 			Resolve: o.resolve,
 			OptOuts: o.db, Numbers: o.db, SMPPUsers: o.db, Sessions: o.db, Traffic: o.db, Registry: o.clerk,
@@ -174,6 +174,12 @@ func (o *office) snapshot() *snapshot.Snapshot {
 		o.t.Error(err)
 	}
 	return o.config
+}
+
+// staffLink makes a link that leads nowhere, of a token that is not repeated.
+func (o *office) staffLink() (string, []byte) {
+	token := message.NewID().String()
+	return "https://gw.example/console/links/" + token, o.ring.Hasher().HashSecret(token)
 }
 
 func (o *office) withdraw(ctx context.Context, id message.ID) error {

@@ -18,6 +18,8 @@ type Strays interface {
 	InboundUnrouted(ctx context.Context, number message.Address, before message.ID, limit int) ([]message.InboundRecord, error)
 	// UnmatchedReceipts lists receipts that match no part, newest first, older than one.
 	UnmatchedReceipts(ctx context.Context, before message.ID, limit int) ([]message.Receipt, error)
+	// UnmatchedReceipt reads one of them; ReasonNotFound when there is none.
+	UnmatchedReceipt(ctx context.Context, id message.ID) (message.Receipt, error)
 }
 
 // Reclaim brings strays to whose they are, as ingress does. Each leaves a line in the
@@ -40,6 +42,8 @@ type unroutedResource struct {
 	Complete   bool     `json:"complete" doc:"false: parts of it never came"`
 	Keyword    *string  `json:"keyword"`
 	RepeatOf   *string  `json:"repeat_of" format:"uuid" doc:"A message that said the same shortly before"`
+	Why        string   `json:"why" enum:"nobody,not_enabled,assigned" doc:"As the number is now: nobody's; somebody's and enabled for nothing; somebody's, so that it can be taken in anew"`
+	AccountID  *string  `json:"account_id" format:"uuid" doc:"Whose the number is now; null: nobody's"`
 	ReceivedAt string   `json:"received_at" format:"date-time"`
 }
 
@@ -51,6 +55,13 @@ func (s *Server) unroutedOf(r message.InboundRecord, texts bool) unroutedResourc
 	}
 	if r.RepeatOf != (message.ID{}) {
 		out.RepeatOf = new(r.RepeatOf.String())
+	}
+	out.Why = "nobody"
+	if n := s.Snapshot().Numbers[r.To]; n != nil {
+		out.Why, out.AccountID = "not_enabled", new(n.AccountID.String())
+		if n.SMSEnabled || n.MMSEnabled {
+			out.Why = "assigned"
+		}
 	}
 	return out
 }
@@ -171,6 +182,9 @@ func (s *Server) registerStrays(api huma.API) {
 		Description: "Final receipts whose id is no part's, newest first.",
 	}, anyStaff()), s.listStrayReceipts, nil)
 	register(api, s.operation(huma.Operation{
+		OperationID: "getUnmatchedReceipt", Method: http.MethodGet, Path: receiptPath + "/{id}", Tags: tags, Summary: "Read a receipt that matches nothing",
+	}, anyStaff(), 404), s.getStrayReceipt, nil)
+	register(api, s.operation(huma.Operation{
 		OperationID: "matchReceipt", Method: http.MethodPost, Path: receiptPath + "/{id}/match", Tags: tags, Summary: "Say whose a receipt is",
 		Description: "The part counts as if the vendor had given it the receipt's id. 409: the receipt is a part's already, or the part is decided or with another vendor.",
 	}, staff(snapshot.RoleSupport).taking(), 400, 404, 409, 413, 415), s.matchReceipt, bodyOf[matchBody](schemas))
@@ -272,6 +286,20 @@ func (s *Server) listStrayReceipts(ctx context.Context, in *Page) (*output[list[
 	}
 	found, next := page(found, *in, func(r message.Receipt) string { return encodeRowCursor(r.ID) })
 	return listed(found, next, s.strayReceiptOf), nil
+}
+
+func (s *Server) getStrayReceipt(ctx context.Context, in *RowInput) (*output[strayReceiptResource], error) {
+	ctx, cancel := context.WithTimeout(ctx, s.answerTimeout())
+	defer cancel()
+	id, err := in.row()
+	var r message.Receipt
+	if err == nil {
+		r, err = s.Admin.Strays.UnmatchedReceipt(ctx, id)
+	}
+	if err != nil {
+		return nil, s.problem(exchangeOf(ctx), err, 0)
+	}
+	return &output[strayReceiptResource]{Body: s.strayReceiptOf(r)}, nil
 }
 
 func (s *Server) matchReceipt(ctx context.Context, in *rowBody) (*output[reclaimedResource], error) {

@@ -90,7 +90,7 @@ func TestUnroutedOverTheAPI(t *testing.T) {
 	data := rows["data"].([]any)
 	first := data[0].(map[string]any)
 	if len(data) != 2 || rows["next_cursor"] == nil || first["id"] != also.String() || first["body"] != "hello?" || first["to"] != sold || first["from"] != "+13105550117" ||
-		first["complete"] != true || first["segments"] != 1.0 || first["repeat_of"] != nil || first["vendor"] != nil {
+		first["complete"] != true || first["segments"] != 1.0 || first["repeat_of"] != nil || first["vendor"] != nil || first["why"] != "assigned" || first["account_id"] != o.customer.String() {
 		t.Fatalf("%+v", rows)
 	}
 	rest := o.do("GET", unroutedPath+"?limit=2&cursor="+rows["next_cursor"].(string), "", by).json(t)
@@ -98,9 +98,18 @@ func TestUnroutedOverTheAPI(t *testing.T) {
 		t.Errorf("%+v", rest)
 	}
 	if data := o.do("GET", unroutedPath+"?to="+strings.TrimPrefix(nobodys, "+"), "", o.by(snapshot.RoleViewer)).json(t)["data"].([]any); len(data) != 1 ||
-		data[0].(map[string]any)["id"] != lost.String() || data[0].(map[string]any)["body"] != nil {
+		data[0].(map[string]any)["id"] != lost.String() || data[0].(map[string]any)["body"] != nil || data[0].(map[string]any)["why"] != "nobody" || data[0].(map[string]any)["account_id"] != nil {
 		t.Errorf("to one number: %+v", data)
 	}
+	const dumb = "+12025550179" // owned, and enabled for nothing
+	if err := o.db.CreateNumber(o.ctx, shellActor, snapshot.Number{Number: dumb, AccountID: o.customer, Type: snapshot.LongCode}); err != nil {
+		t.Fatal(err)
+	}
+	off := o.stray(dumb, "anybody?")
+	if data := o.do("GET", unroutedPath+"?to=%2B"+dumb[1:], "", by).json(t)["data"].([]any); len(data) != 1 || data[0].(map[string]any)["id"] != off.String() || data[0].(map[string]any)["why"] != "not_enabled" {
+		t.Errorf("to a number that is not enabled: %+v", data)
+	}
+	wantProblem(t, o.do("POST", unroutedPath+"/"+off.String()+"/redrive", "", by), 409, message.ReasonConflict)
 	wantProblem(t, o.do("POST", unroutedPath+"/"+lost.String()+"/redrive", "", by), 409, message.ReasonConflict)
 	wantProblem(t, o.do("POST", unroutedPath+"/"+message.NewID().String()+"/redrive", "", by), 404, message.ReasonNotFound)
 	if r := o.do("POST", unroutedPath+"/"+found.String()+"/redrive", "", by); r.StatusCode != 200 || r.json(t)["message_id"] != found.String() {
@@ -118,7 +127,7 @@ func TestUnroutedOverTheAPI(t *testing.T) {
 	for _, tt := range []struct {
 		body       string
 		taken, not float64
-	}{{`{"number":"` + nobodys + `"}`, 0, 1}, {"", 1, 1}, {`{"after":"` + lost.String() + `"}`, 0, 0}} {
+	}{{`{"number":"` + nobodys + `"}`, 0, 1}, {"", 1, 2}, {`{"after":"` + off.String() + `"}`, 0, 0}} {
 		r := o.do("POST", unroutedPath+"/redrive", tt.body, by)
 		if got := r.json(t); r.StatusCode != 200 || got["redriven"] != tt.taken || got["left"] != tt.not || got["next_after"] != nil {
 			t.Errorf("%s: %d %s", tt.body, r.StatusCode, r.body)
@@ -143,6 +152,9 @@ func TestReceiptsMatchedOverTheAPI(t *testing.T) {
 	if r := data[0].(map[string]any); r["id"] != receipt.String() || r["vendor_message_id"] != "b2" || r["state"] != "DELIVRD" || r["from"] != "12025550143" || r["to"] != "13105550117" || r["done_at"] != nil {
 		t.Errorf("%+v", r)
 	}
+	if r := o.do("GET", receiptPath+"/"+receipt.String(), "", by); r.StatusCode != 200 || r.json(t)["vendor_message_id"] != "b2" {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
 	path := receiptPath + "/" + receipt.String() + "/match"
 	for body, want := range map[string]int{
 		`{}`: 422, `{"message_id":"x"}`: 422, `{"message_id":"` + id.String() + `","part":0}`: 422, `{"message_id":"` + id.String() + `","part":2}`: 404,
@@ -159,6 +171,7 @@ func TestReceiptsMatchedOverTheAPI(t *testing.T) {
 		t.Fatalf("%d %s", r.StatusCode, r.body)
 	}
 	wantProblem(t, o.do("POST", path, `{"message_id":"`+id.String()+`"}`, by), 409, message.ReasonConflict)
+	wantProblem(t, o.do("GET", receiptPath+"/"+receipt.String(), "", by), 404, message.ReasonNotFound)
 	m, err := o.db.WholeMessage(o.ctx, id)
 	if err != nil || m.Settled != 1 || m.Parts[0].State != message.PartDelivered || o.count("select count(*) from settlements_due where message_id = $1", id) != 1 {
 		t.Errorf("%+v, %v", m, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,11 @@ var adminSamples = map[string]sample{
 		return staffPath, `{"email":"` + message.NewID().String() + `@gw.example","role":"viewer","password":"` + staffPassword + `"}`
 	}},
 
+	"inviteStaff": {who: "admin", status: 200, action: "staff.invite", ask: func(*office) (string, string) {
+		return staffPath + "/invite", `{"email":"` + message.NewID().String() + `@gw.example","role":"viewer"}`
+	}},
+	"removeStaffSecondFactor": {who: "admin", status: 204, action: "staff.factor_remove", ask: func(o *office) (string, string) { return o.withFactor() + "/second-factor", "" }},
+
 	"listServiceCredentials":  {who: "admin", status: 200},
 	"getServiceCredential":    {who: "admin", status: 200, ask: aboutService("")},
 	"changeServiceCredential": {who: "admin", status: 200, action: "service_credential.update", ask: aboutService(`{"expires_at":null}`)},
@@ -103,7 +109,11 @@ var adminSamples = map[string]sample{
 	"redriveUnrouted":       {who: "admin support", status: 200, action: "inbound.redrive", ask: aboutUnrouted("/{id}/redrive")},
 	"redriveAllUnrouted":    {who: "admin support", status: 200, action: "inbound.redrive", ask: aboutUnrouted("/redrive")},
 	"listUnmatchedReceipts": {who: everybody, status: 200},
-	"matchReceipt":          {who: "admin support", status: 200, action: "receipt.match", ask: aboutStrayReceipt()},
+	"getUnmatchedReceipt": {who: everybody, status: 200, ask: func(o *office) (string, string) {
+		receipt, _ := o.strayReceipt()
+		return receiptPath + "/" + receipt.String(), ""
+	}},
+	"matchReceipt": {who: "admin support", status: 200, action: "receipt.match", ask: aboutStrayReceipt()},
 
 	"listAllWebhookDeliveries": {who: everybody, status: 200},
 	"getAnyWebhookDelivery":    {who: everybody, status: 200, ask: aboutWebhook("")},
@@ -207,6 +217,9 @@ var adminSamples = map[string]sample{
 	}},
 
 	"verifyAuditLog": {who: "admin compliance", status: 200},
+	"getAuditLine": {who: "admin compliance", status: 200, ask: func(o *office) (string, string) {
+		return adminPrefix + "/audit-log/" + strconv.FormatInt(o.last().ID, 10), ""
+	}},
 	"listAuditLog":   {who: "admin compliance", status: 200},
 	"exportAuditLog": {who: "admin compliance", status: 200},
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -24,6 +25,11 @@ type StaffTable interface {
 	CreateStaff(ctx context.Context, by message.Actor, m snapshot.Staff) (snapshot.StaffMember, error)
 	// ChangeStaff is ReasonConflict for what would leave nobody who is admin.
 	ChangeStaff(ctx context.Context, by message.Actor, id message.ID, c snapshot.StaffChange) (snapshot.StaffMember, error)
+	// InviteStaff is ReasonConflict for somebody who has a password or is not active. Of
+	// the link's token it is given the keyed hash.
+	InviteStaff(ctx context.Context, by message.Actor, m snapshot.Staff, token []byte, good time.Duration) (snapshot.StaffMember, error)
+	// RemoveSecondFactor is ReasonNotFound without one.
+	RemoveSecondFactor(ctx context.Context, by message.Actor, door snapshot.Door, person message.ID) error
 }
 
 // staffBody is the body of both a new member of staff and a change of one.
@@ -53,6 +59,9 @@ type staffResource struct {
 	LastLoginAt  *string  `json:"last_login_at" format:"date-time"`
 	FailedTries  int      `json:"failed_tries" doc:"Wrong passwords since the last login"`
 	LastFailedAt *string  `json:"last_failed_at" format:"date-time"`
+	Joined       bool     `json:"joined" doc:"false: invited, and no password was chosen yet"`
+	SecondFactor bool     `json:"second_factor" doc:"A code of an authenticator app is asked for at a sign-in"`
+	InvitedUntil *string  `json:"invited_until" format:"date-time" doc:"When the link of the invitation ends, or has ended; null: none is open"`
 	CreatedAt    string   `json:"created_at" format:"date-time"`
 	UpdatedAt    string   `json:"updated_at" format:"date-time"`
 }
@@ -61,6 +70,7 @@ func staffOf(m snapshot.StaffMember) staffResource {
 	return staffResource{
 		ID: m.ID.String(), Email: m.Email, Name: m.Name, Role: string(m.Role), Active: m.Active,
 		LastLoginAt: optionalTime(m.LastLoginAt), FailedTries: m.FailedTries, LastFailedAt: optionalTime(m.LastFailedAt),
+		Joined: m.Joined, SecondFactor: m.SecondFactor, InvitedUntil: optionalTime(m.InvitedUntil),
 		CreatedAt: stamp(m.CreatedAt), UpdatedAt: stamp(m.UpdatedAt),
 	}
 }
@@ -87,6 +97,7 @@ func (s *Server) registerStaff(api huma.API) {
 		OperationID: "removeStaff", Method: http.MethodDelete, Path: staffPath + "/{id}", Tags: tags, Summary: "Let somebody log in no longer",
 		Description: "What they did stays under their name; `active` lets them log in again.", DefaultStatus: http.StatusNoContent,
 	}, staff(), 404, 409), s.removeStaff, nil)
+	s.registerStaffInvitations(api)
 }
 
 func (s *Server) listStaff(ctx context.Context, in *Page) (*output[list[staffResource]], error) {

@@ -1,10 +1,12 @@
 package rest
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
@@ -86,6 +88,9 @@ func TestStaffRefusals(t *testing.T) {
 		{"POST", customerPath + "/" + message.NewID().String() + "/suspend", ``, 404, message.ReasonNotFound},
 		{"GET", customerPath + "?status=gone", ``, 422, message.ReasonInvalidRequest},
 		{"GET", adminPrefix + "/audit-log?cursor=bQ", ``, 422, message.ReasonInvalidRequest},
+		{"GET", adminPrefix + "/audit-log/0", ``, 404, message.ReasonNotFound},
+		{"GET", adminPrefix + "/audit-log/999999", ``, 404, message.ReasonNotFound},
+		{"GET", adminPrefix + "/audit-log/x", ``, 404, message.ReasonNotFound},
 		{"GET", adminPrefix + "/vendor-bank-accounts", ``, 404, message.ReasonNotFound},
 	} {
 		before := o.last().ID
@@ -263,4 +268,69 @@ func TestRateOfStaff(t *testing.T) {
 			t.Errorf("%s: no limit is shown", path)
 		}
 	}
+}
+
+// withFactor is the path of somebody whose second factor is on.
+func (o *office) withFactor() string {
+	o.t.Helper()
+	path, _ := aboutStaff("")(o)
+	if _, err := o.conn.Exec(o.ctx, `insert into second_factors (staff_id, secret, confirmed_at) values ($1, '', now())`, strings.TrimPrefix(path, staffPath+"/")); err != nil {
+		o.t.Fatal(err)
+	}
+	return path
+}
+
+// An invitation gives a link, of which the newest holds, to somebody without a password.
+func TestStaffInvitation(t *testing.T) {
+	t.Parallel()
+	var sent []string
+	mail := func(o *office) {
+		o.server.Admin.SendStaffLink = func(_ context.Context, to, link string, until time.Time) error {
+			if !until.After(time.Now().Add(71 * time.Hour)) {
+				t.Errorf("the link is good until %s", until)
+			}
+			sent = append(sent, to+" "+link)
+			return nil
+		}
+	}
+	o := open(t, mail)
+	admin := o.by(snapshot.RoleAdmin)
+	r := o.do("POST", staffPath+"/invite", `{"email":"Eve@GW.example","role":"support","name":"Eve"}`, admin)
+	made := r.json(t)
+	if link, _ := made["link"].(string); r.StatusCode != 200 || made["email"] != "eve@gw.example" || !strings.HasPrefix(link, "https://gw.example/console/links/") {
+		t.Fatalf("%d %s", r.StatusCode, r.body)
+	}
+	path := staffPath + "/" + made["id"].(string)
+	if got := o.do("GET", path, "", admin).json(t); got["joined"] != false || got["second_factor"] != false || got["invited_until"] != made["expires_at"] || got["role"] != "support" {
+		t.Errorf("%v", got)
+	}
+	r = o.do("POST", staffPath+"/invite", `{"email":"eve@gw.example","role":"admin","send":true}`, admin)
+	if again := r.json(t); r.StatusCode != 200 || again["id"] != made["id"] || again["link"] != nil || len(sent) != 1 || !strings.HasPrefix(sent[0], "eve@gw.example https://gw.example/console/links/") {
+		t.Errorf("%d %s; sent: %v", r.StatusCode, r.body, sent)
+	}
+	if got := o.do("GET", path, "", admin).json(t); got["role"] != "support" {
+		t.Errorf("an invitation has changed a role: %v", got["role"])
+	}
+	wantProblem(t, o.do("POST", staffPath+"/invite", `{"email":"support@gw.example","role":"support"}`, admin), 409, message.ReasonConflict)
+	wantProblem(t, o.do("POST", staffPath+"/invite", `{"email":"eve","role":"support"}`, admin), 422, message.ReasonInvalidRequest)
+	wantProblem(t, o.do("POST", staffPath+"/invite", `{"email":"eve@gw.example","role":"support","password":"`+staffPassword+`"}`, admin), 422, message.ReasonInvalidRequest)
+	o.server.Admin.SendStaffLink = nil
+	wantProblem(t, o.do("POST", staffPath+"/invite", `{"email":"eve@gw.example","role":"support","send":true}`, admin), 503, message.ReasonUnavailable)
+}
+
+// A second factor that was taken off is gone, and there is none to take off then.
+func TestStaffSecondFactorOff(t *testing.T) {
+	t.Parallel()
+	o := open(t, nil)
+	admin, path := o.by(snapshot.RoleAdmin), o.withFactor()
+	if got := o.do("GET", path, "", admin).json(t); got["second_factor"] != true {
+		t.Errorf("%v", got)
+	}
+	if r := o.do("DELETE", path+"/second-factor", "", admin); r.StatusCode != http.StatusNoContent {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	if got := o.do("GET", path, "", admin).json(t); got["second_factor"] != false {
+		t.Errorf("%v", got)
+	}
+	wantProblem(t, o.do("DELETE", path+"/second-factor", "", admin), 404, message.ReasonNotFound)
 }

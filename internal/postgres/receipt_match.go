@@ -24,6 +24,22 @@ func (db *DB) UnmatchedReceipts(ctx context.Context, before message.ID, limit in
 	return db.receipts(ctx, selectStrangers, before, limit)
 }
 
+const selectStranger = receiptColumns + `
+where id = $1 and message_id is null`
+
+// UnmatchedReceipt reads a receipt that matches nothing. ReasonNotFound when there is none
+// of the id.
+func (db *DB) UnmatchedReceipt(ctx context.Context, id message.ID) (message.Receipt, error) {
+	list, err := db.receipts(ctx, selectStranger, id)
+	if err == nil && len(list) == 0 {
+		err = message.Refuse(message.ReasonNotFound, "no receipt %s waits: it may have found its message meanwhile", id)
+	}
+	if err != nil {
+		return message.Receipt{}, err
+	}
+	return list[0], nil
+}
+
 const lockReceipt = receiptColumns + `
 where id = $1
 for update`

@@ -29,7 +29,9 @@ func loadStaff(ctx context.Context, tx pgx.Tx, s *snapshot.Snapshot) error {
 }
 
 const staffColumns = `
-  id, email, name, role, active, last_login_at, failed_tries, last_failed_at, created_at, updated_at`
+  id, email, name, role, active, last_login_at, failed_tries, last_failed_at, created_at, updated_at, password_hash <> '',
+  exists (select from second_factors f where f.person = staff.id and f.confirmed_at is not null),
+  (select l.expires_at from sign_in_links l where l.person = staff.id and l.purpose = 'invitation')`
 
 const selectStaffList = `select` + staffColumns + `
 from staff
@@ -44,9 +46,9 @@ where id = $1`
 // scanStaff leaves the password's hash in the database.
 func scanStaff(row pgx.CollectableRow) (snapshot.StaffMember, error) {
 	var m snapshot.StaffMember
-	var login, failed *time.Time
-	err := row.Scan(&m.ID, &m.Email, &m.Name, &m.Role, &m.Active, &login, &m.FailedTries, &failed, &m.CreatedAt, &m.UpdatedAt)
-	m.LastLoginAt, m.LastFailedAt = orZero(login), orZero(failed)
+	var login, failed, invited *time.Time
+	err := row.Scan(&m.ID, &m.Email, &m.Name, &m.Role, &m.Active, &login, &m.FailedTries, &failed, &m.CreatedAt, &m.UpdatedAt, &m.Joined, &m.SecondFactor, &invited)
+	m.LastLoginAt, m.LastFailedAt, m.InvitedUntil = orZero(login), orZero(failed), orZero(invited)
 	return m, err
 }
 

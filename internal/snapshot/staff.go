@@ -46,6 +46,9 @@ type StaffMember struct {
 	LastLoginAt  time.Time // zero: never
 	FailedTries  int       // since the last login
 	LastFailedAt time.Time // zero: never
+	Joined       bool      // false: invited, and no password was chosen yet
+	SecondFactor bool      // is asked for at a sign-in
+	InvitedUntil time.Time // when the open link ends, or has ended; zero: there is none
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/postrider/postrider/edges/console/gate"
 	"github.com/postrider/postrider/edges/console/page"
 	"github.com/postrider/postrider/edges/console/site"
-	"github.com/postrider/postrider/internal/snapshot"
 )
 
 const (
@@ -50,6 +49,7 @@ func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
 	}
 	maps.Copy(routes, o.trafficRoutes())
 	maps.Copy(routes, o.customerRoutes())
+	maps.Copy(routes, o.deskRoutes())
 	return routes
 }
 
@@ -61,10 +61,7 @@ func nav(p gate.Person) []page.NavGroup {
 		customerNav,
 		trafficNav(),
 	}
-	if p.Role == snapshot.RoleAdmin {
-		return groups
-	}
-	return groups
+	return append(groups, deskNav(p)...)
 }
 
 // Frame surrounds the pages of a member of staff.
