@@ -137,6 +137,10 @@ type Config struct {
 	// TemporalUIURL is where staff look at workflows: the internal API links there.
 	// Empty: it does not.
 	TemporalUIURL string `env:"TEMPORAL_UI_URL"`
+	// TemporalUIServer is the URL of the server of the Temporal UI, which the console shows
+	// to staff for reading at /console/temporal, the path that it must have as its public
+	// one; the links lead there unless TemporalUIURL is set. Empty: it does not.
+	TemporalUIServer string `env:"TEMPORAL_UI_SERVER"`
 
 	// Keys is the keyring, "id:base64,id:base64": the first seals, the others
 	// still open. KeyFile holds the same in a file, which is made on a first
@@ -166,10 +170,6 @@ type Config struct {
 	// EmailMaxBytes is the most octets of an e-mail as it is sent; the files of a message
 	// that do not fit are links. 0: all are.
 	EmailMaxBytes int64 `env:"EMAIL_MAX_BYTES" envDefault:"10000000"`
-	// CodecOrigin is the origin of the Temporal UI that may decode payloads
-	// through the metrics listener; empty: nobody may. There is no
-	// authentication on it, so it is for development only.
-	CodecOrigin string `env:"CODEC_ORIGIN"`
 	// Currency is what the routes' rates are in.
 	Currency string `env:"CURRENCY" envDefault:"USD"`
 	// InboundPartsWait is how long after its newest part an inbound message waits for

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/postrider/postrider/edges/console/own"
 	"github.com/postrider/postrider/edges/console/page"
 	"github.com/postrider/postrider/edges/console/site"
+	"github.com/postrider/postrider/edges/console/temporal"
 	"github.com/postrider/postrider/edges/rest"
 	"github.com/postrider/postrider/internal/email"
 	"github.com/postrider/postrider/internal/secret"
@@ -42,16 +45,36 @@ func (g *Gateway) pages(server *rest.Server) map[string]http.Handler {
 			Background: g.afterwards, Door: d.door, Frame: d.frame, Keys: g.keys, Kit: kit, Limiter: g.limiter(), Log: log, Mail: g.relay(), Now: g.db.Now,
 			Passwords: d.passwords, PublicURL: g.Config.PublicURL, Store: g.db, Turns: server.Turns,
 		}
-		behind := d.pages(&site.Site{
-			Kit: kit, Log: log, Prefix: d.prefix, Frame: d.frame, Closing: server.Closing, Secure: strings.HasPrefix(g.Config.PublicURL, "https:"),
-			API: &call.API{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Handler().ServeHTTP(w, r) }), Visitor: visitor, Address: addressOf},
-		})
+		api := &call.API{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Handler().ServeHTTP(w, r) }), Visitor: visitor, Address: addressOf}
+		behind := d.pages(&site.Site{Kit: kit, Log: log, Prefix: d.prefix, Frame: d.frame, Closing: server.Closing, Secure: strings.HasPrefix(g.Config.PublicURL, "https:"), API: api})
+		if d.door == snapshot.Console {
+			if ui := g.temporalUIServer(api, log); ui != nil {
+				pages := behind
+				entry.Foreign = temporal.Serves
+				behind = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if temporal.Serves(r.URL.Path) {
+						ui.ServeHTTP(w, r)
+						return
+					}
+					pages.ServeHTTP(w, r)
+				})
+			}
+		}
 		handler := entry.Handler(behind)
 		out[d.prefix] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), addressKey{}, r.RemoteAddr)))
 		})
 	}
 	return out
+}
+
+// temporalUIServer shows staff the Temporal UI; nil: no server of it is known.
+func (g *Gateway) temporalUIServer(api *call.API, log *slog.Logger) http.Handler {
+	at, err := url.Parse(g.Config.TemporalUIServer)
+	if g.Config.TemporalUIServer == "" || err != nil || at.Host == "" {
+		return nil
+	}
+	return (&temporal.UI{Server: &url.URL{Scheme: at.Scheme, Host: at.Host}, Namespace: g.Config.TemporalNamespace, API: api, Log: log}).Handler()
 }
 
 type addressKey struct{}

@@ -85,6 +85,10 @@ func (d *dev) traffic(ctx context.Context) error {
 	}
 	d.hooks.wait(ctx, len(list))
 	d.say("%d webhooks came, %d with a good signature", d.hooks.counts().came, d.hooks.counts().good)
+	if err := d.variety(ctx); err != nil {
+		return fmt.Errorf("demo messages of other ends: %w", err)
+	}
+	d.say("some that fail, are refused, wait, are held or in doubt are on their way: see the console")
 	return nil
 }
 
@@ -206,6 +210,10 @@ func (h *hookSink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 64<<10))
 	if err != nil {
 		http.Error(w, "unreadable", http.StatusBadRequest)
+		return
+	}
+	if strings.HasSuffix(r.URL.Path, "/gone") {
+		http.Error(w, "this shop has closed", http.StatusGone)
 		return
 	}
 	h.mu.Lock()

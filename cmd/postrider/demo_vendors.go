@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -86,20 +85,8 @@ func (d *dev) receive(ctx context.Context) (received, error) {
 	const handset = "+13105550110"
 	began := time.Now()
 	text := strings.Repeat("Where is my parcel? ", 10)
-	body, err := json.Marshal(map[string]string{"from": handset, "to": string(d.demo.From), "text": text})
-	if err != nil {
+	if err := d.handset(ctx, handset, string(d.demo.From), text); err != nil {
 		return received{}, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.smsc.HTTP+"/mo", strings.NewReader(string(body)))
-	if err != nil {
-		return received{}, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return received{}, err
-	}
-	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusAccepted {
-		return received{}, errors.Join(err, fmt.Errorf("POST /mo of the simulator: %s", resp.Status))
 	}
 	path := "/v1/inbound-messages?" + url.Values{"from": {handset}, "after": {began.Add(-time.Second).UTC().Format(time.RFC3339Nano)}}.Encode()
 	tick := time.NewTicker(50 * time.Millisecond)

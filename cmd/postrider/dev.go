@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postrider/postrider/edges/console/temporal"
 	"github.com/postrider/postrider/internal/stack"
 )
 
@@ -178,6 +179,7 @@ func (d *dev) startPostgres(ctx context.Context) error {
 	}
 	d.config.LogFormat, d.config.LogLevel = "text", "info"
 	d.config.APIHost, d.config.SMPPHost, d.config.MM4Host, d.config.MetricsHost = "127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"
+	d.config.SMPPPublicHost, d.config.MM4PublicHost = cmp.Or(d.config.SMPPPublicHost, "127.0.0.1"), cmp.Or(d.config.MM4PublicHost, "127.0.0.1")
 	d.config.MM4Domain = cmp.Or(d.config.MM4Domain, demoDomain)
 	d.config.WebhookAllowLoopback = true
 	d.config.InvitationsLogged = true
@@ -214,20 +216,16 @@ func (d *dev) startTemporal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.config.MetricsPort, err = choosePort("METRICS_PORT", 9090); err != nil {
-		return err
-	}
-	d.ui = "http://127.0.0.1:" + strconv.Itoa(uiPort)
-	d.config.CodecOrigin, d.config.TemporalUIURL = d.ui, d.ui
+	d.config.TemporalUIServer = "http://127.0.0.1:" + strconv.Itoa(uiPort)
 	t, err := stack.StartTemporal(ctx, stack.TemporalConfig{Binary: filepath.Join(d.bin(), "temporald"), Dir: filepath.Join(d.dir, "log"),
 		Postgres: d.server, Port: port, UIPort: uiPort, Namespace: d.config.TemporalNamespace,
-		Args: []string{"--codec-endpoint", fmt.Sprintf("http://127.0.0.1:%d/codec", d.config.MetricsPort)}})
+		Args: []string{"--codec-endpoint", temporal.CodecPath, "--ui-path", temporal.Path, "--ui-read-only"}})
 	if err != nil {
 		return err
 	}
 	d.add("Temporal", t.Done(), t.Stop)
 	d.config.TemporalAddress = t.Address()
-	d.say("Temporal    %s, UI %s", t.Address(), d.ui)
+	d.say("Temporal    %s", t.Address())
 	return nil
 }
 
@@ -242,12 +240,13 @@ func (d *dev) startGateway(ctx context.Context) error {
 	if d.config.MM4Port, err = choosePort("MM4_PORT", 2566); err != nil {
 		return err
 	}
-	if d.ui == "" {
-		if d.config.MetricsPort, err = choosePort("METRICS_PORT", 9090); err != nil {
-			return err
-		}
+	if d.config.MetricsPort, err = choosePort("METRICS_PORT", 9090); err != nil {
+		return err
 	}
 	d.config.PublicURL = d.url()
+	if d.config.TemporalUIServer != "" {
+		d.ui = d.url() + temporal.Path
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -317,7 +316,7 @@ func (d *dev) url() string { return "http://127.0.0.1:" + strconv.Itoa(d.config.
 // environment is the configuration as the variables that readConfig reads.
 func (c Config) environment() []string {
 	return []string{
-		"API_HOST=" + c.APIHost, "PUBLIC_URL=" + c.PublicURL, "API_PORT=" + strconv.Itoa(c.APIPort),
+		"API_HOST=" + c.APIHost, "PUBLIC_URL=" + c.PublicURL, "SMPP_PUBLIC_HOST=" + c.SMPPPublicHost, "MM4_PUBLIC_HOST=" + c.MM4PublicHost, "API_PORT=" + strconv.Itoa(c.APIPort),
 		"SMPP_HOST=" + c.SMPPHost, "SMPP_PORT=" + strconv.Itoa(c.SMPPPort), "SMPP_TLS_PORT=" + strconv.Itoa(c.SMPPTLSPort),
 		"SMPP_TLS_CERT=" + c.SMPPTLSCert, "SMPP_TLS_KEY=" + c.SMPPTLSKey,
 		"MM4_HOST=" + c.MM4Host, "MM4_PORT=" + strconv.Itoa(c.MM4Port), "MM4_DOMAIN=" + c.MM4Domain, "MM4_TLS_CERT=" + c.MM4TLSCert, "MM4_TLS_KEY=" + c.MM4TLSKey,
@@ -326,7 +325,7 @@ func (c Config) environment() []string {
 		"POSTGRES_PASSWORD=" + c.PostgresPassword, "POSTGRES_DB=" + c.PostgresDB, "POSTGRES_SSLMODE=" + c.PostgresSSLMode,
 		"TEMPORAL_ADDRESS=" + c.TemporalAddress, "TEMPORAL_NAMESPACE=" + c.TemporalNamespace, "TEMPORAL_UI_URL=" + c.TemporalUIURL,
 		"POSTRIDER_KEYS=" + c.Keys, "POSTRIDER_KEY_FILE=" + c.KeyFile,
-		"WEBHOOK_ALLOW_LOOPBACK=" + strconv.FormatBool(c.WebhookAllowLoopback), "INVITATIONS_LOGGED=" + strconv.FormatBool(c.InvitationsLogged), "CODEC_ORIGIN=" + c.CodecOrigin,
+		"WEBHOOK_ALLOW_LOOPBACK=" + strconv.FormatBool(c.WebhookAllowLoopback), "INVITATIONS_LOGGED=" + strconv.FormatBool(c.InvitationsLogged), "TEMPORAL_UI_SERVER=" + c.TemporalUIServer,
 		"TWILIO_DOOR=" + strconv.FormatBool(c.TwilioDoor), "JASMIN_DOOR=" + strconv.FormatBool(c.JasminDoor),
 		"LOG_LEVEL=" + c.LogLevel, "LOG_FORMAT=" + c.LogFormat, "STARTERS=" + strconv.Itoa(c.Starters),
 	}

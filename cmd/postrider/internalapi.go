@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"strings"
 
 	"github.com/postrider/postrider/edges/console/gate"
+	"github.com/postrider/postrider/edges/console/temporal"
 	"github.com/postrider/postrider/edges/rest"
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/secret"
@@ -60,12 +62,21 @@ func (g *Gateway) internalAPI() *rest.Admin {
 		Vendors:        g.db,
 	}
 	a.CodecOrigin = originOf(g.Config.TemporalUIURL)
-	if at := strings.TrimSuffix(g.Config.TemporalUIURL, "/"); at != "" {
+	if at := g.temporalUI(); at != "" {
 		a.WorkflowURL = func(m *message.Message) string {
 			return at + "/namespaces/" + url.PathEscape(g.Config.TemporalNamespace) + "/workflows/" + url.PathEscape(workflows.MessageID(m.Direction, m.ID))
 		}
 	}
 	return a
+}
+
+// temporalUI is where staff look at workflows, without a slash at the end; empty: nowhere.
+func (g *Gateway) temporalUI() string {
+	at := g.Config.TemporalUIURL
+	if at == "" && g.Config.TemporalUIServer != "" {
+		at = cmp.Or(g.Config.PublicURL, gate.DefaultPublicURL) + temporal.Path
+	}
+	return strings.TrimSuffix(at, "/")
 }
 
 // reroute names the vendor of a message, and has its workflow look. What was named is in

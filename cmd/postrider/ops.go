@@ -8,11 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"go.temporal.io/sdk/converter"
-
 	"github.com/postrider/postrider/edges/rest"
-	"github.com/postrider/postrider/internal/secret"
-	"github.com/postrider/postrider/workers"
 )
 
 // readiness is whether the process wants traffic.
@@ -112,30 +108,7 @@ func newOpsServer(g *Gateway) *opsServer {
 	o := &opsServer{g: g, server: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute}}
 	mux.Handle("GET /metrics", g.metrics.Handler())
 	mux.Handle("/", rest.HealthHandler(g.checks, g.Log))
-	if origin := g.Config.CodecOrigin; origin != "" {
-		codec := converter.NewPayloadCodecHTTPHandler(workers.Codec{Sealer: g.keys.Box(secret.Content)})
-		mux.Handle("/codec/", http.StripPrefix("/codec", allowOrigin(origin, codec)))
-	}
 	return o
-}
-
-// allowOrigin lets the pages of one origin call h from a browser.
-func allowOrigin(origin string, h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", origin)
-		w.Header().Set("Access-Control-Allow-Methods", "POST")
-		w.Header().Set("Access-Control-Allow-Headers", "content-type,x-namespace,authorization")
-		w.Header().Set("Vary", "Origin")
-		if r.Method == http.MethodOptions {
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		if r.Header.Get("Origin") != origin {
-			http.Error(w, "this origin may not decode", http.StatusForbidden)
-			return
-		}
-		h.ServeHTTP(w, r)
-	})
 }
 
 func (o *opsServer) start() error {

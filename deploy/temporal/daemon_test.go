@@ -89,10 +89,10 @@ func TestLifeOnPostgres(t *testing.T) {
 	pg := newTestPostgres(t)
 	uiPort := freePort(t)
 	began := time.Now()
-	d := start(t, pg.env(), append(pg.flags(), "--ui-port", uiPort, "--codec-endpoint", "http://127.0.0.1:8080/codec")...)
+	d := start(t, pg.env(), append(pg.flags(), "--ui-port", uiPort, "--ui-path", "/console/temporal", "--ui-read-only", "--codec-endpoint", "/console/codec")...)
 	t.Logf("first start, with Postgres starting up beside it: %s", time.Since(began).Round(time.Millisecond))
 
-	want := fmt.Sprintf("temporald ready: grpc %s ui http://127.0.0.1:%s namespace postrider\n", d.Address, uiPort)
+	want := fmt.Sprintf("temporald ready: grpc %s ui http://127.0.0.1:%s/console/temporal namespace postrider\n", d.Address, uiPort)
 	if d.readyLine != want {
 		t.Errorf("ready line %q, want %q", d.readyLine, want)
 	}
@@ -135,14 +135,14 @@ func testEndpoints(t *testing.T, d *process) {
 	if _, status := get(t, d.Stats+"/healthz"); status != http.StatusOK {
 		t.Errorf("healthz: %d", status)
 	}
-	if page, status := get(t, d.UI+"/"); status != http.StatusOK || !strings.Contains(string(page), "<html") {
+	if page, status := get(t, d.UI+"/"); status != http.StatusOK || !strings.Contains(string(page), "<html") || !strings.Contains(string(page), `"/console/temporal/_app/`) {
 		t.Errorf("ui: %d %.100s", status, page)
 	}
 	if counters, status := get(t, d.Stats+"/counters"); status != http.StatusOK || !strings.Contains(string(counters), `"service_requests"`) {
 		t.Errorf("counters: %d %.100s", status, counters)
 	}
 	settings, _ := get(t, d.UI+"/api/v1/settings")
-	for _, part := range []string{`"http://127.0.0.1:8080/codec"`, `"DefaultNamespace":"postrider"`} {
+	for _, part := range []string{`"/console/codec"`, `"DefaultNamespace":"postrider"`, `"DisableWriteActions":true`} {
 		if !strings.Contains(string(settings), part) {
 			t.Errorf("ui settings lack %s: %s", part, settings)
 		}

@@ -36,6 +36,7 @@ var (
 	// server's unescaped connection URL, so only plain ones are allowed.
 	databasePattern = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 	userPattern     = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+	uiPathPattern   = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
 	logLevels       = []string{"debug", "info", "warn", "error"}
 )
 
@@ -57,7 +58,9 @@ type options struct {
 	SQLite           bool
 	SQLiteFile       string // empty keeps SQLite in memory
 	StatsAddr        string
-	UIPort           int // 0 means no UI
+	UIPath           string // empty: at /
+	UIPort           int    // 0 means no UI
+	UIReadOnly       bool
 	Version          bool
 }
 
@@ -159,7 +162,7 @@ func parseOptions(args []string, lookupEnv func(string) (string, bool), help io.
 }
 
 func (o *options) declare(fs *flag.FlagSet) {
-	fs.StringVar(&o.CodecEndpoint, "codec-endpoint", "", "`URL` at which the UI's users decode payloads")
+	fs.StringVar(&o.CodecEndpoint, "codec-endpoint", "", "`URL`, or path where the UI is served, at which its users decode payloads")
 	fs.Var(&o.DynamicConfig, "dynamic-config-value", "`key=JSON` that overrides a dynamic-config key; repeatable")
 	fs.StringVar(&o.IP, "ip", "127.0.0.1", "`address` that the frontend and the UI listen on")
 	fs.StringVar(&o.LogLevel, "log-level", "warn", "one of "+strings.Join(logLevels, ", "))
@@ -178,7 +181,9 @@ func (o *options) declare(fs *flag.FlagSet) {
 	fs.IntVar(&o.Shards, "shards", 0, "history shards, fixed by a database's first start (default 64, with -sqlite 4)")
 	fs.BoolVar(&o.SQLite, "sqlite", false, "keep everything in memory; for quick tests")
 	fs.StringVar(&o.StatsAddr, "stats-addr", "", "`host:port` for GET /stats, /counters and /healthz; port 0 takes a free one")
+	fs.StringVar(&o.UIPath, "ui-path", "", "`path` below which a proxy serves the Web UI, such as /console/temporal")
 	fs.IntVar(&o.UIPort, "ui-port", defaultUIPort, "port of the Web UI; 0 means no UI")
+	fs.BoolVar(&o.UIReadOnly, "ui-read-only", false, "the Web UI offers nothing that changes a workflow")
 	fs.BoolVar(&o.Version, "version", false, "print versions and exit")
 }
 
@@ -261,7 +266,8 @@ func (o *options) complete() error {
 		{o.Retention >= minRetention, fmt.Sprintf("--retention %s is below %s", o.Retention, minRetention)},
 		{o.Shards > 0 && o.Shards <= 16384, fmt.Sprintf("--shards %d is not between 1 and 16384", o.Shards)},
 		{slices.Contains(logLevels, o.LogLevel), fmt.Sprintf("--log-level %q is none of %s", o.LogLevel, strings.Join(logLevels, ", "))},
-		{validURL(o.CodecEndpoint), fmt.Sprintf("--codec-endpoint %q is not an http(s) URL", o.CodecEndpoint)},
+		{validURL(o.CodecEndpoint) || validPath(o.CodecEndpoint), fmt.Sprintf("--codec-endpoint %q is neither an http(s) URL nor a path", o.CodecEndpoint)},
+		{o.UIPath == "" || validPath(o.UIPath), fmt.Sprintf("--ui-path %q is not a path, such as /console/temporal", o.UIPath)},
 		{validHostPort(o.StatsAddr), fmt.Sprintf("--stats-addr %q is not host:port", o.StatsAddr)},
 	}
 	var errs []error
@@ -285,6 +291,9 @@ func validHostPort(addr string) bool {
 	_, _, err := net.SplitHostPort(addr)
 	return addr == "" || err == nil
 }
+
+// validPath reports whether text is a path as it stands in a URL, without a slash at the end.
+func validPath(text string) bool { return uiPathPattern.MatchString(text) }
 
 func validURL(text string) bool {
 	u, err := url.Parse(text)

@@ -58,6 +58,8 @@ func TestRefusals(t *testing.T) {
 		{"--shards 20000", "--shards"},
 		{"--log-level loud", "--log-level"},
 		{"--codec-endpoint localhost:8080", "--codec-endpoint"},
+		{"--ui-path console", "--ui-path"},
+		{"--ui-path /console/", "--ui-path"},
 		{"--stats-addr 9090", "--stats-addr"},
 		{"--pg-db Temporal", "database name"},
 		{"--pg-db x;drop", "database name"},

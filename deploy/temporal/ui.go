@@ -38,6 +38,8 @@ func startUI(ctx context.Context, o *options, frontend string) (*uiserver.Server
 		Port:                o.UIPort,
 		TemporalGRPCAddress: frontend,
 		EnableUI:            true,
+		PublicPath:          o.UIPath,
+		DisableWriteActions: o.UIReadOnly,
 		DefaultNamespace:    o.Namespace,
 		Codec:               uiconfig.Codec{Endpoint: o.CodecEndpoint},
 		CORS:                uiconfig.CORS{CookieInsecure: true}, // over HTTP a secure CSRF cookie never comes back
@@ -45,7 +47,7 @@ func startUI(ctx context.Context, o *options, frontend string) (*uiserver.Server
 		HideLogs:            true,
 	}))
 	go func() { _ = ui.Start() }() // returns after Stop; any other end exits the process there
-	address := "http://" + reachable(o.IP, o.UIPort)
+	address := "http://" + reachable(o.IP, o.UIPort) + o.UIPath
 	ctx, cancel := context.WithTimeout(ctx, uiWait)
 	defer cancel()
 	err = poll(ctx, uiPoll, func() error {

@@ -3,6 +3,7 @@ package ingress
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -348,8 +349,11 @@ func describe(m message.Start) About {
 		details += "- to be sent at " + m.SendAt.UTC().Format(time.RFC3339) + "\n"
 	}
 	return About{AccountID: m.AccountID, Campaign: m.CampaignID, Vendor: m.Vendor, Priority: m.Class.Priority(),
-		Summary: fmt.Sprintf("%s %s → %s, %s, %s", m.Kind, m.From.Masked(), m.To.Masked(), m.Class, parts), Details: details}
+		Summary: fmt.Sprintf("%s %s → %s, %s, %s", m.Kind, dotted(m.From), dotted(m.To), m.Class, parts), Details: details}
 }
+
+// dotted is a masked address with dots: the Temporal UI reads stars as Markdown.
+func dotted(a message.Address) string { return strings.ReplaceAll(a.Masked(), "*", "•") }
 
 func startOf(m *message.Message, vendor string) message.Start {
 	return message.Start{MessageID: m.ID, AccountID: m.AccountID, From: m.From, To: m.To, Kind: m.Kind, Class: m.Class, Edge: m.Edge,

@@ -89,6 +89,7 @@ type customersInput struct {
 	Page
 	Status     string `query:"status" enum:"active,suspended,closed" doc:"In this state alone"`
 	ExternalID string `query:"external_id" maxLength:"200" doc:"The one that has this id elsewhere"`
+	Name       string `query:"company_name" maxLength:"200" doc:"Those whose name contains this, in capitals or not"`
 }
 
 const customerPath = adminPrefix + "/customers"
@@ -120,12 +121,13 @@ func (s *Server) listCustomers(ctx context.Context, in *customersInput) (*output
 	if refusal == nil {
 		var f faults
 		queryText(&f, "query.external_id", in.ExternalID)
+		queryText(&f, "query.company_name", in.Name)
 		refusal = f.refusal()
 	}
 	if refusal != nil {
 		return nil, s.problem(x, refusal, 0)
 	}
-	filter := snapshot.CustomerFilter{Status: snapshot.AccountStatus(in.Status), ExternalID: in.ExternalID}
+	filter := snapshot.CustomerFilter{Status: snapshot.AccountStatus(in.Status), ExternalID: in.ExternalID, Name: in.Name}
 	rows, err := s.Admin.Customers.Customers(ctx, filter, before, in.size()+1)
 	if err != nil {
 		return nil, s.problem(x, err, 0)

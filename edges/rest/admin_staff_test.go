@@ -156,6 +156,11 @@ func TestCustomersForStaff(t *testing.T) {
 	if len(r.json(t)["data"].([]any)) != 1 {
 		t.Errorf("%s", r.body)
 	}
+	for name, want := range map[string]int{"acm": 1, "nobody": 0} {
+		if r := o.do("GET", customerPath+"?status=suspended&company_name="+name, "", o.by(snapshot.RoleViewer)); len(r.json(t)["data"].([]any)) != want {
+			t.Errorf("%s: %s", name, r.body)
+		}
+	}
 	if r := o.do("POST", path+"/resume", "", o.by(snapshot.RoleOperator)); r.StatusCode != 200 || r.json(t)["status"] != "active" {
 		t.Errorf("%d %s", r.StatusCode, r.body)
 	}

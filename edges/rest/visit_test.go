@@ -79,3 +79,22 @@ func TestPortalVisit(t *testing.T) {
 		t.Errorf("a suspended account: %d", w.Code)
 	}
 }
+
+// Pages are made of many requests: those who look have a rate of their own, and take nothing
+// from that of the account's programs.
+func TestVisitsHaveARateOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	user := Visitor{User: message.NewID(), Account: accountA, Email: "ada@shop.example", Scopes: []string{scopeMessagesRead}}
+	for i := range visitRate {
+		if w := visit(b.server, user, "GET", "/v1/messages", ""); w.Code != http.StatusOK {
+			t.Fatalf("request %d: %d", i, w.Code)
+		}
+	}
+	if w := visit(b.server, user, "GET", "/v1/messages", ""); w.Code != http.StatusTooManyRequests {
+		t.Errorf("one more: %d", w.Code)
+	}
+	if r := b.do("GET", "/v1/messages", "", as("keyA")); r.StatusCode != http.StatusOK {
+		t.Errorf("the account's own: %d", r.StatusCode)
+	}
+}

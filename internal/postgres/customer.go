@@ -24,8 +24,9 @@ from accounts a
 where ($1::uuid is null or a.id < $1)
   and ($2::text = '' or a.status = $2)
   and ($3::text = '' or a.external_id = $3)
+  and ($4::text = '' or strpos(lower(a.company_name), lower($4)) > 0)
 order by a.id desc
-limit $4`
+limit $5`
 
 const selectCustomer = `select` + customerColumns + `
 from accounts a
@@ -43,7 +44,7 @@ func scanCustomer(row pgx.CollectableRow) (snapshot.Customer, error) {
 // Customers lists accounts, newest first: at most limit, older than the one
 // `before` when that is not zero. Their secrets are not filled in.
 func (db *DB) Customers(ctx context.Context, f snapshot.CustomerFilter, before message.ID, limit int) ([]snapshot.Customer, error) {
-	rows, err := db.pool.Query(ctx, selectCustomers, idOrNull(before), string(f.Status), f.ExternalID, limit)
+	rows, err := db.pool.Query(ctx, selectCustomers, idOrNull(before), string(f.Status), f.ExternalID, f.Name, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list customers: %w", err)
 	}

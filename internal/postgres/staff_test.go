@@ -211,7 +211,7 @@ func TestCustomers(t *testing.T) {
 		t.Error("the audit log does not say why")
 	}
 	for f, want := range map[snapshot.CustomerFilter]string{
-		{Status: snapshot.AccountSuspended}: second.String(), {Status: snapshot.AccountActive}: b.owner.String(), {ExternalID: "acme-1"}: b.owner.String(), {ExternalID: "acme"}: "",
+		{Status: snapshot.AccountSuspended}: second.String(), {Status: snapshot.AccountActive}: b.owner.String(), {ExternalID: "acme-1"}: b.owner.String(), {ExternalID: "acme"}: "", {Name: "ACM"}: b.owner.String(), {Name: "econ"}: second.String(), {Name: "%"}: "",
 	} {
 		got, err := b.Customers(b.ctx, f, message.ID{}, 10)
 		if err != nil || len(got) > 1 || (len(got) == 1) != (want != "") || len(got) == 1 && got[0].ID.String() != want {

@@ -90,6 +90,7 @@ type Customer struct {
 type CustomerFilter struct {
 	Status     AccountStatus
 	ExternalID string
+	Name       string // a part of the company's name, in capitals or not
 }
 
 // staffIndex finds staff and services by id.

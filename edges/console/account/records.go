@@ -12,44 +12,46 @@ import (
 
 // recordsPages are the pages of what an account has to send and receive with, and of what
 // came of it: numbers, delivery of what comes in, usage, money, opt-outs and registrations.
-var recordsPages = map[string]func(*visit) (page.Page, error){
-	"GET /numbers":                       (*visit).numbers,
-	"GET /numbers/{number}":              (*visit).number,
-	"POST /numbers/{number}":             (*visit).saveNumber,
-	"GET /numbers/{number}/inbound":      (*visit).numberInbound,
-	"POST /numbers/{number}/inbound":     (*visit).numberInbound,
-	"POST /numbers/{number}/test":        (*visit).testInbound,
-	"GET /inbound-settings":              (*visit).defaultInbound,
-	"POST /inbound-settings":             (*visit).defaultInbound,
-	"GET /usage":                         (*visit).usage,
-	"GET /usage/export":                  (*visit).exportUsage,
-	"GET /balance":                       (*visit).balance,
-	"POST /balance":                      (*visit).book,
-	"GET /balance/export":                (*visit).exportEntries,
-	"GET /opt-outs":                      (*visit).optOuts,
-	"GET /opt-outs/new":                  (*visit).newOptOut,
-	"POST /opt-outs/new":                 (*visit).newOptOut,
-	"GET /opt-outs/check":                (*visit).checkOptOut,
-	"GET /opt-outs/import":               (*visit).importOptOuts,
-	"POST /opt-outs/import":              (*visit).importOptOuts,
-	"GET /opt-outs/export":               (*visit).exportOptOuts,
-	"GET /opt-outs/{optout}":             (*visit).optOut,
-	"POST /opt-outs/{optout}":            (*visit).endOptOut,
-	"GET /registration":                  (*visit).registration,
-	"GET /brands/new":                    (*visit).newBrand,
-	"POST /brands/new":                   (*visit).newBrand,
-	"GET /brands/{brand}":                (*visit).brand,
-	"POST /brands/{brand}/submit":        (*visit).submitBrand,
-	"GET /brands/{brand}/{step}":         (*visit).brandStep,
-	"POST /brands/{brand}/{step}":        (*visit).brandStep,
-	"GET /campaigns/new":                 (*visit).newCampaign,
-	"POST /campaigns/new":                (*visit).newCampaign,
-	"GET /campaigns/{campaign}":          (*visit).campaign,
-	"POST /campaigns/{campaign}/submit":  (*visit).submitCampaign,
-	"POST /campaigns/{campaign}/numbers": (*visit).assignNumbers,
-	"POST /campaigns/{campaign}/release": (*visit).releaseNumber,
-	"GET /campaigns/{campaign}/{step}":   (*visit).campaignStep,
-	"POST /campaigns/{campaign}/{step}":  (*visit).campaignStep,
+func recordsPages() map[string]show {
+	return map[string]show{
+		"GET /numbers":                       (*visit).numbers,
+		"GET /numbers/{number}":              (*visit).number,
+		"POST /numbers/{number}":             (*visit).saveNumber,
+		"GET /numbers/{number}/inbound":      (*visit).numberInbound,
+		"POST /numbers/{number}/inbound":     (*visit).numberInbound,
+		"POST /numbers/{number}/test":        (*visit).testInbound,
+		"GET /inbound-settings":              (*visit).defaultInbound,
+		"POST /inbound-settings":             (*visit).defaultInbound,
+		"GET /usage":                         (*visit).usage,
+		"GET /usage/export":                  (*visit).exportUsage,
+		"GET /balance":                       (*visit).balance,
+		"POST /balance":                      (*visit).book,
+		"GET /balance/export":                (*visit).exportEntries,
+		"GET /opt-outs":                      (*visit).optOuts,
+		"GET /opt-outs/new":                  (*visit).newOptOut,
+		"POST /opt-outs/new":                 (*visit).newOptOut,
+		"GET /opt-outs/check":                (*visit).checkOptOut,
+		"GET /opt-outs/import":               (*visit).importOptOuts,
+		"POST /opt-outs/import":              (*visit).importOptOuts,
+		"GET /opt-outs/export":               (*visit).exportOptOuts,
+		"GET /opt-outs/{optout}":             (*visit).optOut,
+		"POST /opt-outs/{optout}":            (*visit).endOptOut,
+		"GET /registration":                  (*visit).registration,
+		"GET /brands/new":                    (*visit).newBrand,
+		"POST /brands/new":                   (*visit).newBrand,
+		"GET /brands/{brand}":                (*visit).brand,
+		"POST /brands/{brand}/submit":        (*visit).submitBrand,
+		"GET /brands/{brand}/{step}":         (*visit).brandStep,
+		"POST /brands/{brand}/{step}":        (*visit).brandStep,
+		"GET /campaigns/new":                 (*visit).newCampaign,
+		"POST /campaigns/new":                (*visit).newCampaign,
+		"GET /campaigns/{campaign}":          (*visit).campaign,
+		"POST /campaigns/{campaign}/submit":  (*visit).submitCampaign,
+		"POST /campaigns/{campaign}/numbers": (*visit).assignNumbers,
+		"POST /campaigns/{campaign}/release": (*visit).releaseNumber,
+		"GET /campaigns/{campaign}/{step}":   (*visit).campaignStep,
+		"POST /campaigns/{campaign}/{step}":  (*visit).campaignStep,
+	}
 }
 
 // The scopes of the customers' API that these pages ask for.
@@ -63,18 +65,12 @@ const (
 	registryWrite = "registry:write"
 )
 
-// recordsLinks lead to them.
-func recordsLinks(p Place) []page.Link {
-	var out []page.Link
-	for _, l := range []struct{ scope, text, path string }{
-		{numbersRead, "Numbers", "/numbers"}, {numbersRead, "Inbound delivery", "/inbound-settings"}, {registryRead, "10DLC registration", "/registration"},
-		{optOutsRead, "Opt-outs", "/opt-outs"}, {usageRead, "Usage", "/usage"}, {usageRead, "Balance", "/balance"},
-	} {
-		if p.May(l.scope) {
-			out = append(out, page.Link{Text: l.text, Href: p.Base + l.path})
-		}
-	}
-	return out
+func numbersLinks(p Place) []page.Link {
+	return p.links(link{"Numbers", "/numbers", numbersRead}, link{"Inbound delivery", "/inbound-settings", numbersRead}, link{"10DLC registration", "/registration", registryRead}, link{"Opt-outs", "/opt-outs", optOutsRead})
+}
+
+func usageLinks(p Place) []page.Link {
+	return p.links(link{"Usage", "/usage", usageRead}, link{"Balance", "/balance", usageRead})
 }
 
 // crumbs lead to a page below others of the account.

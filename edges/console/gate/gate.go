@@ -94,6 +94,10 @@ type Gate struct {
 	Now func() time.Time
 	// Passwords of Console must know hashes from before Argon2id, since staff had some.
 	Passwords Passwords
+	// Foreign reports whether a path is that of scripts which are not ours and know no token
+	// of forms: what their pages send is told from other origins' by the browser's word
+	// alone. Nil: none is.
+	Foreign func(path string) bool
 	// PublicURL is where browsers reach the pages, without a slash at the end. With https
 	// the cookies go over TLS only. Empty: DefaultPublicURL.
 	PublicURL string
@@ -216,8 +220,10 @@ func (v *visit) serve(next http.Handler) error {
 	case v.session.Waiting:
 		return v.leave(http.StatusUnauthorized, v.at("/sign-in/code", "next", v.here()))
 	}
-	if err := v.checkForm(maxForm); err != nil {
-		return err
+	if foreign := v.gate.Foreign; foreign == nil || !foreign(v.r.URL.Path) {
+		if err := v.checkForm(maxForm); err != nil {
+			return err
+		}
 	}
 	if page := v.own(path); page != nil {
 		return page()

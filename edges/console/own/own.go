@@ -38,20 +38,29 @@ func Handler(s *site.Site) http.Handler {
 }
 
 func (o *own) routes() map[string]func(*site.Visit) (page.Page, error) {
-	out := map[string]func(*site.Visit) (page.Page, error){}
-	maps.Copy(out, o.messagesRoutes())
-	maps.Copy(out, account.Routes(Prefix, func(v *site.Visit) (account.Place, error) { return place(v.Person), nil }))
-	return out
+	routes := o.messagesRoutes()
+	maps.Copy(routes, account.Routes(Prefix, func(v *site.Visit) (account.Place, error) { return place(v.Person), nil }))
+	return routes
 }
 
-// place is the account of a user of the portal.
+// place is the account of somebody.
 func place(p gate.Person) account.Place {
 	return account.Place{Base: Prefix, API: api, May: func(scope string) bool { return slices.Contains(p.Scopes, scope) }}
 }
 
+// nav is the way to the pages that somebody may read.
+func nav(p gate.Person) []page.NavGroup {
+	groups := []page.NavGroup{{Links: messagesLinks(p)}}
+	for _, g := range account.Links(place(p)) {
+		if len(g.Links) > 0 {
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
 // Frame surrounds the pages of a user.
 func Frame(p gate.Person) page.Frame {
-	nav := []page.NavGroup{{Links: messagesLinks(p)}, {Title: "Account", Links: account.Links(place(p))}}
-	return page.Frame{Product: "Portal", Home: Prefix, Nav: nav,
+	return page.Frame{Product: "Portal", Home: Prefix, Nav: nav(p),
 		Who: cmp.Or(p.Name, p.Email), Role: p.AccountName, Profile: Prefix + "/profile", SignOut: Prefix + "/sign-out", CSRF: p.CSRF}
 }

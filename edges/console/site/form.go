@@ -19,6 +19,8 @@ type Task struct {
 	// Body changes the body that the form made, before it is sent. Nil: it is sent so. An
 	// error of page.Form.Wrong may be put at the form, and nil returned.
 	Body func(map[string]any) map[string]any
+	// Check looks at a form that could be read, before it is sent; what it finds wrong it puts there.
+	Check func(*page.Form)
 	// Query is that of the request, made of the form's body. Nil: there is none.
 	Query func(map[string]any) url.Values
 	// Once makes a request with the same form and the same key be done once. It is for
@@ -55,6 +57,10 @@ func (v *Visit) Submit(t Task, show func() (page.Page, error)) (page.Page, error
 		return p, nil
 	}
 	body, ok := t.Form.Read(v.R)
+	if ok && t.Check != nil {
+		t.Check(t.Form)
+		ok = !t.Form.Failed()
+	}
 	if ok && t.Body != nil {
 		body = t.Body(body)
 		ok = !t.Form.Failed()

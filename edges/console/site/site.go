@@ -54,6 +54,8 @@ type Visit struct {
 	W      http.ResponseWriter
 	R      *http.Request
 	Person gate.Person
+	// Around, if set, adds to every page that answers the request, errors among them.
+	Around func(*page.Page)
 	// answered: the page function has answered the request itself.
 	answered bool
 }
@@ -78,6 +80,9 @@ func (v *Visit) Show(status int, p page.Page) {
 	v.answered = true
 	if p.Flash == nil {
 		p.Flash = v.takeFlash()
+	}
+	if v.Around != nil {
+		v.Around(&p)
 	}
 	if err := v.Kit.Render(v.W, v.R, status, v.Frame(v.Person), p); err != nil {
 		v.Log.Error("page not drawn", "path", v.R.Pattern, "error", err)

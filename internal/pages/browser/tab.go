@@ -133,6 +133,14 @@ func (t *Tab) Dialogs() []string {
 // of a form that is refused, or a path. It then does not fail the test.
 func (t *Tab) Expect(words ...string) { t.foreseen = append(t.foreseen, words...) }
 
+// Polls says that pages ask for such paths again and again, as those of the Temporal UI do: a
+// page is at rest while such a request is under way.
+func (t *Tab) Polls(part string) {
+	t.traffic.mu.Lock()
+	defer t.traffic.mu.Unlock()
+	t.traffic.polls = append(t.traffic.polls, part)
+}
+
 // complaints are those since the last call that were not foreseen.
 func (t *Tab) complaints() []string {
 	var list []string

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -27,6 +28,8 @@ type traffic struct {
 	loaded   cdp.LoaderID // the last whose load event came
 	leaving  bool         // a navigation is on its way
 	left     int          // navigations since the document came
+
+	polls []string // parts of URLs whose requests nobody waits for
 
 	open      map[network.RequestID]request
 	sent      int // requests for documents and those of scripts
@@ -204,7 +207,8 @@ func (f *traffic) idle(leaves int) (idle bool, changed <-chan struct{}) {
 	defer f.mu.Unlock()
 	idle = !f.leaving && f.document != "" && f.document == f.loaded && leaves <= f.left
 	for _, r := range f.open {
-		if !r.stream && r.kind != network.ResourceTypePing {
+		poll := slices.ContainsFunc(f.polls, func(part string) bool { return strings.Contains(r.url, part) })
+		if !r.stream && !poll && r.kind != network.ResourceTypePing {
 			idle = false
 		}
 	}

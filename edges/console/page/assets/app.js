@@ -112,6 +112,12 @@
     e.addEventListener('htmx:sseOpen', function () { if (lost) lost.hidden = true; });
   }
 
+  // Tabs that do not fit are scrolled to the one where the reader is.
+  function currentTab(e) {
+    var list = e.closest('ul');
+    list.scrollLeft = e.parentElement.offsetLeft - (list.clientWidth - e.offsetWidth) / 2;
+  }
+
   function dress(part) {
     each(part, 'time[datetime]', localTime);
     each(part, 'input[data-utc]', localField);
@@ -120,6 +126,7 @@
     each(part, 'form', sendOnce);
     each(part, '.plot[data-chart]', drawChart);
     each(part, '.live', liveState);
+    each(part, '.tabs [aria-current]', currentTab);
   }
 
   function menuButton() {

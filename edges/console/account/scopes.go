@@ -1,0 +1,58 @@
+package account
+
+import "github.com/postrider/postrider/edges/console/page"
+
+// scope is a permission of the customers' API, and what it lets somebody do.
+type scope struct{ name, words string }
+
+// scopes are all that a credential or a user can be given, in the order in which they are
+// asked for.
+var scopes = []scope{
+	{"messages:write", "send messages, cancel and retry them"},
+	{"messages:read", "read messages, sent and received"},
+	{"media:write", "upload files for MMS"},
+	{"numbers:read", "see numbers and where their messages go"},
+	{"numbers:write", "change where messages to numbers go"},
+	{"webhooks:read", "see webhooks and what was delivered"},
+	{"webhooks:write", "change webhooks, replay deliveries"},
+	{"optouts:read", "see who has opted out"},
+	{"optouts:write", "add and end opt-outs"},
+	{"registry:read", "see brands and campaigns"},
+	{"registry:write", "register brands and campaigns"},
+	{"usage:read", "see usage, limits and balance"},
+	{"credentials:write", "make and end API and SMPP credentials"},
+	{"account:write", "change the account, let users in"},
+}
+
+// ScopeWords is what a scope lets somebody do.
+func ScopeWords(name string) string {
+	for _, s := range scopes {
+		if s.name == name {
+			return s.words
+		}
+	}
+	return name
+}
+
+// scopeOptions are those that the reader can give away, and those that are given already.
+func (v *visit) scopeOptions(given []string) []page.Option {
+	has := map[string]bool{}
+	for _, g := range given {
+		has[g] = true
+	}
+	var out []page.Option
+	for _, s := range scopes {
+		if v.Staff || v.May(s.name) || has[s.name] {
+			out = append(out, page.Option{Value: s.name, Text: s.name + ": " + s.words})
+		}
+	}
+	return out
+}
+
+// scopesCell is a list of scopes in words.
+func scopesCell(list []string) page.Cell {
+	if len(list) == len(scopes) {
+		return page.Str("everything")
+	}
+	return listCell(list, "nothing")
+}
