@@ -169,7 +169,7 @@ func (v *visit) campaignPage(tried, numbers *page.Form, which string) (page.Page
 	default:
 		p.Actions = []page.Action{{Text: "Describe a new one", Href: v.at("/campaigns/new?brand_id=" + url.QueryEscape(deref(c.BrandID)) + "&use_case=" + url.QueryEscape(c.UseCase)), Main: true}}
 	}
-	if v.staff() {
+	if v.Staff {
 		p.Actions = append(p.Actions, page.Action{Text: "File and sync it", Href: v.At("/campaigns/" + v.param("campaign"))})
 	}
 	if c.CampaignID != nil {
