@@ -208,7 +208,7 @@ func (v *visit) brandPage(tried *page.Form) (page.Page, error) {
 		p.Body = append([]page.Block{stepTabs(base, steps, len(steps))}, p.Body...)
 		p.Actions = []page.Action{{Text: "Change", Href: base + "/" + steps[0].name}}
 	}
-	if v.staff() {
+	if v.Staff {
 		p.Actions = append(p.Actions, page.Action{Text: "File and sync it", Href: v.At("/brands/" + v.param("brand"))})
 	}
 	if b.Status == "approved" && v.Place.May(registryWrite) {

@@ -169,7 +169,7 @@ func (v *visit) campaignPage(tried, numbers *page.Form, which string) (page.Page
 	default:
 		p.Actions = []page.Action{{Text: "Describe a new one", Href: v.at("/campaigns/new?brand_id=" + url.QueryEscape(deref(c.BrandID)) + "&use_case=" + url.QueryEscape(c.UseCase)), Main: true}}
 	}
-	if v.staff() {
+	if v.Staff {
 		p.Actions = append(p.Actions, page.Action{Text: "File and sync it", Href: v.At("/campaigns/" + v.param("campaign"))})
 	}
 	if c.CampaignID != nil {
@@ -476,10 +476,11 @@ func (v *visit) campaignStep() (page.Page, error) {
 		if err := c.fill(form, got); err != nil {
 			return page.Page{}, err
 		}
-		if v.R.URL.Query().Get("check") != "" && say(form, &steps[at], c.ToComplete) {
+		checked := v.R.URL.Query().Get("check") != "" && say(form, &steps[at], c.ToComplete)
+		suggest(form, &c, brands)
+		if checked {
 			return show(stillMissing)
 		}
-		v.suggest(form, &c, brands)
 		return show()
 	}
 	return v.Submit(site.Task{Form: form, Method: http.MethodPatch, Path: path, Body: campaignBody, Instead: func(a *call.Answer) (page.Page, error) {
@@ -505,7 +506,7 @@ func (c *campaignView) fill(form *page.Form, got *call.Answer) error {
 }
 
 // suggest fills in what most campaigns have, where nothing is there yet.
-func (v *visit) suggest(form *page.Form, c *campaignView, brands []page.Option) {
+func suggest(form *page.Form, c *campaignView, brands []page.Option) {
 	name := "Your brand"
 	if i := slices.IndexFunc(brands, func(o page.Option) bool { return o.Value != "" && o.Value == deref(c.BrandID) }); i >= 0 {
 		name, _, _ = strings.Cut(brands[i].Text, " (")
@@ -517,7 +518,7 @@ func (v *visit) suggest(form *page.Form, c *campaignView, brands []page.Option) 
 		"help_reply":  name + ": for help write to us at our website. Msg & data rates may apply. Reply STOP to opt out.",
 	} {
 		if f := form.Field(field); f != nil && f.Value == "" {
-			f.Value = text
+			f.Value, f.Error = text, ""
 		}
 	}
 }

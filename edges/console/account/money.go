@@ -50,7 +50,7 @@ func (v *visit) balancePage(sent *page.Form) (page.Page, error) {
 	}
 	p := page.Page{Title: "Balance", Lead: "What was paid in and what messages took of it.", Crumbs: v.crumbs(), Actions: []page.Action{{Text: "Download as CSV", Href: v.at("/balance/export"), Download: true}}, Body: []page.Block{
 		page.Stats{Title: "Balance", Items: []page.Stat{available, {Label: "Balance", Value: b.Current, Unit: currency, Help: "The sum of all entries"}, {Label: "Reserved", Value: b.Reserved, Unit: currency, Help: "Of that, for messages on their way"}, paid}}}}
-	if v.staff() {
+	if v.Staff {
 		p.Body = append(p.Body, v.entrySection(sent, currency))
 	}
 	table := page.Table{Caption: "Entries", ShowCaption: true, Empty: "Nothing was booked yet.", EmptyHelp: "Payments and charges are listed here, newest first.", Columns: []page.Column{{Title: "Time"}, {Title: "Kind", Help: "Credit: a payment. Charge: for a message. Refund: given back. Adjustment: a correction"}, {Title: "Amount", Right: true}, {Title: "Balance after", Right: true}, {Title: "For"}, {Title: "Reference", Help: "Of the payment"}}}

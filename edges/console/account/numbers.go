@@ -97,7 +97,7 @@ func verification(word string) page.Cell {
 // not read them.
 func (v *visit) campaignPages() map[string]string {
 	out := map[string]string{}
-	if !v.Place.May(registryRead) {
+	if !v.Sees(registryRead) {
 		return out
 	}
 	var rows site.Rows[campaignView]
@@ -139,7 +139,7 @@ func (v *visit) numberPage(sent *page.Form, tested []tested) (page.Page, error) 
 	}
 	p := page.Page{Title: n.Number, Crumbs: v.crumbs(page.Link{Text: "Numbers", Href: v.at("/numbers")}, page.Link{Text: n.Number}),
 		Actions: []page.Action{{Text: "Messages it sent", Href: v.messagesOf(url.Values{"from": {n.Number}})}, {Text: "Messages it received", Href: v.messagesOf(url.Values{"to": {n.Number}, "direction": {"inbound"}})}}}
-	if v.staff() {
+	if v.Staff {
 		p.Actions = append(p.Actions, page.Action{Text: "In the inventory", Href: v.At("/numbers/" + url.PathEscape(n.Number))})
 	}
 	if n.blocked() {

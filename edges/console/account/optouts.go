@@ -163,7 +163,7 @@ func (v *visit) checkOptOut() (page.Page, error) {
 // ownNumbers are suggested as senders.
 func (v *visit) ownNumbers() []string {
 	var rows site.Rows[numberView]
-	if !v.Place.May(numbersRead) || v.Get(v.op("/numbers"), url.Values{"limit": {"50"}}, &rows) != nil {
+	if !v.Sees(numbersRead) || v.Get(v.op("/numbers"), url.Values{"limit": {"50"}}, &rows) != nil {
 		return nil // they are typed then
 	}
 	var out []string

@@ -78,15 +78,12 @@ func (v *visit) crumbs(links ...page.Link) []page.Link {
 	return append(append([]page.Link{}, v.Crumbs...), links...)
 }
 
-// staff reports whether a member of staff looks at somebody's account.
-func (v *visit) staff() bool { return v.Person.Role != "" }
-
 // param is a part of the path as it can stand in another one.
 func (v *visit) param(name string) string { return url.PathEscape(v.Param(name)) }
 
 // messagesOf is the list of messages that fit a query, which stands elsewhere for staff.
 func (v *visit) messagesOf(query url.Values) string {
-	if !v.staff() {
+	if !v.Staff {
 		if len(query) == 0 {
 			return v.At("/messages")
 		}

@@ -69,8 +69,10 @@ func TestWhatIsMissingStandsAtItsField(t *testing.T) {
 	if form.Field("sample_messages[1]").Error != "has a link" || form.Field("description").Error != "is required" || form.Field("sample_messages").Error != "" || len(form.TroubleLines) != 0 {
 		t.Errorf("%+v %v", form.Fields, form.TroubleLines)
 	}
-	if other := campaignSteps(nil)[2]; !other.has(missing{"body.message_flow", ""}) || other.has(missing{"body.description", ""}) {
-		t.Error("a field is looked for in the wrong step")
+	for location, want := range map[string]string{"body.message_flow": "consent", "body.sample_messages": "messages", "body.brand_id": "use"} {
+		if at, f := (missing{location, ""}).find(campaignSteps(nil)); at == nil || at.name != want || f.Name != (missing{location, ""}).field() {
+			t.Errorf("%s: %+v", location, f)
+		}
 	}
 }
 

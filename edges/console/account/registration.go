@@ -26,6 +26,30 @@ func (m missing) of(name string) bool {
 	return m.field() == name || strings.HasPrefix(m.field(), name+"[") || strings.HasPrefix(name, m.field()+"[")
 }
 
+// flags are what the API calls the boxes of the form.
+var flags = strings.NewReplacer("subscriber_optout true", "“People can opt out” ticked", "subscriber_help true", "“People get help” ticked",
+	"set embedded_link true", "tick “Messages have links”", "set embedded_phone true", "tick “Messages have phone numbers”")
+
+// said is it in the words of the form: of a choice, the options stand there.
+func (m missing) said(f *page.Field) string {
+	if f.Kind == page.Choice && strings.HasPrefix(m.Message, "is required") {
+		return "is required: choose one"
+	}
+	return flags.Replace(m.Message)
+}
+
+// find is the step and the field in which it is put right; nil: there is none.
+func (m missing) find(steps []step) (*step, *page.Field) {
+	for i := range steps {
+		for j := range steps[i].fields {
+			if f := &steps[i].fields[j]; m.of(f.Name) {
+				return &steps[i], f
+			}
+		}
+	}
+	return nil, nil
+}
+
 // step is one page of the form of a registration.
 type step struct {
 	name, title, lead string
@@ -36,18 +60,13 @@ func stepAt(steps []step, name string) int {
 	return slices.IndexFunc(steps, func(s step) bool { return s.name == name })
 }
 
-// has reports whether something is asked for in this step.
-func (s *step) has(m missing) bool {
-	return slices.ContainsFunc(s.fields, func(f page.Field) bool { return m.of(f.Name) })
-}
-
 // stepTabs lead through the steps of a registration; the last one is its page.
 func stepTabs(base string, steps []step, at int) page.Block {
 	tabs := page.Tabs{Label: "Steps"}
 	for i, s := range steps {
 		tabs.Items = append(tabs.Items, page.Link{Text: fmt.Sprintf("%d. %s", i+1, s.title), Href: base + "/" + s.name, Current: i == at})
 	}
-	tabs.Items = append(tabs.Items, page.Link{Text: fmt.Sprintf("%d. Check and send", len(steps)+1), Href: base})
+	tabs.Items = append(tabs.Items, page.Link{Text: fmt.Sprintf("%d. Check and send", len(steps)+1), Href: base, Current: at == len(steps)})
 	return tabs
 }
 
@@ -63,10 +82,9 @@ func say(form *page.Form, s *step, list []missing) bool {
 	form.Kept = true
 	said := false
 	for _, m := range list {
-		if s.has(m) {
+		if _, f := m.find([]step{*s}); f != nil {
 			said = true
-			before := form.Trouble
-			form.Refuse(before, []page.Fault{{Location: m.Location, Message: m.Message}})
+			form.Refuse(form.Trouble, []page.Fault{{Location: m.Location, Message: m.said(f)}})
 		}
 	}
 	return said
@@ -112,15 +130,11 @@ func (v *visit) stepSaved(a *call.Answer, form *page.Form, steps []step, at int,
 func toDo(base string, steps []step, list []missing) page.Block {
 	t := page.Table{Caption: "What is still missing or wrong", ShowCaption: true, Columns: []page.Column{{Title: "Where"}, {Title: "What the registry would say"}}}
 	for _, m := range list {
-		where := page.Str(words(m.field()))
-		for _, s := range steps {
-			for _, f := range s.fields {
-				if m.of(f.Name) {
-					where = page.To(f.Label, base+"/"+s.name+"?check=1").WithSub(s.title)
-				}
-			}
+		where, what := page.Str(words(m.field())), m.Message
+		if s, f := m.find(steps); f != nil {
+			where, what = page.To(f.Label, base+"/"+s.name+"?check=1").WithSub(s.title), m.said(f)
 		}
-		t.Rows = append(t.Rows, page.Row{Cells: []page.Cell{where, page.Str(m.Message)}, Tone: page.Warn})
+		t.Rows = append(t.Rows, page.Row{Cells: []page.Cell{where, page.Str(what)}, Tone: page.Warn})
 	}
 	return t
 }
