@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -112,11 +113,33 @@ func asked(t *testing.T, key, secret string) int {
 	return resp.StatusCode
 }
 
+// demoMessage is the id of a message that the demo has sent: what is told of it does not change
+// while others test.
+func demoMessage(t *testing.T) string {
+	t.Helper()
+	g := demo(t)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url+"/v1/messages?limit=1&client_reference=demo", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth(g.env["POSTRIDER_API_KEY"], g.env["POSTRIDER_API_SECRET"])
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var list struct{ Data []struct{ ID string } }
+	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil || len(list.Data) != 1 {
+		t.Fatalf("%d, %v: %+v", resp.StatusCode, err, list)
+	}
+	return list.Data[0].ID
+}
+
 func TestAccessPages(t *testing.T) {
 	t.Parallel()
 	t.Run("lists", func(t *testing.T) {
 		t.Parallel()
-		judgeAll(t, asUser(t, "owner"), "/portal/webhooks", "/portal/deliveries", "/portal/deliveries?state=pending", "/portal/api-credentials", "/portal/smpp-credentials", "/portal/users")
+		judgeAll(t, asUser(t, "owner"), "/portal/webhooks", "/portal/deliveries?message_id="+demoMessage(t), "/portal/deliveries?state=pending", "/portal/api-credentials", "/portal/smpp-credentials", "/portal/users")
 	})
 	t.Run("forms", func(t *testing.T) {
 		t.Parallel()

@@ -28,7 +28,7 @@ func TestCustomerPages(t *testing.T) {
 	tab.Click("Demo")
 	base := tab.Path()
 	paths := []string{"/console/customers", "/console/customers/new", base, empty}
-	for _, part := range []string{"/terms", "/webhooks", "/webhooks/new", "/deliveries", "/api-credentials", "/smpp-credentials", "/users", "/settings", "/limits", "/connection"} {
+	for _, part := range []string{"/terms", "/webhooks", "/webhooks/new", "/deliveries?message_id=" + demoMessage(t), "/api-credentials", "/smpp-credentials", "/users", "/settings", "/limits", "/connection"} {
 		paths = append(paths, base+part)
 	}
 	judgeAll(t, tab, paths...)

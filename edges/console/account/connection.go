@@ -32,7 +32,7 @@ func (v *visit) connection() (page.Page, error) {
 	if err := v.Get(v.op("/connection-info"), nil, &c); err != nil {
 		return page.Page{}, err
 	}
-	s := sample{url: or(c.APIURL, v.origin()), from: "+12025550143", to: "+13105550117", key: "your key", systemID: "your system_id", smpp: c.SMPP}
+	s := sample{url: or(c.APIURL, v.origin()), from: "+12025550143", to: "+13105550117", key: "your key", systemID: "your system_id", window: 10, smpp: c.SMPP}
 	if err := v.ownValues(&s); err != nil {
 		return page.Page{}, err
 	}
@@ -95,7 +95,7 @@ func (v *visit) ownValues(s *sample) error {
 		s.key = k.Key
 	}
 	for _, e := range esmes.Data {
-		s.systemID = e.SystemID
+		s.systemID, s.window = e.SystemID, e.Window
 	}
 	return nil
 }
@@ -103,6 +103,7 @@ func (v *visit) ownValues(s *sample) error {
 // sample is what the samples hold of an account.
 type sample struct {
 	url, from, to, key, systemID string
+	window                       int
 	smpp                         smppAddress
 }
 
@@ -205,5 +206,5 @@ source TON, NPI    1, 1 for +12025550143; 5, 0 for letters; 3, 1 for a short cod
 destination        TON 1, NPI 1, with or without +
 data_coding        0 GSM 7-bit (default alphabet), 8 UCS-2
 enquire_link       every 30 s
-window             10`, or(s.smpp.Host, "ask the operator"), port(s.smpp.Port), port(s.smpp.TLSPort), s.systemID)
+window             %d`, or(s.smpp.Host, "ask the operator"), port(s.smpp.Port), port(s.smpp.TLSPort), s.systemID, s.window)
 }

@@ -93,9 +93,9 @@ func (v *visit) deliveries() (page.Page, error) {
 // deliveryTable is a table of deliveries. search says that there is a search above it.
 func (v *visit) deliveryTable(list []deliveryView, search bool) page.Table {
 	t := page.Table{Caption: "Webhook deliveries", Empty: "Nothing was posted yet.", EmptyHelp: "Send a test event to an endpoint, or a message.",
-		Columns: []page.Column{{Title: "Event"}, {Title: "State"}, {Title: "Last answer", Help: "HTTP status of the last try, or why there was none"}, {Title: "Tries", Right: true, Help: "Since it was made or last replayed"}, {Title: "Next try"}, {Title: "Made"}}}
+		Columns: []page.Column{{Title: "Event"}, {Title: "State"}, {Title: "Last answer", Help: "HTTP status of the last try, or why there was none"}, {Title: "Next try"}, {Title: "Made"}}}
 	if search {
-		t.Columns = append(t.Columns, page.Column{Title: "Message"}, page.Column{Title: "Host", Help: "To which it was addressed"})
+		t.Columns = append(t.Columns, page.Column{Title: "Tries", Right: true, Help: "Since it was made or last replayed"}, page.Column{Title: "Message"}, page.Column{Title: "Host", Help: "To which it was addressed"})
 		t.Empty, t.EmptyHelp = "No delivery fits.", "Leave out a part of the search."
 	}
 	for _, d := range list {
@@ -107,7 +107,7 @@ func (v *visit) deliveryTable(list []deliveryView, search bool) page.Table {
 }
 
 func (v *visit) deliveryRow(d deliveryView) page.Row {
-	r := page.Row{Cells: []page.Cell{page.To(d.Type, v.at("/deliveries/"+url.PathEscape(d.ID))), deliveryState(d.State), d.answered(), page.Num(d.AttemptCount), page.Whenp(d.NextAttemptAt), page.When(d.CreatedAt), v.aboutMessage(d.MessageID), page.Str(hostOf(d.URL)).WithHelp(d.URL)}}
+	r := page.Row{Cells: []page.Cell{page.To(d.Type, v.at("/deliveries/"+url.PathEscape(d.ID))), deliveryState(d.State), d.answered(), page.Whenp(d.NextAttemptAt), page.When(d.CreatedAt), page.Num(d.AttemptCount), v.aboutMessage(d.MessageID), page.Str(hostOf(d.URL)).WithHelp(d.URL)}}
 	if d.State == "failed" {
 		r.Tone = page.Bad
 	}

@@ -1,6 +1,10 @@
 package account
 
-import "github.com/postrider/postrider/edges/console/page"
+import (
+	"slices"
+
+	"github.com/postrider/postrider/edges/console/page"
+)
 
 // scope is a permission of the customers' API, and what it lets somebody do.
 type scope struct{ name, words string }
@@ -34,16 +38,18 @@ func ScopeWords(name string) string {
 	return name
 }
 
-// scopeOptions are those that the reader can give away, and those that are given already.
-func (v *visit) scopeOptions(given []string) []page.Option {
-	has := map[string]bool{}
-	for _, g := range given {
-		has[g] = true
-	}
+// scopeOptions are those that the reader can give away, and those that are given already,
+// which stay unless somebody takes them away.
+func (p Place) scopeOptions(given []string) []page.Option {
 	var out []page.Option
 	for _, s := range scopes {
-		if v.Staff || v.May(s.name) || has[s.name] {
+		if p.Staff || p.May(s.name) || slices.Contains(given, s.name) {
 			out = append(out, page.Option{Value: s.name, Text: s.name + ": " + s.words})
+		}
+	}
+	for _, g := range given {
+		if !slices.ContainsFunc(scopes, func(s scope) bool { return s.name == g }) {
+			out = append(out, page.Option{Value: g, Text: g})
 		}
 	}
 	return out

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/postrider/postrider/edges/console/account"
@@ -28,7 +29,7 @@ func (o *office) customerRoutes() map[string]func(*site.Visit) (page.Page, error
 	return routes
 }
 
-var customerNav = page.NavGroup{Title: "Customers", Links: []page.Link{{Text: "Customers", Href: Prefix + "/customers"}}}
+var customerNav = page.NavGroup{Links: []page.Link{{Text: "Customers", Href: Prefix + "/customers"}}}
 
 // customerView is a customer as GET /customers/{id} has it.
 type customerView struct {
@@ -167,6 +168,7 @@ func (o *office) newCustomer(v *site.Visit) (page.Page, error) {
 	f := customerForm()
 	f.Patch, f.Submit, f.Cancel = false, "Add the customer", page.Link{Href: v.At("/customers")}
 	f.Field("api_rate_limit").Value, f.Field("mms_fallback").Value = "10", "none"
+	f.Field("api_burst").Value, f.Field("max_backlog").Value = "0", strconv.Itoa(snapshot.DefaultMaxBacklog)
 	f.Fields = append(f.Fields,
 		page.Field{Name: "time_zone", Label: "Time zone", Value: "UTC", Group: "Where it is", Help: "Days and months of limits are its: an IANA name such as America/New_York."},
 		page.Field{Name: "default_country", Label: "Country", Value: "US", Max: 2, Help: "Two letters: of numbers that come without a country code."})
