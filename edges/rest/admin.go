@@ -247,6 +247,7 @@ func (s *Server) registerAdmin(api huma.API) {
 	s.registerStaffOptOuts(api)
 	s.registerStaffRegistry(api)
 	s.registerMetrics(api)
+	s.registerOverview(api)
 	s.registerAudit(api)
 	s.registerAllNumbers(api)
 	s.registerKept(api)

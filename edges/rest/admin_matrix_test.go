@@ -185,8 +185,9 @@ var adminSamples = map[string]sample{
 	"listSessions": {who: everybody, status: 200},
 	"endSession":   {who: "admin operator", status: 204, action: "session.end", ask: aboutSession},
 
-	"getMetrics": {who: everybody, status: 200},
-	"getStats":   {who: everybody, status: 200},
+	"getMetrics":  {who: everybody, status: 200},
+	"getOverview": {who: everybody, status: 200},
+	"getStats":    {who: everybody, status: 200},
 
 	"listAllBrands":           {who: everybody, status: 200},
 	"getAnyBrand":             {who: everybody, status: 200, ask: aboutBrand("", "", false)},

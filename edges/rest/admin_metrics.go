@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/pace"
 	"github.com/postrider/postrider/internal/snapshot"
 )
 
@@ -20,6 +21,10 @@ type TrafficTable interface {
 	Traffic(ctx context.Context) ([]message.VendorTraffic, error)
 	// Backlog counts the messages that are on their way out.
 	Backlog(ctx context.Context) ([]message.Backlog, error)
+	// Overview tells what came lately, what waits, and which limits are used most.
+	Overview(ctx context.Context) (message.Overview, error)
+	// PaceToday lists the day's counters of 10DLC caps that are used most.
+	PaceToday(ctx context.Context, limit int) ([]pace.Use, error)
 }
 
 type throughputResource struct {

@@ -181,6 +181,7 @@ type Server struct {
 	closing  context.Context // ended by Shutdown, for who waits for events
 	close    context.CancelFunc
 	bodies   batchBodies
+	overview overviewKept
 	draining atomic.Bool
 }
 

@@ -282,6 +282,7 @@ func TestInboundSetPlans(t *testing.T) {
 		{"joined parts", markJoined, 7, "inbound_messages_open"},
 		{"unrouted", selectUnroutedFrom, 2, "inbound_messages_unrouted"},
 		{"unrouted to one", selectUnroutedToFrom, 3, "inbound_messages_unrouted_to"},
+		{"pile of unrouted", pileUnrouted, 2, "inbound_messages_unrouted"},
 		{"newest unrouted to one", selectInboundUnroutedTo, 3, "inbound_messages_unrouted_to"},
 		{"starts", takeInboundStarts, 2, "inbound_starts_taken"},
 		{"strange receipts", selectStrangers, 2, "receipts_unmatched_id"},

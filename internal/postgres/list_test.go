@@ -250,6 +250,8 @@ func TestPlans(t *testing.T) {
 		`insert into brands (id, account_id, name, cap_key) select id, account_id, 'b', 'k' from messages order by id limit 3000`,
 		`insert into campaigns (id, account_id, brand) select id, account_id, id from brands`,
 		`insert into campaign_carriers (campaign, network_id, network, status) select id, 1, 'AT&T', 'approved' from campaigns`,
+		`insert into usage_limits (account_id, number, kind, period, parts) select id, n::text, 'sms', 'day', 5 from accounts, generate_series(1, 300) n`,
+		`insert into usage_counters (limit_id, starts_at, ends_at, used) select id, now() - d * interval '1 day', now() + (1 - d) * interval '1 day', 1 from usage_limits, generate_series(0, 3) d`,
 		`insert into numbers (number, account_id, type, campaign) select '+1202' || (5550000 + row_number() over (order by id)), account_id, 'long_code', id from campaigns`,
 		analyze,
 	} {
@@ -292,6 +294,17 @@ func TestPlans(t *testing.T) {
 		{"EarlyReceipts", selectEarly, []any{account, []string{"a1"}, id}, ""},
 		{"Unmatched", selectUnmatched, []any{time.Second, 256}, ""},
 		{"Held for review", selectUnseen, []any{id, 50}, ""},
+		{"Lately", selectLately, []any{id, id, id, 50}, ""},
+		// They hold what is under way only, and are read in the order of their indexes.
+		{"Pile of the backlog", pileBacklog, []any{id, 50}, ""},
+		{"Pile unstarted", pileUnstarted, []any{id, 50}, ""},
+		{"Pile in doubt", pileInDoubt, []any{id, 50}, "message_statuses_until"}, // it has one row
+		{"Pile held", pileHeld, []any{id, 50}, ""},
+		{"Pile due", pileDue, []any{id, 50}, ""},
+		{"Pile failed", pileFailed, []any{id, 50}, ""},
+		{"Pile unmatched", pileUnmatched, []any{id, 50}, ""},
+		{"OldestWaiting", selectOldestWaiting, []any{id, 50}, ""},
+		{"LimitsUsed", selectLimitsUsed, []any{10}, "usage_limits"}, // all of them are compared
 		{"Held of an account", selectUnseenOf, []any{id, 50, account}, ""},
 		{"Messages by id", selectMessages, among([]message.ID{id}), ""},
 		{"Reviewed", lockReviewed, []any{id}, ""},
