@@ -94,6 +94,8 @@ type Field struct {
 	Rows int
 	// Max is the most characters; 0: as many as one likes.
 	Max int
+	// Slider puts a slider beside a number, from 0 to so many; 0: none. It needs a script.
+	Slider int
 	// Error is what is wrong with it.
 	Error string
 }

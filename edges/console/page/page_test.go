@@ -22,7 +22,7 @@ func everyBlock(s string) []Block {
 	cells := []Cell{Str(s), To(s, "/x?q="+url.QueryEscape(s)), Mono(s).WithCopy(), Badge(s, Good, s), Time(at), Num(1234567), Money(s, s), None(s), YesNo(true), On(false), Str(s).WithHelp(s).WithSub(s), CodeTo(s, "/y"), Status(s)}
 	form := &Form{Action: "/do", Submit: s, Label: s, ETag: s, Cancel: Link{Text: s, Href: "/"}, Trouble: s, TroubleLines: []string{s}}
 	for kind := OneLine; kind <= Email; kind++ {
-		form.Fields = append(form.Fields, Field{Name: "n" + string(rune('a'+int(kind))), Label: s, Help: s, Kind: kind, Value: s, Values: []string{s}, Options: []Option{{s, s}}, Suggest: []string{s}, Placeholder: s, Unit: s, Error: s, Group: s})
+		form.Fields = append(form.Fields, Field{Name: "n" + string(rune('a'+int(kind))), Label: s, Help: s, Kind: kind, Value: s, Values: []string{s}, Options: []Option{{s, s}}, Suggest: []string{s}, Placeholder: s, Unit: s, Error: s, Group: s, Slider: 5})
 	}
 	cells = append(cells, Do(&Form{Action: "/press", Submit: s}))
 	columns := make([]Column, len(cells))

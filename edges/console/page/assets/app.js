@@ -46,6 +46,15 @@
     });
   }
 
+  // A slider and the number that it stands beside say the same.
+  function slider(e) {
+    var field = document.getElementById(e.dataset.of);
+    if (!field) return;
+    e.hidden = field.readOnly;
+    e.addEventListener('input', function () { field.value = e.value; });
+    field.addEventListener('input', function () { e.value = field.value || 0; });
+  }
+
   function copyButton(e) {
     if (!navigator.clipboard) return;
     e.hidden = false;
@@ -105,6 +114,7 @@
   function dress(part) {
     each(part, 'time[datetime]', localTime);
     each(part, 'input[data-utc]', localField);
+    each(part, 'input[type=range][data-of]', slider);
     each(part, 'button.copy', copyButton);
     each(part, 'form', sendOnce);
     each(part, '.plot[data-chart]', drawChart);
