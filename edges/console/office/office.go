@@ -8,6 +8,7 @@ package office
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 
 	"github.com/postrider/postrider/edges/console/gate"
@@ -38,7 +39,7 @@ func Handler(s *site.Site) http.Handler {
 
 // routes are the pages by the pattern of http.ServeMux.
 func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
-	return map[string]func(*site.Visit) (page.Page, error){
+	all := map[string]func(*site.Visit) (page.Page, error){
 		"GET /console":               o.overview,
 		"GET /console/overview/live": o.overviewLive,
 		"GET /console/messages":      o.messages,
@@ -47,6 +48,8 @@ func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
 		"GET /console/messages/{id}/live":      o.messageLive,
 		"POST /console/messages/{id}/{action}": o.act,
 	}
+	maps.Copy(all, o.trafficRoutes())
+	return all
 }
 
 // nav is the way to the pages; each link leads to one that every role may read, but those
@@ -54,6 +57,7 @@ func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
 func nav(p gate.Person) []page.NavGroup {
 	groups := []page.NavGroup{
 		{Links: []page.Link{{Text: "Overview", Href: "/console"}, {Text: "Messages", Href: "/console/messages"}}},
+		trafficNav(),
 	}
 	if p.Role == snapshot.RoleAdmin {
 		return groups
