@@ -92,6 +92,13 @@ func campaignCell(v *site.Visit, n *numberView) page.Cell {
 	return page.CodeTo(short(*n.CampaignID), v.At("/campaigns/"+url.PathEscape(*n.CampaignID)))
 }
 
+func perSecond(n int) page.Cell {
+	if n == 0 {
+		return page.Str("as many as its customer may")
+	}
+	return page.Num(n)
+}
+
 func numberForm(d *directory) *page.Form {
 	return &page.Form{Patch: true, Submit: "Save", Fields: []page.Field{d.customerField(page.Field{Name: "account_id", Label: "Customer", Required: true, Placeholder: "choose one", Help: "One in a campaign keeps its customer."}),
 		d.vendorField(page.Field{Name: "vendor_id", Label: "Vendor", Placeholder: "none in particular", Help: "It hosts the number, and is asked first for what it sends."}),
@@ -141,7 +148,7 @@ func (o *office) number(v *site.Visit) (page.Page, error) {
 	show := func() (page.Page, error) {
 		facts := page.Facts{Title: "The number", Items: []page.Fact{{Label: "Number", Value: page.Mono(n.Number).WithCopy()}, {Label: "Type", Value: page.Str(numberKind(n.Type))}, {Label: "Customer", Value: d.customer(v, &n.AccountID)}, {Label: "Vendor", Value: d.vendor(v, n.VendorID)},
 			{Label: "May send", Value: mayCarry(&n)}, {Label: "Campaign", Value: campaignCell(v, &n), Help: "Its 10DLC campaign"}, {Label: "Verification", Value: verification(&n)}, {Label: "Leased until", Value: page.Whenp(n.LeasedUntil)},
-			{Label: "Tag", Value: page.Str(n.Tag)}, {Label: "Group", Value: page.Str(n.Group)}, {Label: "Messages a second", Value: page.Str(most(n.RateLimit))}, {Label: "Automatic reply", Value: page.Str(n.AutoReply)}, {Label: "Added", Value: page.When(n.CreatedAt)}, {Label: "Changed", Value: page.When(n.UpdatedAt)}}}
+			{Label: "Tag", Value: page.Str(n.Tag)}, {Label: "Group", Value: page.Str(n.Group)}, {Label: "Messages a second", Value: perSecond(n.RateLimit)}, {Label: "Automatic reply", Value: page.Str(n.AutoReply)}, {Label: "Added", Value: page.When(n.CreatedAt)}, {Label: "Changed", Value: page.When(n.UpdatedAt)}}}
 		q := func(name string) string { return v.At("/messages?" + url.Values{name: {n.Number}}.Encode()) }
 		more := page.Section{Title: "More", Body: []page.Block{page.Bullets{page.To("Messages from it", q("from")), page.To("Messages to it", q("to")), page.To("Inbound to it that found nobody", v.At("/unrouted?"+url.Values{"number": {n.Number}}.Encode()))}}}
 		p := page.Page{Title: "Number " + n.Number, Crumbs: []page.Link{{Text: "Numbers", Href: v.At("/numbers")}, {Text: n.Number}}, Body: onlyOperators(v)}

@@ -181,7 +181,11 @@ const highErrors = 0.2
 
 func rates(v *site.Visit, w *overviewView) []page.Stat {
 	rate := func(label string, now, hour float64, help, href string) page.Stat {
-		return page.Stat{Label: label, Value: page.Decimal(now), Unit: "/s", Sub: page.Decimal(hour) + "/s in the last hour", Help: help + ", a second, in the last minute", Href: href}
+		sub := page.Decimal(hour) + "/s in the last hour"
+		if hour < 0.1 { // too few for a rate
+			sub = page.Grouped(int64(hour*3600+0.5)) + " in the last hour"
+		}
+		return page.Stat{Label: label, Value: page.Decimal(now), Unit: "/s", Sub: sub, Help: help + ", a second, in the last minute", Href: href}
 	}
 	errors := page.Stat{Label: "Error rate", Value: percent(w.LastMinute.ErrorRate), Sub: percent(w.LastHour.ErrorRate) + " in the last hour", Href: v.At("/messages?status=failed"),
 		Help: "Of the parts given to vendors within the last minute, the share that was refused for trouble of theirs or got no answer"}

@@ -42,7 +42,7 @@ func (o *office) testRoute(v *site.Visit) (page.Page, error) {
 		{Name: "body", Label: "Text", Kind: page.Multiline, Max: 5000, Help: "What it needs of a vendor depends on it."}, {Name: "at", Label: "Leaves at", Kind: page.Moment, Help: "Empty: now."}}}
 	show := func(found ...page.Block) (page.Page, error) {
 		return page.Page{Title: "Test a message", Lead: "Where it would go, and why each other route is passed over. Nothing is stored or sent.",
-			Crumbs: []page.Link{{Text: "Routes", Href: v.At("/routes")}, {Text: "Test"}}, Body: append(append(onlyOperators(v), form), found...)}, nil
+			Crumbs: []page.Link{{Text: "Routes", Href: v.At("/routes")}, {Text: "Test"}}, Body: append(append(onlyOperators(v), found...), form)}, nil
 	}
 	if !v.Post() {
 		return show()
@@ -164,7 +164,7 @@ func (o *office) whatIf(v *site.Visit) (page.Page, error) {
 	}
 	show := func(found ...page.Block) (page.Page, error) {
 		return page.Page{Title: "What if", Lead: "What other routes would have made of past messages. All vendors count as healthy, and nothing is changed.",
-			Crumbs: []page.Link{{Text: "Routes", Href: v.At("/routes")}, {Text: "What if"}}, Body: append(append(onlyOperators(v), form), found...)}, nil
+			Crumbs: []page.Link{{Text: "Routes", Href: v.At("/routes")}, {Text: "What if"}}, Body: append(append(onlyOperators(v), found...), form)}, nil
 	}
 	if !v.Post() {
 		return show()

@@ -171,7 +171,7 @@ func routeRow(v *site.Visit, d *directory, r *routeView) page.Row {
 
 // moveButton puts a route before what stands above it, or behind what stands below.
 func moveButton(v *site.Visit, id int64, to, submit string) page.Cell {
-	return page.Do(&page.Form{Action: v.At(fmt.Sprintf("/routes/%d/move", id)), Submit: submit, Label: fmt.Sprintf("Move route %d %s", id, to), Fields: []page.Field{{Name: "to", Kind: page.Hidden, Value: to}}})
+	return page.Do(&page.Form{Action: v.At(fmt.Sprintf("/routes/%d/move", id)), Submit: submit, Quiet: true, Label: fmt.Sprintf("Move route %d %s", id, to), Fields: []page.Field{{Name: "to", Kind: page.Hidden, Value: to}}})
 }
 
 func (o *office) moveRoute(v *site.Visit) (page.Page, error) {

@@ -66,7 +66,7 @@ func vendorRow(v *site.Visit, s vendorStatus) page.Row {
 		errors = page.Badge(percent(s.ErrorRate), page.Bad, "")
 	}
 	r := page.Row{Cells: []page.Cell{page.To(s.Name, v.At("/vendors/"+url.PathEscape(s.VendorID))), link(s), health(s.Health),
-		page.Rate(s.Now).WithSub("of " + most(s.Most)), queue, page.Num(s.InFlight), page.Str(fmt.Sprintf("%d ms", s.Latency)), errors, page.Strp(s.LastError)}}
+		page.Rate(s.Now).WithSub(most(s.Most)), queue, page.Num(s.InFlight), page.Str(fmt.Sprintf("%d ms", s.Latency)), errors, page.Strp(s.LastError)}}
 	switch {
 	case s.Name == builtInVendor:
 		r.Cells[1] = page.Badge("built in", page.Plain, "The gateway itself, for messages between its own numbers")
@@ -81,9 +81,9 @@ func vendorRow(v *site.Visit, s vendorStatus) page.Row {
 // most is a bound of which 0 is none.
 func most(n int) string {
 	if n == 0 {
-		return "any number"
+		return "no limit"
 	}
-	return page.Grouped(int64(n))
+	return "of " + page.Grouped(int64(n))
 }
 
 // link is the state of a vendor's link in a word.
@@ -229,8 +229,8 @@ func (o *office) vendorPage(v *site.Visit, throughput, remove *page.Form) (page.
 	if w.Kind == builtIn {
 		p.Body = append(p.Body, page.Notice{Text: "This stands for the gateway itself: messages between its own numbers go over it. There is no link to it, and nothing to set."})
 	}
-	left := []page.Block{page.Section{ID: "now", Title: "Now", Body: []page.Block{page.Live{Path: v.At("/vendors/" + v.ID() + "/live"), Label: "What it does now", Body: live}}}, vendorFacts(&w)}
-	p.Body = append(p.Body, page.Split{Left: left, Right: vendorActions(v, &w, slider, remove, throughput != nil)})
+	p.Body = append(p.Body, page.Section{ID: "now", Title: "Now", Body: []page.Block{page.Live{Path: v.At("/vendors/" + v.ID() + "/live"), Label: "What it does now", Body: live}}},
+		page.Split{Left: []page.Block{vendorFacts(&w)}, Right: vendorActions(v, &w, slider, remove, throughput != nil)})
 	return p, nil
 }
 
@@ -248,7 +248,7 @@ func (o *office) vendorNow(v *site.Visit) ([]page.Block, error) {
 	if s.Queue != nil {
 		queue.Value, queue.Sub = page.Grouped(int64(*s.Queue)), "messages wait"
 	}
-	speed := page.Stat{Label: "Parts/s", Value: page.Decimal(s.Now), Sub: "of " + most(s.Most) + " allowed", Help: "Given to it within the last seconds, over all processes"}
+	speed := page.Stat{Label: "Parts/s", Value: page.Decimal(s.Now), Sub: most(s.Most), Help: "Given to it within the last seconds, over all processes"}
 	if s.Most > 0 {
 		speed.Bar, speed.Share = true, s.Now/float64(s.Most)
 	}
