@@ -136,10 +136,7 @@ func (a *API) request(ctx context.Context, q Request) (*http.Request, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the request cannot be written: %w", err)
 		}
-		body, kind = bytes.NewReader(text), "application/json"
-		if q.Method == http.MethodPatch {
-			kind = "application/merge-patch+json"
-		}
+		body, kind = bytes.NewReader(text), "application/json" // which stands for a merge patch as well
 	}
 	r, err := http.NewRequestWithContext(a.Visitor(ctx), q.Method, at, body)
 	if err != nil {

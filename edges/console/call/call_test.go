@@ -38,7 +38,7 @@ func TestDo(t *testing.T) {
 	if err := got.Into(&said); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"method": "PATCH", "path": "/v1/things/1", "query": "a=b+c", "type": "application/merge-patch+json", "match": `"6"`, "key": "k", "body": `{"n":1}`, "from": "192.0.2.7:1234", "who": "ada"} {
+	for name, want := range map[string]string{"method": "PATCH", "path": "/v1/things/1", "query": "a=b+c", "type": "application/json", "match": `"6"`, "key": "k", "body": `{"n":1}`, "from": "192.0.2.7:1234", "who": "ada"} {
 		if said[name] != want {
 			t.Errorf("%s: %q, want %q", name, said[name], want)
 		}

@@ -136,7 +136,11 @@ func connection(u *smppUserView) page.Block {
 		}
 		return page.Mono(fmt.Sprint(*p)).WithCopy()
 	}
-	return page.Facts{Title: "Where it binds", Items: []page.Fact{{Label: "Host", Value: page.Mono(u.Connection.Host).WithCopy()}, {Label: "Port", Value: port(u.Connection.Port)}, {Label: "Port for TLS", Value: port(u.Connection.TLSPort)}}}
+	host := page.None("Where customers reach the gateway is not set")
+	if u.Connection.Host != "" {
+		host = page.Mono(u.Connection.Host).WithCopy()
+	}
+	return page.Facts{Title: "Where it binds", Items: []page.Fact{{Label: "Host", Value: host}, {Label: "Port", Value: port(u.Connection.Port)}, {Label: "Port for TLS", Value: port(u.Connection.TLSPort)}}}
 }
 
 func (o *office) smppUser(v *site.Visit) (page.Page, error) {

@@ -1,0 +1,27 @@
+package pages
+
+import (
+	"testing"
+
+	"github.com/postrider/postrider/internal/snapshot"
+)
+
+// Every page of how messages go holds to what holds for all pages.
+func TestTrafficPages(t *testing.T) {
+	t.Parallel()
+	number := demo(t).env["POSTRIDER_FROM"][1:]
+	t.Run("operator", func(t *testing.T) {
+		t.Parallel()
+		judgeAll(t, asStaff(t, snapshot.RoleOperator), "/console", "/console/vendors", "/console/vendors/smscsim", "/console/vendors/smscsim/edit", "/console/vendors/new", "/console/vendors/new?kind=mm4", "/console/vendors/new?kind=twilio", "/console/vendors/new?kind=telnyx",
+			"/console/routes", "/console/routes/new", "/console/routes/1", "/console/routes/test", "/console/routes/what-if")
+	})
+	t.Run("operator, who is connected", func(t *testing.T) {
+		t.Parallel()
+		judgeAll(t, asStaff(t, snapshot.RoleOperator), "/console/sessions", "/console/numbers", "/console/numbers/new", "/console/numbers/import", "/console/numbers/"+number,
+			"/console/mm4-peers", "/console/mm4-peers/new", "/console/smpp-users", "/console/smpp-users/new", "/console/media-profiles", "/console/media-profiles/new", "/console/media-profiles/att")
+	})
+	t.Run("viewer", func(t *testing.T) {
+		t.Parallel()
+		judgeAll(t, asStaff(t, snapshot.RoleViewer), "/console/vendors/smscsim", "/console/routes/1", "/console/numbers/"+number)
+	})
+}
