@@ -45,9 +45,9 @@ func readProfiles(v *site.Visit) ([]mediaProfileView, []json.RawMessage, error) 
 // bytesOf writes octets as people read them.
 func bytesOf(n int64) string {
 	if n >= 1_000_000 {
-		return page.Decimal(float64(n)/1e6) + " MB"
+		return page.Decimal(float64(n)/1e6) + "\u00a0MB"
 	}
-	return page.Decimal(float64(n)/1e3) + " kB"
+	return page.Decimal(float64(n)/1e3) + "\u00a0kB"
 }
 
 func (o *office) mediaProfiles(v *site.Visit) (page.Page, error) {

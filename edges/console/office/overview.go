@@ -124,7 +124,7 @@ func verdict(v *site.Visit, w *overviewView) page.Block {
 		bad = append(bad, "Vendors failed at "+percent(w.LastMinute.ErrorRate)+" of the parts of the last minute.")
 	}
 	if late(w.Unstarted, lateStart) {
-		bad = append(bad, "Accepted messages are not being started, the oldest for "+ago(w.Unstarted.OldestSeconds)+". Is Temporal there, and do the workers run?")
+		bad = append(bad, "Accepted messages are not being started, the oldest for "+waited(w.Unstarted.OldestSeconds)+". Is Temporal there, and do the workers run?")
 	}
 	for _, p := range []struct {
 		pile pile
@@ -207,7 +207,7 @@ func waiting(v *site.Visit, w *overviewView) []page.Stat {
 		if p.Count > 0 {
 			s.Tone = tone
 			if s.Sub = ""; p.OldestSeconds != nil {
-				s.Sub = "oldest " + ago(p.OldestSeconds)
+				s.Sub = "oldest " + waited(p.OldestSeconds)
 			}
 		}
 		return s
@@ -218,7 +218,7 @@ func waiting(v *site.Visit, w *overviewView) []page.Stat {
 		}
 		return page.Plain
 	}
-	oldest := page.Stat{Label: "Oldest waiting", Value: cmp.Or(ago(w.Backlog.OldestSeconds), "none"), Sub: "of the accepted messages", Tone: lateTone(w.Backlog, lateMessage, page.Warn),
+	oldest := page.Stat{Label: "Oldest waiting", Value: cmp.Or(waited(w.Backlog.OldestSeconds), "none"), Sub: "of the accepted messages", Tone: lateTone(w.Backlog, lateMessage, page.Warn),
 		Help: "The accepted message that has waited longest for a vendor, but for those scheduled for later. Its page says what it waits for"}
 	if w.Backlog.OldestID != nil {
 		oldest.Href = v.At("/messages/" + url.PathEscape(*w.Backlog.OldestID))
@@ -291,6 +291,5 @@ func lately(v *site.Visit, w *overviewView) page.Block {
 }
 
 func percent(share float64) string {
-	s := fmt.Sprintf("%.1f %%", 100*share)
-	return strings.Replace(s, ".0 %", " %", 1)
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", 100*share), ".0") + "\u00a0%"
 }

@@ -42,7 +42,7 @@ func (o *office) testRoute(v *site.Visit) (page.Page, error) {
 		{Name: "body", Label: "Text", Kind: page.Multiline, Max: 5000, Help: "What it needs of a vendor depends on it."}, {Name: "at", Label: "Leaves at", Kind: page.Moment, Help: "Empty: now."}}}
 	show := func(found ...page.Block) (page.Page, error) {
 		return page.Page{Title: "Test a message", Lead: "Where it would go, and why each other route is passed over. Nothing is stored or sent.",
-			Crumbs: []page.Link{{Text: "Routes", Href: v.At("/routes")}, {Text: "Test"}}, Body: append(append(onlyOperators(v), found...), form)}, nil
+			Crumbs: []page.Link{{Text: "Routes", Href: v.At("/routes")}, {Text: "Test"}}, Body: append(append(onlyOperators(v), found...), page.Section{ID: "message", Title: "The message", Body: []page.Block{form}})}, nil
 	}
 	if !v.Post() {
 		return show()
@@ -59,7 +59,7 @@ func (o *office) testRoute(v *site.Visit) (page.Page, error) {
 func (r *routeTest) blocks(v *site.Visit) []page.Block {
 	n := page.Notice{Tone: page.Bad, Title: "No vendor takes it.", Text: "It would fail with no_route. The table says what each route has against it."}
 	if r.Selected != nil {
-		n = page.Notice{Tone: page.Good, Title: "It goes to " + *r.Selected + " first.", Text: fmt.Sprintf("In %s of the encoding %s.", plural(r.Parts, "part"), r.Encoding)}
+		n = page.Notice{Tone: page.Good, Title: "It goes to " + *r.Selected + " first.", Text: fmt.Sprintf("In %s, written in %s.", plural(r.Parts, "part"), alphabet(r.Encoding))}
 	}
 	asked := page.Table{Caption: "Who is asked", Empty: "No route leads to a vendor.", EmptyHelp: "Add a route that matches the message.", Columns: []page.Column{{Title: "Asked", Help: "In which order; a dash: not at all"}, {Title: "Vendor"}, {Title: "Route"}, {Title: "Health"}, {Title: "Price", Right: true, Help: "What the customer pays a part"}, {Title: "Cost", Right: true, Help: "What the vendor takes for a part"}, {Title: "Why"}}}
 	for _, c := range r.Candidates {
@@ -92,6 +92,14 @@ func (r *routeTest) blocks(v *site.Visit) []page.Block {
 		trail.Rows = append(trail.Rows, page.Row{Cells: []page.Cell{rule, page.Badge(word, tone, ""), page.Str(t.Detail)}})
 	}
 	return []page.Block{page.Section{ID: "result", Title: "Result", Body: []page.Block{n, asked}}, page.Section{ID: "trail", Title: "Every route, in the order of the configuration", Body: []page.Block{trail}}}
+}
+
+// alphabet is an encoding as people call it.
+func alphabet(encoding string) string {
+	if name, ok := map[string]string{"gsm7": "the GSM alphabet", "ucs2": "Unicode"}[encoding]; ok {
+		return name
+	}
+	return encoding
 }
 
 func ordinal(n int) string {
@@ -164,7 +172,7 @@ func (o *office) whatIf(v *site.Visit) (page.Page, error) {
 	}
 	show := func(found ...page.Block) (page.Page, error) {
 		return page.Page{Title: "What if", Lead: "What other routes would have made of past messages. All vendors count as healthy, and nothing is changed.",
-			Crumbs: []page.Link{{Text: "Routes", Href: v.At("/routes")}, {Text: "What if"}}, Body: append(append(onlyOperators(v), found...), form)}, nil
+			Crumbs: []page.Link{{Text: "Routes", Href: v.At("/routes")}, {Text: "What if"}}, Body: append(append(onlyOperators(v), found...), page.Section{ID: "change", Title: "The change", Body: []page.Block{form}})}, nil
 	}
 	if !v.Post() {
 		return show()
@@ -232,5 +240,5 @@ func (f *forecast) block(v *site.Visit) page.Block {
 	for _, w := range f.Vendors {
 		vendors.Rows = append(vendors.Rows, page.Row{Cells: []page.Cell{page.To(w.Vendor, v.At("/vendors/"+w.ID)), page.Num(w.Used), page.Num(w.FirstBefore), page.Num(w.FirstAfter), page.Num(w.PartsBefore), page.Num(w.PartsAfter), page.Str(w.CostBefore), page.Str(w.CostAfter)}})
 	}
-	return page.Section{ID: "result", Title: "Result", Body: []page.Block{page.Facts{Items: []page.Fact{{Label: "From", Value: page.When(f.From)}, {Label: "Until", Value: page.When(f.Until)}}}, n, sums, vendors}}
+	return page.Section{ID: "result", Title: "Result", Body: []page.Block{page.Facts{Items: []page.Fact{{Label: "From", Value: page.When(f.From)}, {Label: "Until", Value: page.When(f.Until)}}}, n, sums, page.Section{Title: "By vendor", Body: []page.Block{vendors}}}}
 }

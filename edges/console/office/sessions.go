@@ -69,7 +69,7 @@ func sessionTable(v *site.Visit, d *directory, filter *page.Form) (page.Block, e
 		return nil, err
 	}
 	t := page.Table{Caption: "Sessions", Empty: "Nobody is connected.", EmptyHelp: "Leave out a part of the filter. A customer who cannot bind may have a wrong password, or come from an address that is not allowed: see SMPP users and MM4 peers.",
-		Columns: []page.Column{{Title: "Name", Help: "The system_id, or the name of the MM4 peer"}, {Title: "Whose"}, {Title: "Protocol"}, {Title: "State"}, {Title: "From"}, {Title: "Mails", Right: true, Help: "Of MM4: that were taken, at most 10 seconds ago"}, {Title: "Process"}, {Title: "Since"}, {Title: "Seen"}}}
+		Columns: []page.Column{{Title: "Name", Help: "The system_id, or the name of the MM4 peer"}, {Title: "Whose"}, {Title: "Protocol"}, {Title: "State"}, {Title: "From"}, {Title: "Mails", Right: true, Help: "Of MM4: that were taken, at most 10 seconds ago"}, {Title: "Process"}, {Title: "Since"}}}
 	if operates(v) {
 		t.Columns = append(t.Columns, page.Column{Title: "End"})
 	}
@@ -105,7 +105,8 @@ func sessionRow(v *site.Visit, d *directory, s *sessionView) page.Row {
 	if s.Ending {
 		state = page.Badge("ending", page.Warn, "Its end was asked for")
 	}
-	r := page.Row{Cells: []page.Cell{name, d.owner(v, s.AccountID, s.VendorID), protocol, state, from, mails, page.Mono(s.Replica), page.When(s.BeganAt), page.When(s.SeenAt)}}
+	state = state.WithSub(unseen(&s.SeenAt))
+	r := page.Row{Cells: []page.Cell{name, d.owner(v, s.AccountID, s.VendorID), protocol, state, from, mails, page.Mono(s.Replica), page.When(s.BeganAt)}}
 	if operates(v) {
 		end := page.To("End…", v.At("/sessions/"+url.PathEscape(s.ID)+"/end"))
 		if s.Ending {

@@ -195,8 +195,8 @@ func (o *office) smppUserPage(v *site.Visit, settings, quota *page.Form) (page.P
 		}
 		row := sessionRow(v, d, &s)
 		end := page.None("Operators end sessions")
-		if len(row.Cells) > 9 {
-			end = row.Cells[9]
+		if len(row.Cells) > 8 {
+			end = row.Cells[8]
 		}
 		binds.Rows = append(binds.Rows, page.Row{Cells: []page.Cell{page.Strp(s.BindType), row.Cells[3], row.Cells[4], row.Cells[6], row.Cells[7], end}})
 	}

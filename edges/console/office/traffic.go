@@ -193,8 +193,8 @@ func (d *directory) choice(f page.Field, list []page.Option, help string) page.F
 	return f
 }
 
-// ago is how long something has waited, of seconds that may be none.
-func ago(seconds *int) string {
+// waited is how long something has waited, of seconds that may be none.
+func waited(seconds *int) string {
 	if seconds == nil {
 		return ""
 	}

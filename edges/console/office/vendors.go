@@ -81,9 +81,9 @@ func vendorRow(v *site.Visit, s vendorStatus) page.Row {
 // most is a bound of which 0 is none.
 func most(n int) string {
 	if n == 0 {
-		return "no limit"
+		return "no\u00a0limit"
 	}
-	return "of " + page.Grouped(int64(n))
+	return "of\u00a0" + page.Grouped(int64(n))
 }
 
 // link is the state of a vendor's link in a word.
@@ -230,7 +230,7 @@ func (o *office) vendorPage(v *site.Visit, throughput, remove *page.Form) (page.
 		p.Body = append(p.Body, page.Notice{Text: "This stands for the gateway itself: messages between its own numbers go over it. There is no link to it, and nothing to set."})
 	}
 	p.Body = append(p.Body, page.Section{ID: "now", Title: "Now", Body: []page.Block{page.Live{Path: v.At("/vendors/" + v.ID() + "/live"), Label: "What it does now", Body: live}}},
-		page.Split{Left: []page.Block{vendorFacts(&w)}, Right: vendorActions(v, &w, slider, remove, throughput != nil)})
+		page.Split{Left: vendorActions(v, &w, slider, remove, throughput != nil), Right: []page.Block{vendorFacts(&w)}})
 	return p, nil
 }
 
@@ -258,7 +258,7 @@ func (o *office) vendorNow(v *site.Visit) ([]page.Block, error) {
 	}
 	binds := page.Table{Caption: "Links of the processes", Empty: "No process has a link to it.", EmptyHelp: "Is it active, and does a gateway with the role for vendors run?",
 		Columns: []page.Column{{Title: "Process"}, {Title: "State"}, {Title: "Since"}, {Title: "Binds", Right: true, Help: "That are live"}, {Title: "In flight", Right: true, Help: "Parts that it was given and has not answered"}, {Title: "Parts/s", Right: true, Help: "And the process's share of what is allowed"},
-			{Title: "Latency", Right: true, Help: "Mean time to an answer"}, {Title: "Errors", Right: true, Help: "Of the answers of the last minute"}, {Title: "Last error"}, {Title: "Seen"}}}
+			{Title: "Latency", Right: true, Help: "Mean time to an answer"}, {Title: "Errors", Right: true, Help: "Of the answers of the last minute"}, {Title: "Last error"}}}
 	for _, b := range s.Binds {
 		tone := map[string]page.Tone{"connected": page.Good, "connecting": page.Warn}[b.BindStatus]
 		if tone == page.Plain {
@@ -268,8 +268,8 @@ func (o *office) vendorNow(v *site.Visit) ([]page.Block, error) {
 		if b.RateShare > 0 {
 			speed = speed.WithSub("of " + page.Decimal(b.RateShare))
 		}
-		binds.Rows = append(binds.Rows, page.Row{Cells: []page.Cell{page.Mono(b.Instance), page.Badge(b.BindStatus, tone, ""), page.Whenp(b.Since), page.Num(b.Binds), page.Num(b.InFlight), speed,
-			page.Str(fmt.Sprintf("%d ms", b.Latency)), page.Str(percent(b.ErrorRate)), page.Strp(b.LastError), page.Whenp(b.SeenAt)}})
+		binds.Rows = append(binds.Rows, page.Row{Cells: []page.Cell{page.Mono(b.Instance), page.Badge(b.BindStatus, tone, "").WithSub(unseen(b.SeenAt)), page.Whenp(b.Since), page.Num(b.Binds), page.Num(b.InFlight), speed,
+			page.Str(fmt.Sprintf("%d ms", b.Latency)), page.Str(percent(b.ErrorRate)), page.Strp(b.LastError)}})
 	}
 	facts := page.Facts{Title: "State", Items: []page.Fact{{Label: "Link", Value: link(s)}, {Label: "In this state since", Value: page.Whenp(s.Since)}, {Label: "Health", Value: health(s.Health)}, {Label: "Last bind", Value: page.Whenp(s.LastBind), Help: "When it was last connected to"}}}
 	out := []page.Block{facts, page.Stats{Title: "What it does now", Items: []page.Stat{speed, queue, {Label: "In flight", Value: page.Grouped(int64(s.InFlight)), Help: "Parts that it was given and has not answered"},
@@ -282,6 +282,22 @@ func (o *office) vendorNow(v *site.Visit) ([]page.Block, error) {
 		out = append([]page.Block{page.Notice{Tone: tone, Title: "Its last error, as it said it", Text: *s.LastError}}, out...)
 	}
 	return out, nil
+}
+
+// unseenAfter is how long a process may be silent before that is said: it tells of itself
+// every few seconds.
+const unseenAfter = 20 * time.Second
+
+// unseen says that a process has not told of something for some time, since what is shown is
+// as old then.
+func unseen(at *string) string {
+	if at == nil {
+		return ""
+	}
+	if t, err := time.Parse(time.RFC3339, *at); err == nil && time.Since(t) > unseenAfter {
+		return "not heard of for " + page.Duration(time.Since(t))
+	}
+	return ""
 }
 
 func vendorFacts(w *vendorView) page.Block {
