@@ -76,6 +76,15 @@ func TestVendorIsAdded(t *testing.T) {
 	tab.See(name)
 }
 
+func TestConfigurationIsReadAnew(t *testing.T) {
+	t.Parallel()
+	tab := asStaff(t, snapshot.RoleOperator)
+	tab.Open("/console/vendors")
+	tab.Click("Read vendors and routes anew…")
+	tab.Click("Read them anew")
+	tab.See("Read anew:", "version")
+}
+
 func TestVendorOverHTTPIsAdded(t *testing.T) {
 	t.Parallel()
 	tab := asStaff(t, snapshot.RoleOperator)
