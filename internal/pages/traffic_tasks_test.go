@@ -73,7 +73,10 @@ func TestVendorIsAdded(t *testing.T) {
 	tab.Submit("Save")
 	tab.See("Changed.", "Acme <script>alert(1)</script>", "33")
 	tab.Open("/console/vendors")
-	tab.See(name)
+	tab.Click(name)
+	tab.Click("Delete…")
+	tab.Click("Delete the vendor")
+	tab.See("The vendor is deleted.")
 }
 
 func TestConfigurationIsReadAnew(t *testing.T) {
