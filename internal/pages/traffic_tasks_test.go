@@ -73,7 +73,19 @@ func TestVendorIsAdded(t *testing.T) {
 	tab.Submit("Save")
 	tab.See("Changed.", "Acme <script>alert(1)</script>", "33")
 	tab.Open("/console/vendors")
-	tab.See(name)
+	tab.Click(name)
+	tab.Click("Delete…")
+	tab.Click("Delete the vendor")
+	tab.See("The vendor is deleted.")
+}
+
+func TestConfigurationIsReadAnew(t *testing.T) {
+	t.Parallel()
+	tab := asStaff(t, snapshot.RoleOperator)
+	tab.Open("/console/vendors")
+	tab.Click("Read vendors and routes anew…")
+	tab.Click("Read them anew")
+	tab.See("Read anew:", "version")
 }
 
 func TestVendorOverHTTPIsAdded(t *testing.T) {

@@ -19,6 +19,7 @@ func (o *office) trafficRoutes() map[string]func(*site.Visit) (page.Page, error)
 		"GET /console/vendors/live":             o.vendorsLive,
 		"GET /console/vendors/new":              o.newVendor,
 		"POST /console/vendors/new":             o.newVendor,
+		"POST /console/vendors/reload":          o.reloadVendors,
 		"GET /console/vendors/{id}":             o.vendor,
 		"GET /console/vendors/{id}/live":        o.vendorLive,
 		"GET /console/vendors/{id}/edit":        o.editVendor,

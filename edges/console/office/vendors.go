@@ -132,8 +132,21 @@ func (o *office) vendors(v *site.Visit) (page.Page, error) {
 		Body: append(onlyOperators(v), page.Live{Path: v.At("/vendors/live?" + v.R.URL.RawQuery), Label: "Vendors now", Body: []page.Block{table}})}
 	if operates(v) {
 		p.Actions = []page.Action{{Text: "Add a vendor", Href: v.At("/vendors/new"), Main: true}}
+		p.Body = append(p.Body, page.Disclosure{Summary: "Read vendors and routes anew…", Body: []page.Block{page.Text("Every process reads them from the database now. Changes are noticed within 5 seconds anyway, also those that were made by SQL; this is for who does not trust that."), pressed(v.At("/vendors/reload"), "Read them anew", false)}})
 	}
 	return p, nil
+}
+
+func (o *office) reloadVendors(v *site.Visit) (page.Page, error) {
+	got, err := v.Do(call.Request{Method: http.MethodPost, Path: api + "/reload-vendors"})
+	if err != nil {
+		return page.Page{}, err
+	}
+	var r struct{ Version, Vendors int }
+	if err := got.Into(&r); err != nil {
+		return page.Page{}, err
+	}
+	return v.Done(v.At("/vendors"), fmt.Sprintf("Read anew: %s, version %d of the configuration.", plural(r.Vendors, "vendor"), r.Version))
 }
 
 func (o *office) vendorsLive(v *site.Visit) (page.Page, error) {
