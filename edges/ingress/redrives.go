@@ -230,7 +230,7 @@ func (d *Redrives) retry(ctx context.Context, r *message.Redrive, m *message.Mes
 		i.State, i.Error = message.ItemDone, nil
 		return i
 	case out.Message != nil:
-		i.State, i.Error, i.Recorded = message.ItemRefused, message.AsError(err), true
+		i.State, i.Error, i.Sure = message.ItemRefused, message.AsError(err), true
 		return i
 	case broken(err):
 		return unknown(i, err)

@@ -141,8 +141,9 @@ type RedriveItem struct {
 	// another.
 	Try   int
 	Error *Error // why it was passed over or refused, or is tried again; nil: it was not
-	// Recorded says that the new message is in the record, though it was refused.
-	Recorded bool
+	// Sure says of one that was refused that nothing else can come of it: its message is in
+	// the record as rejected, or all earlier tries came to nothing.
+	Sure bool
 }
 
 // RedrivePage is what a step has found of the messages.

@@ -33,8 +33,7 @@ set new_message_id = n.new_message_id, try = n.try, reason = '', detail = '',
 from unnest($2::uuid[], $3::uuid[], $4::integer[]) as n (message_id, new_message_id, try)
 where i.redrive_id = $1 and i.message_id = n.message_id`
 
-	// settleItems notes what has become of items. What is sure, for its message is in the
-	// record or the action was done, is so by whichever try; any other end is that of the
+	// settleItems notes what has become of items. What is sure is so by whichever try; any other end is that of the
 	// try that is out, if no earlier one may still come to something ($7, the retries):
 	// otherwise why it was refused is noted, and time decides.
 	//
@@ -169,7 +168,7 @@ func decideItem(i *message.RedriveItem, action message.RedriveAction, age time.D
 	retry := action == message.RedriveRetry
 	switch {
 	case made != nil:
-		i.State, i.Error, i.Recorded = message.ItemDone, made.Error, true
+		i.State, i.Error, i.Sure = message.ItemDone, made.Error, true
 		if made.Error != nil {
 			i.State = message.ItemRefused
 		}
@@ -180,7 +179,7 @@ func decideItem(i *message.RedriveItem, action message.RedriveAction, age time.D
 		}
 		return itemTried
 	case retry && age > idLasts: // a later try refused it, and the earlier ones came to nothing
-		i.State, i.Try = message.ItemRefused, 1
+		i.State, i.Sure = message.ItemRefused, true
 		return itemSettled
 	case retry && age < claimLasts && i.Error == nil, !retry && age > actLasts:
 		i.Try++
@@ -230,7 +229,7 @@ func settle(ctx context.Context, tx pgx.Tx, r *message.Redrive, items []message.
 	type i = message.RedriveItem
 	rows, err := tx.Query(ctx, settleItems, r.ID, pick(items, func(i i) message.ID { return i.MessageID }), pick(items, func(i i) string { return string(i.State) }),
 		pick(items, func(i i) int32 { return int32(i.Try) }), pick(items, reasonOfItem), pick(items, detailOfItem), r.Action == message.RedriveRetry,
-		pick(items, func(i i) bool { return i.State == message.ItemDone || i.Recorded }))
+		pick(items, func(i i) bool { return i.State == message.ItemDone || i.Sure }))
 	if err != nil {
 		return err
 	}
