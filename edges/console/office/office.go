@@ -8,6 +8,7 @@ package office
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 
 	"github.com/postrider/postrider/edges/console/gate"
@@ -38,7 +39,7 @@ func Handler(s *site.Site) http.Handler {
 
 // routes are the pages by the pattern of http.ServeMux.
 func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
-	return map[string]func(*site.Visit) (page.Page, error){
+	routes := map[string]func(*site.Visit) (page.Page, error){
 		"GET /console":               o.overview,
 		"GET /console/overview/live": o.overviewLive,
 		"GET /console/messages":      o.messages,
@@ -47,13 +48,15 @@ func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
 		"GET /console/messages/{id}/live":      o.messageLive,
 		"POST /console/messages/{id}/{action}": o.act,
 	}
+	maps.Copy(routes, o.redriveRoutes())
+	return routes
 }
 
 // nav is the way to the pages; each link leads to one that every role may read, but those
 // of admins.
 func nav(p gate.Person) []page.NavGroup {
 	groups := []page.NavGroup{
-		{Links: []page.Link{{Text: "Overview", Href: "/console"}, {Text: "Messages", Href: "/console/messages"}}},
+		{Links: []page.Link{{Text: "Overview", Href: "/console"}, {Text: "Messages", Href: "/console/messages"}, {Text: "Re-drives", Href: "/console/redrives"}}},
 	}
 	if p.Role == snapshot.RoleAdmin {
 		return groups
