@@ -42,7 +42,7 @@ func TestKillRedrive(t *testing.T) {
 	if done.Status != message.RedriveCompleted || done.Looked != n || done.Done != n {
 		t.Errorf("%+v", done)
 	}
-	if of := count("select count(distinct retry_of) from messages m join messages o on o.id = m.retry_of where o.batch_id = $1", batch); made() != n || of != n {
+	if of := count("select count(distinct m.retry_of) from messages m join messages o on o.id = m.retry_of where o.batch_id = $1", batch); made() != n || of != n {
 		t.Errorf("%d messages were made of %d", made(), of)
 	}
 	s.until("every new message has ended, or is in doubt", func() bool {

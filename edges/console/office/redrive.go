@@ -1,6 +1,7 @@
 package office
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -132,10 +133,10 @@ func (o *office) redrives(v *site.Visit) (page.Page, error) {
 	}
 	table := page.Table{Caption: "Re-drives", Empty: "There was no re-drive in the last 90 days.", EmptyHelp: "Search for messages, and choose “Re-drive these…” above the list.", EmptyLink: page.Link{Text: "Search messages", Href: v.At("/messages")},
 		Columns: []page.Column{{Title: "What"}, {Title: "Status"}, {Title: "Found", Right: true, Help: "Messages that its filter has found"}, {Title: "Done", Right: true, Help: "Of a dry run: would be"},
-			{Title: "Passed over", Right: true, Help: "Nothing was tried: it is not for such messages"}, {Title: "Refused", Right: true, Help: "It was tried, and refused"}, {Title: "Why"}, {Title: "Who"}, {Title: "Began"}}}
+			{Title: "Passed over", Right: true, Help: "Nothing was tried: it is not for such messages"}, {Title: "Refused", Right: true, Help: "It was tried, and refused"}, {Title: "Began"}}}
 	p.Body = []page.Block{site.Table(v, rows, table, func(r redriveView) page.Row {
-		return page.Row{Cells: []page.Cell{page.To(r.title(), v.At("/redrives/"+url.PathEscape(r.ID))), redriveStatus(r.Status), page.Num(r.Counts.Found), page.Num(r.Counts.Done),
-			page.Num(r.Counts.Passed), page.Num(r.Counts.Refused), page.Str(r.Reason), page.Str(r.Actor), page.When(r.CreatedAt)}}
+		return page.Row{Cells: []page.Cell{page.To(r.title(), v.At("/redrives/"+url.PathEscape(r.ID))).WithSub(r.Reason), redriveStatus(r.Status), page.Num(r.Counts.Found), page.Num(r.Counts.Done),
+			page.Num(r.Counts.Passed), page.Num(r.Counts.Refused), page.When(r.CreatedAt).WithSub("by " + r.Actor)}}
 	})}
 	return p, nil
 }
@@ -170,6 +171,17 @@ func redriveForm(v *site.Visit) *page.Form {
 	return f
 }
 
+// narrow leaves out the conditions that were not given, if any was: who comes from a list
+// has chosen there.
+func narrow(f *page.Form) {
+	condition := func(x page.Field) bool { return strings.HasPrefix(x.Name, "filter.") }
+	if !slices.ContainsFunc(f.Fields, func(x page.Field) bool { return condition(x) && x.Value != "" }) {
+		return
+	}
+	f.Fields = slices.DeleteFunc(f.Fields, func(x page.Field) bool { return condition(x) && x.Value == "" && x.Error == "" })
+	f.Fields[slices.IndexFunc(f.Fields, condition)].Group = "To which messages"
+}
+
 // deedOfMessage finds what is done to one message by its name.
 func deedOfMessage(name string) *deed {
 	return &deeds[slices.IndexFunc(deeds, func(d deed) bool { return d.name == name })]
@@ -178,6 +190,7 @@ func deedOfMessage(name string) *deed {
 func (o *office) newRedrive(v *site.Visit) (page.Page, error) {
 	f := redriveForm(v)
 	show := func() (page.Page, error) {
+		narrow(f)
 		p := page.Page{Title: "New re-drive", Crumbs: []page.Link{{Text: "Re-drives", Href: v.At("/redrives")}, {Text: "New"}},
 			Lead: "First it is only counted what would be done. Nothing happens until you say so on the next page.", Body: []page.Block{f}}
 		if len(f.Fields[0].Options) == 0 {
@@ -314,15 +327,18 @@ func (o *office) progress(v *site.Visit, r *redriveView, do *page.Form) []page.B
 			Body: []page.Block{page.Text(d.consequence), do}})
 	}
 	if r.DryRun {
-		out = append(out, sample(v, r))
+		out = append(out, sample(v, r, d))
 	}
-	return append(out, counts("Passed over, and why", "Nothing was passed over.", r.PassedOver, page.Str), counts("Refused, and why", "Nothing was refused.", r.Refused, page.Mono),
-		counts("By status", "No message was found.", r.Statuses, page.Status), counts("By customer", "No message was found.", r.Accounts, func(id string) page.Cell {
-			if id == "" {
-				return page.Str("all others")
-			}
-			return page.CodeTo(short(id), v.At("/customers/"+url.PathEscape(id)))
-		}))
+	customer := func(id string) page.Cell {
+		if id == "" {
+			return page.Str("all others")
+		}
+		return page.CodeTo(short(id), v.At("/customers/"+url.PathEscape(id)))
+	}
+	out = append(out, counts("Refused, and why", "Code", r.Refused, page.Mono)...)
+	out = append(out, counts("Passed over, and why", "Why", r.PassedOver, page.Str)...)
+	out = append(out, counts("By status", "Status when it was found", r.Statuses, page.Status)...)
+	return append(out, counts("By customer", "Customer", r.Accounts, customer)...)
 }
 
 // verdict says in a sentence how it stands.
@@ -360,21 +376,15 @@ func verdict(r *redriveView, d deedOf) page.Block {
 
 func figures(r *redriveView, d deedOf) page.Block {
 	c := r.Counts
-	would := ""
+	done := strings.ToUpper(d.done[:1]) + d.done[1:]
 	if r.DryRun {
-		would = "Would be "
-	}
-	title := func(s string) string {
-		if s = would + s; would == "" {
-			s = strings.ToUpper(s[:1]) + s[1:]
-		}
-		return s
+		done = "Would be " + d.done
 	}
 	stats := page.Stats{Title: "How far it is", Items: []page.Stat{
 		{Label: "Found", Value: page.Grouped(int64(c.Found)), Help: "Messages that the filter has found so far"},
-		{Label: title(d.done), Value: page.Grouped(int64(c.Done)), Help: "Messages to which it was done; of a dry run, to which it would be"},
+		{Label: done, Value: page.Grouped(int64(c.Done)), Help: "Messages to which it was done; of a dry run, to which it would be"},
 		{Label: "Passed over", Value: page.Grouped(int64(c.Passed)), Help: "Nothing is tried with them: it is not for messages in their state"},
-		{Label: title("refused by a rule"), Value: page.Grouped(int64(c.Refused)), Help: "It is tried, and something is against it"},
+		{Label: "Refused by a rule", Value: page.Grouped(int64(c.Refused)), Help: "It is tried, and something is against it"},
 	}}
 	if c.Refused > 0 {
 		stats.Items[3].Tone = page.Warn
@@ -395,28 +405,33 @@ func figures(r *redriveView, d deedOf) page.Block {
 	return stats
 }
 
-func counts(caption, empty string, list []redriveCount, key func(string) page.Cell) page.Block {
-	t := page.Table{Caption: caption, ShowCaption: true, Empty: empty, Columns: []page.Column{{Title: "What"}, {Title: "Messages", Right: true}}}
+// counts is a table of counts; none is left out, for the figures say it.
+func counts(title, of string, list []redriveCount, key func(string) page.Cell) []page.Block {
+	if len(list) == 0 {
+		return nil
+	}
+	t := page.Table{Caption: title, Columns: []page.Column{{Title: of}, {Title: "Messages", Right: true}}}
 	for _, c := range list {
 		t.Rows = append(t.Rows, page.Row{Cells: []page.Cell{key(c.Key), page.Num(c.Count)}})
 	}
-	return t
+	return []page.Block{page.Section{Title: title, Body: []page.Block{t}}}
 }
 
 // sample are the first messages of a dry run.
-func sample(v *site.Visit, r *redriveView) page.Block {
-	t := page.Table{Caption: "The first of them", ShowCaption: true, Empty: "No message fits.", EmptyHelp: "Go back, and look for others.", Columns: []page.Column{{Title: "Message"}, {Title: "Customer"}, {Title: "Status"}, {Title: "What would be"}}}
+func sample(v *site.Visit, r *redriveView, d deedOf) page.Block {
+	words := map[string]string{"done": "would be " + d.done, "refused": "a rule is against it"}
+	t := page.Table{Caption: "The first of them", Empty: "No message fits.", EmptyHelp: "Go back, and look for others.", Columns: []page.Column{{Title: "Message"}, {Title: "Customer"}, {Title: "Status"}, {Title: "What would be"}}}
 	for _, m := range r.Sample {
 		t.Rows = append(t.Rows, page.Row{Cells: []page.Cell{page.CodeTo(short(m.MessageID), v.At("/messages/"+url.PathEscape(m.MessageID))), page.CodeTo(short(m.AccountID), v.At("/customers/"+url.PathEscape(m.AccountID))),
-			page.Status(m.Status), outcome(m.Outcome, m.Why)}})
+			page.Status(m.Status), outcome(m.Outcome, cmp.Or(words[m.Outcome], m.Outcome), m.Why)}})
 	}
-	return t
+	return page.Section{Title: "The first of them", Body: []page.Block{t}}
 }
 
-// outcome is what has become of a message, and why.
-func outcome(word string, why *string) page.Cell {
+// outcome is a word for what has become of a message, and why.
+func outcome(of, word string, why *string) page.Cell {
 	tones := map[string]page.Tone{"done": page.Good, "refused": page.Bad, "open": page.Busy}
-	c := page.Badge(strings.ReplaceAll(word, "_", " "), tones[word], "")
+	c := page.Badge(strings.ReplaceAll(word, "_", " "), tones[of], "")
 	if why != nil {
 		c = c.WithSub(*why)
 	}
@@ -469,11 +484,12 @@ func (o *office) redriveItems(v *site.Visit) (page.Block, error) {
 	t := page.Table{Caption: "Messages", Empty: "No message has been worked yet, or none has this outcome.", Columns: []page.Column{{Title: "Message"}, {Title: "Outcome"}, {Title: "New message", Help: "That was made of it"}, {Title: "Code", Help: "Of the error catalogue"}},
 		Note: "Newest first, as they were when this page was opened."}
 	return page.Section{ID: "messages", Title: "Messages", Body: []page.Block{filter, site.Table(v, rows, t, func(i item) page.Row {
+		words := map[string]string{"open": "under way"}
 		made, code := messageLink(v, i.NewMessageID), page.None("")
 		if i.Code != nil && i.Outcome == "refused" {
 			code = page.Mono(*i.Code)
 		}
-		r := page.Row{Cells: []page.Cell{page.CodeTo(short(i.MessageID), v.At("/messages/"+url.PathEscape(i.MessageID))), outcome(i.Outcome, i.Why), made, code}}
+		r := page.Row{Cells: []page.Cell{page.CodeTo(short(i.MessageID), v.At("/messages/"+url.PathEscape(i.MessageID))), outcome(i.Outcome, cmp.Or(words[i.Outcome], i.Outcome), i.Why), made, code}}
 		if i.Outcome == "refused" {
 			r.Tone = page.Warn
 		}
