@@ -18,9 +18,9 @@ func undelivered(t *testing.T, n int) (reference string) {
 	t.Helper()
 	g := demo(t)
 	reference = fmt.Sprintf("redrive-%d", time.Now().UnixNano())
-	call := func(method, path, body string) (got struct {
-		Data []struct{ Status string }
-	}) {
+	type answer struct{ Data []struct{ Status string } }
+	var call func(method, path, body string) answer
+	call = func(method, path, body string) (got answer) {
 		r, err := http.NewRequestWithContext(t.Context(), method, g.url+path, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
@@ -32,6 +32,10 @@ func undelivered(t *testing.T, n int) (reference string) {
 			t.Fatal(err)
 		}
 		defer a.Body.Close()
+		if a.StatusCode == http.StatusTooManyRequests { // other tests use the key, too
+			<-time.After(time.Second)
+			return call(method, path, body)
+		}
 		if a.StatusCode/100 != 2 {
 			t.Fatalf("%s %s: %s", method, path, a.Status)
 		}

@@ -23,7 +23,7 @@ type Metrics struct {
 	AcceptDuration   *prometheus.HistogramVec // edge
 	BatchRows        *prometheus.CounterVec   // outcome: made, refused, waits
 	BatchChunk       prometheus.Histogram
-	Redriven         *prometheus.CounterVec // action; outcome: done, passed, refused, waits, claimed
+	Redriven         *prometheus.CounterVec   // action; outcome: done, passed, refused, waits, claimed
 	TimeToSent       *prometheus.HistogramVec // message_class
 	SubmitDuration   *prometheus.HistogramVec // vendor_id
 	MediaTranscode   *prometheus.HistogramVec // kind: image, video, audio, text, application
