@@ -278,8 +278,7 @@ func (o *office) redrivePage(v *site.Visit, do, stop *page.Form) (page.Page, err
 
 func aboutRedrive(r *redriveView) page.Block {
 	facts := page.Facts{Title: "About it", Items: []page.Fact{
-		{Label: "Status", Value: redriveStatus(r.Status)}, {Label: "By", Value: page.Str(r.Actor).WithSub(r.Role)}, {Label: "Began", Value: page.When(r.CreatedAt)},
-		{Label: "Last came on", Value: page.When(r.LookedAt)}, {Label: "Ended", Value: page.Whenp(r.CompletedAt)}, {Label: "Pace", Value: page.Str(fmt.Sprintf("%d a second at most", r.PerSecond))},
+		{Label: "By", Value: page.Str(r.Actor).WithSub(r.Role)}, {Label: "Began", Value: page.When(r.CreatedAt)}, {Label: "Pace", Value: page.Str(fmt.Sprintf("%d a second at most", r.PerSecond))},
 		{Label: "Limit", Value: page.Num(r.Limit), Help: "The most messages that are looked at, the newest first"}}}
 	if r.AcceptDuplicate {
 		facts.Items = append(facts.Items, page.Fact{Label: "Unconfirmed too", Value: page.YesNo(true)})
@@ -317,7 +316,8 @@ func aboutRedrive(r *redriveView) page.Block {
 // progress is the part of the page that changes.
 func (o *office) progress(v *site.Visit, r *redriveView, do *page.Form) []page.Block {
 	d := deedNamed(r.Action)
-	out := []page.Block{verdict(r, d), figures(r, d)}
+	out := []page.Block{verdict(r, d), figures(r, d), page.Facts{Title: "State", Items: []page.Fact{{Label: "Status", Value: redriveStatus(r.Status)},
+		{Label: "Last came on", Value: page.When(r.LookedAt), Help: "When messages were last found or done"}, {Label: "Ended", Value: page.Whenp(r.CompletedAt)}}}}
 	if r.DryRun && r.Status == "completed" && r.Counts.Done > 0 && mayRedrive(v, r.Action) {
 		open := do != nil
 		if do == nil {
