@@ -96,6 +96,18 @@ func (s Starter) TellBatch(ctx context.Context, in workflows.BatchInput, about i
 	return err
 }
 
+// TellRedrive is TellBatch for a re-drive.
+func (s Starter) TellRedrive(ctx context.Context, in workflows.RedriveInput, about ingress.About) error {
+	_, err := s.Client.SignalWithStartWorkflow(ctx, workflows.RedriveID(in.RedriveID), workflows.SignalRedrive, nil, client.StartWorkflowOptions{
+		TaskQueue:             workflows.QueueMessages,
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		StaticSummary:         about.Summary,
+		StaticDetails:         about.Details,
+		Priority:              temporal.Priority{PriorityKey: about.Priority, FairnessKey: in.RedriveID.String()},
+	}, workflows.RedriveType, in)
+	return err
+}
+
 // updateTimeout is how long an update may wait for a worker before the signal,
 // which needs none, takes its place: longer than the workflow task that answers
 // it takes, with the record and a customer's slow webhook in it.

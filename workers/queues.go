@@ -14,6 +14,7 @@ import (
 	"github.com/postrider/postrider/activities/notify"
 	"github.com/postrider/postrider/activities/prepare"
 	"github.com/postrider/postrider/activities/record"
+	"github.com/postrider/postrider/activities/redrive"
 	"github.com/postrider/postrider/activities/route"
 	"github.com/postrider/postrider/activities/submit"
 	"github.com/postrider/postrider/workflows"
@@ -63,6 +64,8 @@ type Steps struct {
 	Deliver *deliver.Activities
 	// Batch works the rows of batches.
 	Batch *batch.Activities
+	// Redrive works re-drives, on the queue of batches.
+	Redrive *redrive.Activities
 }
 
 // MessagesOptions are those of the worker of workflows. The bench measures bare
@@ -85,6 +88,7 @@ func Messages(c client.Client, s Steps) worker.Worker {
 	w.RegisterWorkflowWithOptions(workflows.Outbound, workflow.RegisterOptions{Name: workflows.OutboundType})
 	w.RegisterWorkflowWithOptions(workflows.Inbound, workflow.RegisterOptions{Name: workflows.InboundType})
 	w.RegisterWorkflowWithOptions(workflows.Batch, workflow.RegisterOptions{Name: workflows.BatchType})
+	w.RegisterWorkflowWithOptions(workflows.Redrive, workflow.RegisterOptions{Name: workflows.RedriveType})
 	w.RegisterActivity(s.Admit)
 	w.RegisterActivity(s.Route)
 	w.RegisterActivity(s.Submit)
@@ -94,7 +98,7 @@ func Messages(c client.Client, s Steps) worker.Worker {
 	return w
 }
 
-// Batches is the worker of the rows of batches. Its process should have a worker of
+// Batches is the worker of the rows of batches, and of re-drives. Its process should have a worker of
 // messages too, whose workflows start at once.
 func Batches(c client.Client, s Steps) worker.Worker {
 	w := worker.New(c, workflows.QueueBatches, worker.Options{
@@ -104,6 +108,7 @@ func Batches(c client.Client, s Steps) worker.Worker {
 	})
 	w.RegisterActivityWithOptions(s.Batch.WorkBatch, activity.RegisterOptions{Name: "WorkBatch"})
 	w.RegisterActivityWithOptions(s.Batch.WithdrawBatch, activity.RegisterOptions{Name: "WithdrawBatch"})
+	w.RegisterActivityWithOptions(s.Redrive.WorkRedrive, activity.RegisterOptions{Name: "WorkRedrive"})
 	return w
 }
 

@@ -44,6 +44,12 @@ const BatchType = "Batch"
 // BatchID is the workflow id of a batch.
 func BatchID(id message.ID) string { return "batch." + id.String() }
 
+// RedriveType is the name under which Redrive is registered.
+const RedriveType = "Redrive"
+
+// RedriveID is the workflow id of a re-drive.
+func RedriveID(id message.ID) string { return "redrive." + id.String() }
+
 // MessageID is the workflow id of a message of either direction.
 func MessageID(d message.Direction, id message.ID) string {
 	if d == message.Inbound {
@@ -74,7 +80,11 @@ const (
 	// SignalBatch tells the workflow of a batch that the batch was changed: it is started
 	// by it, goes on, or is canceled.
 	SignalBatch = "batch"
-	// QueryState answers with State, of a batch with BatchState.
+	// SignalRedrive tells the workflow of a re-drive that it was changed: it is started by
+	// it, or stopped.
+	SignalRedrive = "redrive"
+	// QueryState answers with State, of a batch with BatchState, of a re-drive with
+	// RedriveState.
 	QueryState = "state"
 )
 

@@ -40,6 +40,7 @@ func (g *Gateway) internalAPI() *rest.Admin {
 			return workers.QueueSize(ctx, g.temporal, g.Config.TemporalNamespace, vendor)
 		},
 		Reconsider: g.ingress.Reconsider,
+		Redrives:   redriveEdge{g.db, g.ingress},
 		Registry:   registryEdge{g.registry.registrar, g.db},
 		Reload:     g.config.Reload,
 		Reroute:    g.reroute,
@@ -75,9 +76,13 @@ func (g *Gateway) internalAPI() *rest.Admin {
 	}
 	a.CodecOrigin = originOf(g.Config.TemporalUIURL)
 	if at := g.temporalUI(); at != "" {
-		a.WorkflowURL = func(m *message.Message) string {
-			return at + "/namespaces/" + url.PathEscape(g.Config.TemporalNamespace) + "/workflows/" + url.PathEscape(workflows.MessageID(m.Direction, m.ID))
+		workflowAt := func(id string) string {
+			return at + "/namespaces/" + url.PathEscape(g.Config.TemporalNamespace) + "/workflows/" + url.PathEscape(id)
 		}
+		a.WorkflowURL = func(m *message.Message) string {
+			return workflowAt(workflows.MessageID(m.Direction, m.ID))
+		}
+		a.RedriveURL = func(id message.ID) string { return workflowAt(workflows.RedriveID(id)) }
 	}
 	return a
 }

@@ -233,7 +233,7 @@ func (g *Gateway) joinSteps() {
 	g.steps.Admit.Route = g.steps.Route.ChooseRoute
 	g.steps.Submit.Tell, g.steps.Record.Tell = notify.First(g.steps.Notify), notify.First(g.steps.Notify)
 	g.ingress.FirstTries = notify.First(g.steps.Notify)
-	g.steps.Batch = g.batchSteps()
+	g.steps.Batch, g.steps.Redrive = g.batchSteps(), g.redriveSteps()
 	g.steps.Submit.Outcome = g.steps.Record.RecordOutcome
 	g.fleet.Submit = g.steps.Submit
 }

@@ -37,7 +37,8 @@ const (
 	batchLook    = time.Minute
 )
 
-// batchTeller starts the workflows of batches, and tells them of changes, in any process.
+// batchTeller starts the workflows of batches and re-drives, and tells them of changes, in
+// any process.
 // It holds no only copy.
 type batchTeller struct {
 	group
@@ -93,7 +94,13 @@ func (t *batchTeller) one(ctx context.Context, b message.BatchTell) error {
 			return err
 		}
 	}
-	if err := t.in.Temporal.TellBatch(ctx, workflows.BatchInput{BatchID: b.BatchID, AccountID: b.AccountID}, describeBatch(b)); err != nil {
+	var err error
+	if b.Redrive {
+		err = t.in.Temporal.TellRedrive(ctx, workflows.RedriveInput{RedriveID: b.BatchID}, describeRedrive(b))
+	} else {
+		err = t.in.Temporal.TellBatch(ctx, workflows.BatchInput{BatchID: b.BatchID, AccountID: b.AccountID}, describeBatch(b))
+	}
+	if err != nil {
 		return err
 	}
 	return t.in.Journal.BatchTold(ctx, b.BatchID, b.Asked)

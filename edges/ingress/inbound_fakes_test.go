@@ -201,6 +201,18 @@ func (s *server) TellBatch(_ context.Context, in workflows.BatchInput, _ ingress
 	return nil
 }
 
+// TellRedrive counts the words to the workflow of a re-drive.
+func (s *server) TellRedrive(_ context.Context, in workflows.RedriveInput, _ ingress.About) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.moved.Broadcast()
+	if s.down != nil {
+		return s.down
+	}
+	s.begun[in.RedriveID]++
+	return nil
+}
+
 func (j *journal) BatchesToTell(_ context.Context, age time.Duration, limit int) (due []message.BatchTell, err error) {
 	err = j.do(func() {
 		for id, t := range j.inbounds.tells {

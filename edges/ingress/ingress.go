@@ -98,6 +98,8 @@ type Temporal interface {
 	// TellBatch tells the workflow of a batch that the batch was changed, and starts it if
 	// it is not running. One that has ended counts as told.
 	TellBatch(ctx context.Context, in workflows.BatchInput, about About) error
+	// TellRedrive is TellBatch for a re-drive.
+	TellRedrive(ctx context.Context, in workflows.RedriveInput, about About) error
 	// PostWebhook starts the delivery of a notification that no workflow works
 	// on. Started before counts as done.
 	PostWebhook(ctx context.Context, account string, delivery message.ID) error

@@ -70,6 +70,10 @@ type Admin struct {
 	// Reconsider tells the workflow of a message that waits to look again, as ingress
 	// does.
 	Reconsider func(ctx context.Context, id message.ID) error
+	// Redrives keeps re-drives. Nil: there are none here.
+	Redrives Redrives
+	// RedriveURL is where the workflow of a re-drive can be looked at. Nil: nowhere.
+	RedriveURL func(id message.ID) string
 	// Registry is what staff do with brands and campaigns.
 	Registry StaffRegistry
 	// Reload reads the configuration anew in this process. Nil: it does so in its time.
@@ -208,6 +212,7 @@ func adminConfig() huma.Config {
 	doc.Tags = []*huma.Tag{
 		{Name: "Access", Description: "Access tokens for staff and services."},
 		{Name: "Messages", Description: "The messages of all accounts."},
+		{Name: "Re-drives", Description: "One thing done to each message of a filtered set, such as sending all again that a vendor failed on."},
 		{Name: "Inbound", Description: "What came from vendors and found nobody."},
 		{Name: "Webhooks", Description: "What customers' endpoints are told, and telling it again."},
 		{Name: "Vendors", Description: "Upstream links: what they are, what they do now."},
@@ -238,6 +243,7 @@ func (s *Server) registerAdmin(api huma.API) {
 	s.registerCustomers(api)
 	s.registerAdminMessages(api)
 	s.registerMessageActions(api)
+	s.registerRedrives(api)
 	s.registerServiceMessages(api)
 	s.registerReviews(api)
 	s.registerStrays(api)

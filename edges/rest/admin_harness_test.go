@@ -110,7 +110,7 @@ func open(t testing.TB, change func(*office)) *office {
 		b.server.Admin = &Admin{
 			Audit: o.db, Cancel: o.withdraw, Content: o.db, Customers: o.db, HashSecret: o.ring.Hasher().HashSecret, MediaProfiles: o.db, Messages: o.db, MM4Peers: o.db,
 			Passwords: cheap, Reconsider: o.tell, Reviews: o.db, Services: o.db, Staff: o.db, StaffLink: o.staffLink, LoggedIn: o.loggedIn,
-			Strays: o.db, Reclaim: o.door(),
+			Strays: o.db, Reclaim: o.door(), Redrives: o.db,
 			Resolve: o.resolve,
 			OptOuts: o.db, Numbers: o.db, SMPPUsers: o.db, Sessions: o.db, Traffic: o.db, Registry: o.clerk,
 			CodecOrigin: "https://temporal.gw.example", Decode: func(body []byte) ([]byte, int, error) {

@@ -101,6 +101,12 @@ var adminSamples = map[string]sample{
 	"retryAnyMessage":      {who: "admin support", status: 202, action: "message.retry", ask: aboutEnded("/{id}/retry")},
 	"resolveMessage":       {who: "admin support", status: 200, action: "message.resolve", ask: aboutDoubted("/{id}/resolve", `{"as":"not_sent","reason":"their log has nothing"}`)},
 
+	"createRedrive":    {who: "admin support", status: 202, action: "redrive.create", ask: func(*office) (string, string) { return redrivePath, aRedrive }},
+	"listRedrives":     {who: everybody, status: 200, ask: func(o *office) (string, string) { o.redriven(nil); return redrivePath, "" }},
+	"getRedrive":       {who: everybody, status: 200, ask: aboutRedriveOne("")},
+	"listRedriveItems": {who: everybody, status: 200, ask: aboutRedriveOne("/items")},
+	"stopRedrive":      {who: "admin support", status: 200, action: "redrive.stop", ask: aboutRedriveOne("/stop")},
+
 	"listHeldMessages": {who: everybody, status: 200, action: "message.read", by: readers, ask: aboutHeld("/held", "")},
 	"releaseMessage":   {who: "admin compliance", status: 200, action: "message.review_release", ask: aboutHeld("/{id}/release", "")},
 	"refuseMessage":    {who: "admin compliance", status: 200, action: "message.review_refuse", ask: aboutHeld("/{id}/refuse", `{"reason":"a lottery"}`)},
@@ -269,6 +275,27 @@ func aboutNumber(body string) func(*office) (string, string) {
 		}
 		return numbersPath + "/" + string(n)[1:], body
 	}
+}
+
+// aRedrive is a body that is taken.
+const aRedrive = `{"action":"retry","reason":"acme-1 was down","filter":{"status":["failed"],"vendor":"acme-1"}}`
+
+// redriven stores a re-drive.
+func (o *office) redriven(change func(*message.Redrive)) *message.Redrive {
+	o.t.Helper()
+	r := &message.Redrive{ID: message.NewID(), By: shellActor, Reason: "acme-1 was down", Action: message.RedriveRetry, Filter: message.Filter{Vendor: "acme-1", CreatedBefore: o.clock.now()},
+		Limit: 100, PerSecond: 50, Status: message.RedriveRunning, CreatedAt: o.clock.now()}
+	if change != nil {
+		change(r)
+	}
+	if _, err := o.db.CreateRedrive(o.ctx, r, nil); err != nil {
+		o.t.Fatal(err)
+	}
+	return r
+}
+
+func aboutRedriveOne(suffix string) func(*office) (string, string) {
+	return func(o *office) (string, string) { return redrivePath + "/" + o.redriven(nil).ID.String() + suffix, "" }
 }
 
 func aboutMessage(suffix, body string) func(*office) (string, string) {

@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/postrider/postrider/edges/ingress"
 	"github.com/postrider/postrider/internal/message"
@@ -26,63 +25,6 @@ func readRetry(body []byte) (accept bool, status int, refusal *message.Error) {
 		return true, d.flag(location, &in.AcceptDuplicate)
 	}, nil)
 	return in.AcceptDuplicate != nil && *in.AcceptDuplicate, status, refusal
-}
-
-// retryable says why a message cannot be sent again as a new one, nil if it can.
-func retryable(m *message.Message, acceptDuplicate bool) error {
-	if m.Direction != message.Outbound {
-		return message.Refuse(message.ReasonConflict, "what came from a handset cannot be sent")
-	}
-	switch m.Status {
-	case message.StatusUndelivered, message.StatusFailed, message.StatusExpired, message.StatusRejected:
-	case message.StatusUnconfirmed:
-		if !acceptDuplicate {
-			return message.Refuse(message.ReasonConflict, `the recipient may have the message: it is unconfirmed; send {"accept_duplicate":true} if that may be`)
-		}
-	case message.StatusCanceled:
-		return message.Refuse(message.ReasonConflict, "the message was canceled; send a new one")
-	default:
-		return message.Refuse(message.ReasonConflict, "the message is %s: only what is undelivered, failed, expired, rejected or unconfirmed is sent again", m.Status)
-	}
-	switch {
-	case m.Redacted:
-		return message.Refuse(message.ReasonConflict, "the text of the message is not kept any more (content_retention_days); send a new message")
-	case m.From == "" || m.To == "":
-		return message.Refuse(message.ReasonConflict, "the message has no sender or recipient that could be read; send a new one")
-	}
-	return nil
-}
-
-// onceMore is the request for the same message once more. Its validity is as long as it
-// was and begins anew, its files are shared, and what decides is what holds now.
-func onceMore(m *message.Message) ingress.Request {
-	from := m.From
-	if m.RequestedFrom != "" {
-		from = m.RequestedFrom
-	}
-	validFrom := m.CreatedAt
-	if m.SendAt.After(validFrom) {
-		validFrom = m.SendAt
-	}
-	smart := false // the text is what was sent
-	r := ingress.Request{
-		AccountID: m.AccountID, Edge: edgeName, RetryOf: m.ID, From: string(from), To: string(m.To), Body: m.Body, Subject: m.Subject,
-		MMS: m.Kind == message.MMS, MediaAsIs: m.MediaAsIs, GroupID: m.GroupID, GroupRecipients: wordsOf(m.GroupRecipients),
-		Encoding: m.Encoding, SmartEncoding: &smart, DataCoding: m.DataCoding, Header: m.Header, TLVs: m.TLVs, Class: m.Class, Delivery: m.Delivery,
-		Validity:   min(max(m.ExpiresAt.Sub(validFrom).Truncate(time.Second), message.MinValidity), message.MaxValidity),
-		WebhookURL: m.WebhookURL, WebhookFailover: m.WebhookFailover, FailuresOnly: m.FailuresOnly, Callback: m.Callback, ClientReference: m.ClientReference, Metadata: m.Metadata,
-	}
-	if m.Kind != message.MMS { // one that became a text has its files as links in it
-		r.Subject = ""
-		return r
-	}
-	for _, f := range m.Media {
-		if f.Fetched() {
-			f.Source = ""
-		}
-		r.Media = append(r.Media, f)
-	}
-	return r
 }
 
 // retryInput is a message and what is said of its retry.
@@ -115,7 +57,7 @@ func (s *Server) sendAgain(ctx context.Context, x *exchange, m *message.Message,
 	}
 	accept, status, refusal := readRetry(body)
 	if refusal == nil {
-		refusal = asRefusal(retryable(m, accept))
+		refusal = asRefusal(ingress.Retryable(m, accept))
 	}
 	if refusal != nil {
 		// A late receipt may have changed what was possible when it came first.
@@ -124,7 +66,7 @@ func (s *Server) sendAgain(ctx context.Context, x *exchange, m *message.Message,
 		}
 		return nil, s.problem(x, refusal, status)
 	}
-	request := onceMore(m)
+	request := ingress.OnceMore(m, edgeName)
 	request.Credential = x.caller.credential
 	request.TraceParent = traceParent(x.request)
 	if x.caller.account != nil {

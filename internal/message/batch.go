@@ -139,15 +139,16 @@ type BatchPace struct {
 	PerSecond int
 }
 
-// BatchTell is a batch whose workflow may not have been started, or may not know that the
-// batch was changed.
+// BatchTell is a batch, or a re-drive, whose workflow may not have been started, or may not
+// know that it was changed.
 type BatchTell struct {
 	BatchID   ID
-	AccountID ID
-	Name      string
-	Total     int
-	Asked     int64 // how often there was something to tell
+	AccountID ID     // zero of a re-drive
+	Name      string // of a re-drive its action
+	Total     int    // of a re-drive its limit
+	Asked     int64  // how often there was something to tell
 	CreatedAt time.Time
+	Redrive   bool
 }
 
 // MissingVariable is the placeholder of a template that has no value.

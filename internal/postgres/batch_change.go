@@ -84,22 +84,25 @@ with due as materialized (
   where t.batch_id = due.batch_id
   returning t.batch_id, t.account_id, t.asked
 )
-select t.batch_id, t.account_id, b.name, b.total, t.asked, b.created_at
+select t.batch_id, t.account_id, coalesce(b.name, r.action), coalesce(b.total, r.most), t.asked, coalesce(b.created_at, r.created_at), r.id is not null
 from taken t
-join batches b on b.id = t.batch_id`
+left join batches b on b.id = t.batch_id
+left join redrives r on r.id = t.batch_id
+where b.id is not null or r.id is not null`
 
 const selectBatchTell = `
-select t.batch_id, t.account_id, b.name, b.total, t.asked, b.created_at
+select t.batch_id, t.account_id, coalesce(b.name, r.action), coalesce(b.total, r.most), t.asked, coalesce(b.created_at, r.created_at), r.id is not null
 from batch_tells t
-join batches b on b.id = t.batch_id
-where t.batch_id = $1`
+left join batches b on b.id = t.batch_id
+left join redrives r on r.id = t.batch_id
+where t.batch_id = $1 and (b.id is not null or r.id is not null)`
 
 const deleteBatchTell = `
 delete from batch_tells
 where batch_id = $1 and asked <= $2`
 
-// BatchesToTell takes on batches whose workflow was not told of something, and which
-// nobody has taken on within age.
+// BatchesToTell takes on batches and re-drives whose workflow was not told of something,
+// and which nobody has taken on within age.
 func (db *DB) BatchesToTell(ctx context.Context, age time.Duration, limit int) ([]message.BatchTell, error) {
 	rows, err := db.pool.Query(ctx, takeBatchTells, age, limit)
 	if err != nil {
@@ -155,14 +158,40 @@ order by id
 on conflict (batch_id) do update
 set asked = batch_tells.asked + 1`
 
-// TellStalledBatches notes that the workflows of batches are to be told that nobody has
-// worked for age, at most limit, and says how many. They are not found again within age.
-func (db *DB) TellStalledBatches(ctx context.Context, age time.Duration, limit int) (int, error) {
-	tag, err := db.pool.Exec(ctx, tellStalled, age, limit)
-	if err != nil {
-		return 0, fmt.Errorf("batches that nobody works: %w", err)
+// tellStalledRedrives is tellStalled for re-drives.
+const tellStalledRedrives = `
+with stalled as materialized (
+  select id
+  from redrives
+  where status in ('running', 'stopping') and looked_at < now() - $1::interval
+  order by id
+  limit $2
+  for update skip locked
+), looked as (
+  update redrives r
+  set looked_at = now()
+  from stalled s
+  where r.id = s.id
+)
+insert into batch_tells (batch_id, account_id)
+select id, '00000000-0000-0000-0000-000000000000'::uuid
+from stalled
+order by id
+on conflict (batch_id) do update
+set asked = batch_tells.asked + 1`
+
+// TellStalledBatches notes that the workflows of batches and re-drives are to be told that
+// nobody has worked for age, at most limit of each, and says how many. They are not found
+// again within age.
+func (db *DB) TellStalledBatches(ctx context.Context, age time.Duration, limit int) (n int, err error) {
+	for _, sql := range []string{tellStalled, tellStalledRedrives} {
+		tag, err := db.pool.Exec(ctx, sql, age, limit)
+		if err != nil {
+			return n, fmt.Errorf("batches that nobody works: %w", err)
+		}
+		n += int(tag.RowsAffected())
 	}
-	return int(tag.RowsAffected()), nil
+	return n, nil
 }
 
 // BatchesRunning counts the batches that are running, of all accounts.

@@ -250,10 +250,30 @@ where m.batch_id is not null and m.updated_at < now() - $1::interval
 select b.id::text as key
 from batches b
 where b.status = 'completed' and b.worked < b.total and $1::interval is not null`},
-	{"a workflow is told of a batch that exists", []string{"batch_tells", "batches"}, `
+	{"a workflow is told of a batch that exists", []string{"batch_tells", "batches", "redrives"}, `
 select t.batch_id::text as key
 from batch_tells t
-where not exists (select from batches b where b.id = t.batch_id) and $1::interval is not null`},
+where not exists (select from batches b where b.id = t.batch_id) and not exists (select from redrives r where r.id = t.batch_id) and $1::interval is not null`},
+
+	// Re-drives.
+	{"a re-drive counts its messages", []string{"redrives", "redrive_items"}, `
+select r.id::text as key
+from redrives r
+cross join lateral (
+  select count(*) as n, count(*) filter (where i.state = 'done') as done, count(*) filter (where i.state = 'passed') as passed, count(*) filter (where i.state = 'refused') as refused
+  from redrive_items i
+  where i.redrive_id = r.id
+) i
+where not r.dry_run and (i.n <> r.looked or i.done <> r.done or i.passed <> r.passed or i.refused <> r.refused) and r.created_at < now() - $1::interval`},
+	{"a re-drive that has ended has nothing open", []string{"redrives"}, `
+select r.id::text as key
+from redrives r
+where r.completed_at is not null and r.done + r.passed + r.refused < r.looked and $1::interval is not null`},
+	{"a re-drive's new message is there, and made of its message", []string{"redrive_items", "messages"}, `
+select i.redrive_id || ' ' || i.message_id as key
+from redrive_items i
+where i.state = 'done' and i.new_message_id is not null and i.claimed_at < now() - $1::interval
+  and not exists (select from messages m where m.id = i.new_message_id and m.retry_of = i.message_id)`},
 
 	// Messages from handsets.
 	{"an inbound part was joined into a message that exists", []string{"inbound_messages"}, `

@@ -70,6 +70,8 @@ func beforeMessages(u *upkeepBounds) any { return idAt(timeOf(u.first).Add(-idSk
 
 func strays(u *upkeepBounds) any { return idAt(u.now.Add(-u.keep.Strays)) }
 
+func redriveBound(u *upkeepBounds) any { return idAt(u.now.Add(-message.RedriveKept)) }
+
 // takeOf removes rows of a table in the order of a column that an index begins with.
 // Rows that somebody works on are left for later: it waits for nobody, and holds what
 // nobody asks for any more.
@@ -189,6 +191,8 @@ var tableRules = concat(
 
 		{table: "batch_rows", words: afterBatches, take: takeBatchRows, before: goneMessages, oldest: oldestOf("batch_rows", "batch_id", "")},
 		{table: "batches", words: afterBatches, take: takeBatches, before: goneMessages, oldest: oldestOf("batches", "id", "")},
+		{table: "redrive_items", rule: inDays(message.RedriveKept) + ", once its re-drive has ended", take: takeRedriveItems, before: redriveBound, oldest: oldestOf("redrive_items", "redrive_id", "")},
+		{table: "redrives", rule: inDays(message.RedriveKept) + ", once it has ended", take: takeRedrives, before: redriveBound, oldest: oldestOf("redrives", "id", "")},
 		{table: "batch_paces", rule: inDays(pacesKept) + " after the last row", take: takeOf("batch_paces", "next_at", ""), before: ago(pacesKept)},
 		{table: "idempotency_keys", rule: inDays(idempotencyKept), take: takeOf("idempotency_keys", "created_at", ""), before: ago(idempotencyKept), oldest: oldestOf("idempotency_keys", "created_at", "")},
 		{table: "usage_days", rule: inDays(usageKept), take: takeOf("usage_days", "day", ""), before: ago(usageKept), oldest: oldestOf("usage_days", "day", "")},
@@ -215,7 +219,7 @@ var tableRules = concat(
 		emptied("revisions_due", "the message's workflow knows of the revision"),
 		emptied("holds", "the message goes on or ends"),
 		emptied("reservations", "what the message took was charged or given back"),
-		emptied("batch_tells", "the batch's workflow knows what was asked for"),
+		emptied("batch_tells", "the workflow of the batch or re-drive knows what was asked for"),
 		emptied("inbound_starts", "the inbound message's workflow runs"),
 		emptied("automatic_replies", "the answer is a message, or never will be"),
 		emptied("smpp_parts", "the message of the part is in the journal"),

@@ -159,6 +159,7 @@ var agedTables = []aged{
 	{"inbound_messages", "id", keeping.Strays, "insert into inbound_messages (id, vendor_id, fingerprint, from_addr, to_addr, encoding, part, parts, received_at) values ($1, $1, $2::text::bytea, '', '', '', 1, 1 + $2::text::integer % 2, now())", true, " and account_id is null"},
 	{"batch_paces", "next_at", pacesKept, "insert into batch_paces (of_id, next_at) select gen_random_uuid(), $1 where $2::text is not null", false, ""},
 	{"batches", "id", keeping.Messages, "insert into batches (id, account_id, credential_id, name, total, status, completed_at, purged) values ($1, $1, $1, $2::text, 1, 'canceled', now(), true)", true, ""},
+	{"redrives", "id", message.RedriveKept, "insert into redrives (id, actor, role, reason, action, filter, most, per_second, status, completed_at, created_at) values ($1, '', '', $2::text, 'retry', '{}', 1, 1, 'completed', now(), now())", true, ""},
 	{"idempotency_keys", "created_at", idempotencyKept, "insert into idempotency_keys (account_id, operation, key, body_hash, http_status, response, created_at) values (gen_random_uuid(), '', $2::text, '', 202, '', $1)", false, ""},
 	{"rate_refusals", "minute", refusalsKept, "insert into rate_refusals (account_id, minute, edge, scope, count) values (gen_random_uuid(), $1, 'rest', $2::text, 1)", false, ""},
 	{"vendor_samples", "at", samplesKept, "insert into vendor_samples (at, vendor_id, instance, accepted, refused, other, silent, receipts) values ($1, gen_random_uuid(), $2::text, 0, 0, 0, 0, 0)", false, ""},

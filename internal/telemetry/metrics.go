@@ -23,6 +23,7 @@ type Metrics struct {
 	AcceptDuration   *prometheus.HistogramVec // edge
 	BatchRows        *prometheus.CounterVec   // outcome: made, refused, waits
 	BatchChunk       prometheus.Histogram
+	Redriven         *prometheus.CounterVec   // action; outcome: done, passed, refused, waits, claimed
 	TimeToSent       *prometheus.HistogramVec // message_class
 	SubmitDuration   *prometheus.HistogramVec // vendor_id
 	MediaTranscode   *prometheus.HistogramVec // kind: image, video, audio, text, application
@@ -96,6 +97,7 @@ func New() *Metrics {
 	m.MessageStatus = counter("message_status_total", "Statuses that messages have reached, with the reason code of failures.", "status", "code")
 	m.AcceptDuration = histogram("message_accept_duration_seconds", "From the decoded request to its commit in the journal.", "edge")
 	m.BatchRows = counter("batch_rows_total", "Rows of batches that were worked, by what became of them: made into a message, refused without one, or waits to be worked again.", "outcome")
+	m.Redriven = counter("redrive_messages_total", "Messages that re-drives have tried, by what was done and what became of it: done, passed over, refused, waits, or not known (claimed).", "action", "outcome")
 	m.BatchChunk = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "batch_chunk_duration_seconds", Help: "How long a chunk of rows was worked on, its waiting for the account's rate among it.", Buckets: seconds})
 	m.registry.MustRegister(m.BatchChunk)
 	m.MediaTranscode = histogram("media_transcode_duration_seconds", "Making a file fit what a vendor takes; files that fit already count as well.", "kind")

@@ -7,6 +7,7 @@ import (
 	"github.com/postrider/postrider/edges/console/page"
 	"github.com/postrider/postrider/edges/console/site"
 	"github.com/postrider/postrider/internal/message"
+	"github.com/postrider/postrider/internal/snapshot"
 )
 
 // messageRow is what a list shows of a message.
@@ -51,7 +52,11 @@ func (o *office) messages(v *site.Visit) (page.Page, error) {
 	if rows.SearchedUntil != nil {
 		table.Note = "Looked as far back as " + *rows.SearchedUntil + "; the next page goes on from there."
 	}
-	return page.Page{Title: "Messages", Lead: "The messages of all accounts, newest first.", Body: []page.Block{filter, site.Table(v, rows, table, func(m messageRow) page.Row {
+	var actions []page.Action
+	if v.May(snapshot.RoleSupport, snapshot.RoleCompliance) {
+		actions = []page.Action{{Text: "Re-drive these…", Href: v.At("/redrives/new?" + filter.Query().Encode())}}
+	}
+	return page.Page{Title: "Messages", Lead: "The messages of all accounts, newest first.", Actions: actions, Body: []page.Block{filter, site.Table(v, rows, table, func(m messageRow) page.Row {
 		why := page.None("")
 		if m.Error != nil {
 			why = page.Mono(m.Error.Code).WithHelp(m.Error.Detail)

@@ -50,6 +50,7 @@ func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
 	maps.Copy(routes, o.trafficRoutes())
 	maps.Copy(routes, o.customerRoutes())
 	maps.Copy(routes, o.deskRoutes())
+	maps.Copy(routes, o.redriveRoutes())
 	return routes
 }
 
@@ -57,7 +58,7 @@ func (o *office) routes() map[string]func(*site.Visit) (page.Page, error) {
 // of admins.
 func nav(p gate.Person) []page.NavGroup {
 	groups := []page.NavGroup{
-		{Links: []page.Link{{Text: "Overview", Href: "/console"}, {Text: "Messages", Href: "/console/messages"}}},
+		{Links: []page.Link{{Text: "Overview", Href: "/console"}, {Text: "Messages", Href: "/console/messages"}, {Text: "Re-drives", Href: "/console/redrives"}}},
 		customerNav,
 		trafficNav(),
 	}
