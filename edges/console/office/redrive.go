@@ -316,7 +316,7 @@ func aboutRedrive(r *redriveView) page.Block {
 // progress is the part of the page that changes.
 func (o *office) progress(v *site.Visit, r *redriveView, do *page.Form) []page.Block {
 	d := deedNamed(r.Action)
-	out := []page.Block{verdict(r, d), figures(r, d), page.Facts{Title: "State", Items: []page.Fact{{Label: "Status", Value: redriveStatus(r.Status)},
+	out := []page.Block{judged(r, d), figures(r, d), page.Facts{Title: "State", Items: []page.Fact{{Label: "Status", Value: redriveStatus(r.Status)},
 		{Label: "Last came on", Value: page.When(r.LookedAt), Help: "When messages were last found or done"}, {Label: "Ended", Value: page.Whenp(r.CompletedAt)}}}}
 	if r.DryRun && r.Status == "completed" && r.Counts.Done > 0 && mayRedrive(v, r.Action) {
 		open := do != nil
@@ -342,7 +342,7 @@ func (o *office) progress(v *site.Visit, r *redriveView, do *page.Form) []page.B
 }
 
 // verdict says in a sentence how it stands.
-func verdict(r *redriveView, d deedOf) page.Block {
+func judged(r *redriveView, d deedOf) page.Block {
 	n := func(i int) string { return page.Grouped(int64(i)) }
 	c := r.Counts
 	note := page.Notice{Tone: page.Good}

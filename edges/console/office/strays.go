@@ -53,7 +53,7 @@ func (o *office) unroutedPage(v *site.Visit, all *page.Form) (page.Page, error) 
 	if len(rows.Data) > 0 && v.May(snapshot.RoleSupport) {
 		open := all != nil
 		if all == nil {
-			all = redriveForm(v)
+			all = takeInForm(v)
 			all.Field("number").Value = filter.Field("to").Value
 		}
 		p.Body = append(p.Body, page.Disclosure{Summary: "Take all in whose number is somebody's now…", Open: open, Body: []page.Block{page.Text("They are delivered to whose the numbers are now, the oldest first. The rest stays here."), all}})
@@ -62,7 +62,7 @@ func (o *office) unroutedPage(v *site.Visit, all *page.Form) (page.Page, error) 
 	return p, nil
 }
 
-func redriveForm(v *site.Visit) *page.Form {
+func takeInForm(v *site.Visit) *page.Form {
 	return &page.Form{Action: v.At("/unrouted"), Submit: "Take them in", Label: "Take all in", Fields: []page.Field{{Name: "number", Label: "Only those to the number", Placeholder: "+12025550143", Help: "Empty: to every number."}}}
 }
 
@@ -108,7 +108,7 @@ func (o *office) redriveOne(v *site.Visit) (page.Page, error) {
 const maxRedrives = 10
 
 func (o *office) redriveAll(v *site.Visit) (page.Page, error) {
-	form := redriveForm(v)
+	form := takeInForm(v)
 	return v.Submit(site.Task{Form: form, Path: api + "/inbound/unrouted/redrive", Instead: func(first *call.Answer) (page.Page, error) {
 		taken, left := 0, 0
 		answer := first
