@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/internal/message"
 	"github.com/postrider/postrider/internal/snapshot"
@@ -83,7 +84,9 @@ func TestRedriveItems(t *testing.T) {
 	o := open(t, nil)
 	support := o.by(snapshot.RoleSupport)
 	r := o.redriven(nil)
-	older, newer := o.message(nil), o.message(nil)
+	older := o.message(nil)
+	o.clock.advance(time.Second)
+	newer := o.message(nil)
 	made := message.NewID()
 	page := message.RedrivePage{Searched: true, Messages: []*message.Message{newer, older}, Items: []message.RedriveItem{{MessageID: newer.ID, State: message.ItemClaimed, NewMessageID: made, Try: 1},
 		{MessageID: older.ID, State: message.ItemPassed, Error: message.Refuse(message.ReasonConflict, "it is sent")}}}

@@ -81,6 +81,8 @@ func TestStaffRedriveMessages(t *testing.T) {
 	tab := asStaff(t, snapshot.RoleSupport)
 	dryRun(t, tab, reference)
 	tab.WaitFor("3 of 3 messages would be sent again. Nothing was done yet.")
+	judgeAll(t, tab, tab.Path())
+	tab.WaitFor("3 of 3 messages would be sent again.")
 	tab.Click("Do it: send again for 3 messages…")
 	tab.See("A new message is made of each")
 	tab.Click("Do it")
@@ -98,14 +100,12 @@ func TestStaffRedriveMessages(t *testing.T) {
 	}
 }
 
-// Support stops a re-drive that it has begun at a slow pace.
+// Support stops a re-drive that it has begun at a slow pace. Alone: tests that follow all
+// links of a page use up the requests a second of whom they share.
 func TestStaffStopARedrive(t *testing.T) {
-	t.Parallel()
 	reference := undelivered(t, 12)
 	tab := asStaff(t, snapshot.RoleSupport)
 	dryRun(t, tab, reference)
-	tab.WaitFor("12 of 12 messages would be sent again.")
-	judgeAll(t, tab, tab.Path())
 	tab.WaitFor("12 of 12 messages would be sent again.")
 	tab.Click("Do it: send again for 12 messages…")
 	tab.Fill("Pace", "1")
