@@ -77,6 +77,7 @@ var levels = map[string]int{
 	"edges/console/page":       1,
 	"edges/console/call":       1,
 	"edges/console/story":      2,
+	"edges/console/temporal":   2,
 }
 
 var neighbours = map[string]bool{"internal/content": true, "internal/quiet": true, "activities": true, "activities/route": true, "activities/record": true, "activities/transcode": true, "edges/vendors": true, "edges/vendors/httpvendor": true}

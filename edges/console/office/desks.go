@@ -85,13 +85,6 @@ func customer(v *site.Visit, id string) page.Cell {
 	return page.CodeTo(short(id), v.At("/customers/"+url.PathEscape(id))).WithHelp("Account " + id)
 }
 
-func customerp(v *site.Visit, id *string) page.Cell {
-	if id == nil {
-		return page.None("")
-	}
-	return customer(v, *id)
-}
-
 func numberTo(v *site.Visit, n string) page.Cell {
 	return page.CodeTo(n, v.At("/numbers/"+url.PathEscape(n)))
 }

@@ -12,13 +12,10 @@ import (
 // aboutCampaign is what was filed of a campaign, and its numbers.
 func aboutCampaign(v *site.Visit, c *campaignView) []page.Block {
 	list := func(words []string) page.Cell { return page.Str(strings.Join(words, ", ")) }
-	var about []page.Fact
-	for _, f := range []page.Fact{
+	about := []page.Fact{
 		{Label: "Description", Value: page.Strp(c.Description)}, {Label: "How people agree to messages", Value: page.Strp(c.MessageFlow)}, {Label: "Also for", Value: list(c.SubUseCases)},
 		{Label: "Words to join", Value: list(c.OptIn)}, {Label: "Words to stop", Value: list(c.OptOut)}, {Label: "Words for help", Value: list(c.HelpWords)},
-		{Label: "Reply to joining", Value: page.Strp(c.StartReply)}, {Label: "Reply to stopping", Value: page.Strp(c.StopReply)}, {Label: "Reply to help", Value: page.Strp(c.HelpReply)}} {
-		about = append(about, f)
-	}
+		{Label: "Reply to joining", Value: page.Strp(c.StartReply)}, {Label: "Reply to stopping", Value: page.Strp(c.StopReply)}, {Label: "Reply to help", Value: page.Strp(c.HelpReply)}}
 	for _, f := range []struct {
 		label string
 		yes   bool
