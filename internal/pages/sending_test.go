@@ -42,6 +42,7 @@ func TestSendingPages(t *testing.T) {
 // sendText sends a message with the form, and leaves the tab at its page.
 func sendText(tab *browser.Tab, to, text string) {
 	tab.Open("/portal/send")
+	tab.Fill("From", demoNumber)
 	tab.Fill("To", to)
 	tab.Fill("Text", text)
 	tab.Submit("Send")
@@ -62,6 +63,7 @@ func TestSendATestMessage(t *testing.T) {
 	t.Parallel()
 	tab := asUser(t, "owner")
 	tab.Open("/portal/send")
+	tab.Fill("From", demoNumber)
 	tab.Fill("To", "+13105550122")
 	tab.Fill("Text", strings.Repeat("a", 161))
 	tab.See("161", "GSM 7-bit", "Parts 2")
@@ -80,6 +82,7 @@ func TestATestMessageThatIsRefused(t *testing.T) {
 	tab := asUser(t, "owner")
 	tab.Expect("422")
 	tab.Open("/portal/send")
+	tab.Fill("From", demoNumber)
 	tab.Fill("To", "+1310")
 	tab.Fill("Text", "never sent")
 	tab.See("It would be refused", "What invalid_destination means")
@@ -106,6 +109,7 @@ func TestSendAPicture(t *testing.T) {
 		t.Fatal(err)
 	}
 	tab.Open("/portal/send")
+	tab.Fill("From", demoNumber)
 	tab.Fill("To", "+13105550123")
 	tab.Fill("Text", "Look")
 	tab.Attach("Files", file)
@@ -128,6 +132,7 @@ func TestChangeAndCancelAScheduledMessage(t *testing.T) {
 	t.Parallel()
 	tab := asUser(t, "owner")
 	tab.Open("/portal/send")
+	tab.Fill("From", demoNumber)
 	tab.Fill("To", "+13105550125")
 	tab.Fill("Text", "Tomorrow")
 	tab.Fill("To be sent at", time.Now().UTC().Add(24*time.Hour).Format("2006-01-02T15:04"))
@@ -174,10 +179,11 @@ func TestSendABatch(t *testing.T) {
 	}
 	tab.Open("/portal/batches/new")
 	tab.Fill("Name", "Parcels")
+	tab.Fill("From", demoNumber)
 	tab.Attach("File", file)
 	tab.Fill("Text", "{{name}}, your parcel is here")
 	tab.Submit("Check it first")
-	tab.See("1 rows would be refused", "Nothing was sent")
+	tab.See("One row would be refused", "Nothing was sent")
 	tab.Submit("Send the batch")
 	tab.See("The batch is accepted", "Parcels")
 	tab.WaitFor("completed")

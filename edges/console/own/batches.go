@@ -346,7 +346,10 @@ func (c *batchCheck) told() []page.Block {
 	case c.Error != nil:
 		n = page.Notice{Tone: page.Bad, Title: "Nothing would be sent: " + strings.ReplaceAll(c.Error.Code, "_", " "), Text: c.Error.Detail, Link: page.Link{Text: "What " + c.Error.Code + " means", Href: c.Error.doc()}}
 	case len(c.Refused) > 0:
-		n = page.Notice{Tone: page.Warn, Title: fmt.Sprintf("%d rows would be refused", len(c.Refused)), Text: "The others would go."}
+		n = page.Notice{Tone: page.Warn, Title: "One row would be refused", Text: "The others would go."}
+		if len(c.Refused) > 1 {
+			n.Title = fmt.Sprintf("%d rows would be refused", len(c.Refused))
+		}
 	case !c.Allowed:
 		n = page.Notice{Tone: page.Warn, Title: "It does not all fit", Text: "A limit or the balance has no room for all rows: see below."}
 	}
