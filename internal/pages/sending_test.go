@@ -22,7 +22,7 @@ func TestSendingPages(t *testing.T) {
 	t.Run("a message", func(t *testing.T) {
 		t.Parallel()
 		tab := asUser(t, "owner")
-		sendText(tab, "+13105550120", "Judge this page.")
+		sendText(tab, "+13105550140", "Judge this page.")
 		tab.WaitFor("DELIVRD")
 		judgeAll(t, tab, tab.Path())
 		tab.Open("/portal/messages?direction=inbound")
@@ -52,6 +52,7 @@ func sendText(tab *browser.Tab, to, text string) {
 func sendBatch(tab *browser.Tab, name, rows, text string) {
 	tab.Open("/portal/batches/new")
 	tab.Fill("Name", name)
+	tab.Fill("From", demoNumber)
 	tab.Fill("Or the rows themselves", rows)
 	tab.Fill("Text", text)
 	tab.Submit("Send the batch")
@@ -224,6 +225,7 @@ func TestPauseResumeAndCancelABatch(t *testing.T) {
 	}
 	tab.Open("/portal/batches/new")
 	tab.Fill("Name", "Slow")
+	tab.Fill("From", demoNumber)
 	tab.Fill("Or the rows themselves", rows.String())
 	tab.Fill("Text", "Slowly")
 	tab.Fill("Rows a second at most", "1")
