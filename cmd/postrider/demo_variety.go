@@ -77,8 +77,8 @@ func (d *dev) variety(ctx context.Context) error {
 	staff := "Bearer " + login.AccessToken
 	// Handsets first: whoever has said STOP is not written to.
 	for _, mo := range []struct{ from, to, text string }{
-		{"+13105550120", string(d.demo.From), "STOP"},
-		{"+13105550121", "+12025550199", "Is this the shop?"}, // nobody's number
+		{"+13105550160", string(d.demo.From), "STOP"},
+		{"+13105550161", "+12025550199", "Is this the shop?"}, // nobody's number
 	} {
 		if err := d.handset(ctx, mo.from, mo.to, mo.text); err != nil {
 			return err
@@ -116,13 +116,13 @@ func (d *dev) variety(ctx context.Context) error {
 		message("+13105550004", "No receipt ever comes for this one.", nil),
 		message("+13105550008", "The vendors refuse its number.", nil),
 		message("+13105550013", "Taken, with no answer: nobody knows whether it went.", nil),
-		message("+13105550120", "Its recipient has opted out.", nil),
-		message("+13105550122", "Our casino has opened.", nil),
-		message("+13105550123", "You may win the lottery.", nil),
-		message("+13105550124", "From a number that is not ours.", fields{"from": "+12025550188"}),
-		message("+13105550125", "For tomorrow.", fields{"send_at": d.demoTomorrow()}),
-		message("+13105550126", "Its webhook is away.", fields{"webhook_url": "http://127.0.0.1:9/away"}),
-		message("+13105550127", `<b>Markup</b> & "quotes" <script>alert(1)</script>`, fields{"metadata": fields{"order": `<i>4711</i>`}}),
+		message("+13105550160", "Its recipient has opted out.", nil),
+		message("+13105550162", "Our casino has opened.", nil),
+		message("+13105550163", "You may win the lottery.", nil),
+		message("+13105550164", "From a number that is not ours.", fields{"from": "+12025550188"}),
+		message("+13105550165", "For tomorrow.", fields{"send_at": d.demoTomorrow()}),
+		message("+13105550166", "Its webhook is away.", fields{"webhook_url": "http://127.0.0.1:9/away"}),
+		message("+13105550167", `<b>Markup</b> & "quotes" <script>alert(1)</script>`, fields{"metadata": fields{"order": `<i>4711</i>`}}),
 	} {
 		if err := do(); err != nil {
 			return err
@@ -131,7 +131,7 @@ func (d *dev) variety(ctx context.Context) error {
 	if err := d.picture(ctx, customer); err != nil {
 		return err
 	}
-	return d.handset(ctx, "+13105550128", string(d.demo.From), "Yes, please")
+	return d.handset(ctx, "+13105550168", string(d.demo.From), "Yes, please")
 }
 
 func (d *dev) demoTomorrow() string {
@@ -188,6 +188,6 @@ func (d *dev) picture(ctx context.Context, customer string) error {
 	if err := json.Unmarshal(answer, &made); err != nil || resp.StatusCode >= 300 {
 		return fmt.Errorf("upload of the demo's picture: %s: %s", resp.Status, strings.TrimSpace(string(answer)))
 	}
-	return d.ask(ctx, customer, http.MethodPost, "/v1/messages", "", map[string]any{"from": d.demo.From, "to": "+13105550129", "subject": "A picture", "body": "This is what it looks like.",
+	return d.ask(ctx, customer, http.MethodPost, "/v1/messages", "", map[string]any{"from": d.demo.From, "to": "+13105550169", "subject": "A picture", "body": "This is what it looks like.",
 		"media_ids": []message.ID{made.ID}, "client_reference": "variety"}, nil)
 }

@@ -108,7 +108,7 @@ func (o *office) messagePage(v *site.Visit, form *page.Form, action string) (pag
 	left = append(left, content(v, &m)...)
 	left = append(left, page.Section{ID: "timeline", Title: "What happened", Body: []page.Block{
 		page.Live{Path: v.At("/messages/" + v.ID() + "/live"), Label: "What happened", Body: []page.Block{timeline}}}})
-	left = append(left, parts(&m), webhooks)
+	left = append(left, parts(v, &m), webhooks)
 	p.Body = append(warnings(&m), page.Split{Left: left, Right: o.actions(v, &m, form, action)})
 	return p, nil
 }
@@ -162,7 +162,7 @@ func (o *office) facts(v *site.Visit, m *messageView) page.Block {
 	items := []page.Fact{
 		{Label: "Status", Value: page.Status(m.Status)}, {Label: "Type", Value: kind}, {Label: "From", Value: from}, {Label: "To", Value: number(m.To)},
 		{Label: "Account", Value: page.CodeTo(short(m.AccountID), v.At("/customers/"+url.PathEscape(m.AccountID)))},
-		{Label: "Vendor", Value: page.Strp(m.Vendor), Help: "That has it, or had it last"},
+		{Label: "Vendor", Value: vendorLink(v, m.Vendor), Help: "That has it, or had it last"},
 		{Label: "Price", Value: price}, {Label: "Parts", Value: page.Num(m.Segments), Help: "SMS segments that it is sent in"},
 		{Label: "Class", Value: page.Str(m.MessageClass), Help: "otp goes first, then conversation, then bulk"},
 		{Label: "When in doubt", Value: page.Str(strings.ReplaceAll(m.Delivery, "_", " ")), Help: "What happens when a submit has no known answer"},
@@ -177,6 +177,14 @@ func (o *office) facts(v *site.Visit, m *messageView) page.Block {
 		}
 	}
 	return page.Facts{Title: "The message", Items: items}
+}
+
+// vendorLink leads to a vendor by its name.
+func vendorLink(v *site.Visit, name *string) page.Cell {
+	if name == nil {
+		return page.None("")
+	}
+	return page.To(*name, v.At("/vendors/"+url.PathEscape(*name)))
 }
 
 func messageLink(v *site.Visit, id *string) page.Cell {
@@ -228,7 +236,7 @@ func path(whole string) string {
 	return u.EscapedPath()
 }
 
-func parts(m *messageView) page.Block {
+func parts(v *site.Visit, m *messageView) page.Block {
 	t := page.Table{Caption: "Parts", Empty: "It was not given to a vendor yet.",
 		Columns: []page.Column{{Title: "Part", Right: true}, {Title: "Status"}, {Title: "Attempt", Right: true, Help: "How often it was submitted"}, {Title: "Vendor"}, {Title: "Vendor's id"}, {Title: "Receipt"}, {Title: "Error"}}}
 	for _, p := range m.Parts {
@@ -248,7 +256,7 @@ func parts(m *messageView) page.Block {
 		if p.VendorMessageID != nil {
 			id = page.Mono(*p.VendorMessageID).WithCopy()
 		}
-		t.Rows = append(t.Rows, page.Row{Cells: []page.Cell{page.Num(p.Part), page.Status(p.Status), page.Num(p.Attempt), page.Strp(p.Vendor), id, receipt, wrong}})
+		t.Rows = append(t.Rows, page.Row{Cells: []page.Cell{page.Num(p.Part), page.Status(p.Status), page.Num(p.Attempt), vendorLink(v, p.Vendor), id, receipt, wrong}})
 	}
 	return page.Section{ID: "parts", Title: "Parts", Help: "Each is submitted, answered and reported on its own; the worst decides.", Body: []page.Block{t}}
 }
@@ -324,7 +332,7 @@ type deed struct {
 	name, summary, text, submit, said string
 	danger                            bool
 	from                              []message.Status // in which it is offered
-	held                              bool             // or only while it waits for a review
+	held                              bool             // or only while it waits for a review, by compliance
 	fields                            []page.Field
 }
 
@@ -352,6 +360,14 @@ func (d *deed) offered(m *messageView) bool {
 	return m.Direction == "outbound" && slices.Contains(d.from, message.Status(m.Status))
 }
 
+// role is who does it: what content rules hold is compliance's.
+func (d *deed) role() snapshot.Role {
+	if d.held {
+		return snapshot.RoleCompliance
+	}
+	return snapshot.RoleSupport
+}
+
 func (d *deed) form(v *site.Visit) *page.Form {
 	return &page.Form{Action: v.At("/messages/" + v.ID() + "/" + d.name), Submit: d.submit, Danger: d.danger, Fields: append(slices.Clone(d.fields), site.Key()), Patch: d.name == "reroute"}
 }
@@ -364,7 +380,7 @@ func (o *office) actions(v *site.Visit, m *messageView, tried *page.Form, action
 		form, open := tried, true
 		if d.name != action {
 			form, open = d.form(v), false
-			if !d.offered(m) || !v.May(snapshot.RoleSupport) {
+			if !d.offered(m) || !v.May(d.role()) {
 				continue
 			}
 		}
@@ -372,8 +388,8 @@ func (o *office) actions(v *site.Visit, m *messageView, tried *page.Form, action
 	}
 	if len(section.Body) == 0 {
 		section.Help = "Nothing can be done with it as it is now."
-		if !v.May(snapshot.RoleSupport) {
-			section.Help = "Support does things with messages; your role is " + string(v.Person.Role) + "."
+		if i := slices.IndexFunc(deeds, func(d deed) bool { return d.offered(m) }); i >= 0 {
+			section.Help = "What can be done with it now is for " + string(deeds[i].role()) + "; your role is " + string(v.Person.Role) + "."
 		}
 	}
 	return []page.Block{section}

@@ -61,7 +61,7 @@ func (o *office) messages(v *site.Visit) (page.Page, error) {
 		if m.Error != nil {
 			why = page.Mono(m.Error.Code).WithHelp(m.Error.Detail)
 		}
-		r := page.Row{Cells: []page.Cell{page.CodeTo(short(m.ID), v.At("/messages/"+url.PathEscape(m.ID))), page.Status(m.Status), page.Str(strings.ToUpper(m.Type)).WithSub(m.Direction), number(m.From), number(m.To), page.Strp(m.Vendor), page.Num(m.Segments), page.When(m.CreatedAt), why}}
+		r := page.Row{Cells: []page.Cell{page.CodeTo(short(m.ID), v.At("/messages/"+url.PathEscape(m.ID))), page.Status(m.Status), page.Str(strings.ToUpper(m.Type)).WithSub(m.Direction), number(m.From), number(m.To), vendorLink(v, m.Vendor), page.Num(m.Segments), page.When(m.CreatedAt), why}}
 		if m.Status == string(message.StatusInDoubt) {
 			r.Tone = page.Warn
 		}

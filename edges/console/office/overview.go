@@ -128,11 +128,12 @@ func verdict(v *site.Visit, w *overviewView) page.Block {
 	}
 	for _, p := range []struct {
 		pile pile
-		text string
-	}{{w.InDoubt, "in doubt: ask the vendor, then resolve"}, {w.Held, "held until somebody has read them"}, {w.WebhooksFailed, "webhook deliveries given up: replay them once the endpoint works"},
-		{w.Unrouted, "inbound messages to numbers that are nobody's"}, {w.Unmatched, "delivery reports that fit no message"}} {
+		name string
+		todo string
+	}{{w.InDoubt, "In doubt", "Ask the vendor, then resolve."}, {w.Held, "Held", "Compliance reads them, and releases or refuses."}, {w.WebhooksFailed, "Webhook deliveries given up", "Replay them once the endpoint works."},
+		{w.Unrouted, "Inbound to nobody's number", "Give the number to its customer, then take them in."}, {w.Unmatched, "Delivery reports that fit no message", "Find the message that each is of."}} {
 		if p.pile.Count > 0 {
-			warn = append(warn, counted(p.pile.Count)+" "+p.text+".")
+			warn = append(warn, p.name+": "+counted(p.pile.Count)+". "+p.todo)
 		}
 	}
 	for _, c := range w.Caps {

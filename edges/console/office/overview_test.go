@@ -30,11 +30,11 @@ func TestVerdict(t *testing.T) {
 		"errors":        {overviewView{Vendors: []vendorStatus{well}, LastMinute: flow{ErrorRate: 0.25}}, page.Bad, "25\u00a0%"},
 		"not started":   {overviewView{Vendors: []vendorStatus{well}, Unstarted: pile{Count: 1, OldestSeconds: &old}}, page.Bad, "the oldest for 1 min 30 s"},
 		"just accepted": {overviewView{Vendors: []vendorStatus{well}, Unstarted: pile{Count: 5, OldestSeconds: &young}}, page.Good, "All is well."},
-		"in doubt":      {overviewView{Vendors: []vendorStatus{well}, InDoubt: pile{Count: 1234}}, page.Warn, "1,234 in doubt"},
-		"many":          {overviewView{Vendors: []vendorStatus{well}, WebhooksFailed: pile{Count: 10_000}}, page.Warn, "10,000 or more webhook deliveries"},
+		"in doubt":      {overviewView{Vendors: []vendorStatus{well}, InDoubt: pile{Count: 1234}}, page.Warn, "In doubt: 1,234. "},
+		"many":          {overviewView{Vendors: []vendorStatus{well}, WebhooksFailed: pile{Count: 10_000}}, page.Warn, "Webhook deliveries given up: 10,000 or more. "},
 		"cap":           {overviewView{Vendors: []vendorStatus{well}, Caps: []usedCap{{Name: "B1", Period: "day", Used: 10, Limit: 10}}}, page.Warn, "cap of B1 is used up"},
 		"half a cap":    {overviewView{Vendors: []vendorStatus{well}, Caps: []usedCap{{Name: "B1", Period: "day", Used: 9, Limit: 10}}}, page.Good, "All is well."},
-		"both":          {overviewView{Vendors: with(func(s *vendorStatus) { s.BindStatus = "connecting" }), Held: pile{Count: 1}}, page.Bad, "1 held"},
+		"both":          {overviewView{Vendors: with(func(s *vendorStatus) { s.BindStatus = "connecting" }), Held: pile{Count: 1}}, page.Bad, "Held: 1. "},
 	} {
 		n, ok := verdict(&site.Visit{Site: &site.Site{}}, &c.view).(page.Notice)
 		text := n.Title + " " + n.Text + " " + strings.Join(n.Lines, " ")
