@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	commonpb "go.temporal.io/api/common/v1"
@@ -110,7 +111,8 @@ func open(t testing.TB, change func(*office)) *office {
 		b.server.Admin = &Admin{
 			Audit: o.db, Cancel: o.withdraw, Content: o.db, Customers: o.db, HashSecret: o.ring.Hasher().HashSecret, MediaProfiles: o.db, Messages: o.db, MM4Peers: o.db,
 			Passwords: cheap, Reconsider: o.tell, Reviews: o.db, Services: o.db, Staff: o.db, StaffLink: o.staffLink, LoggedIn: o.loggedIn,
-			Strays: o.db, Reclaim: o.door(), Redrives: o.db,
+			SendStaffLink: func(context.Context, string, string, time.Time) error { return nil },
+			Strays:        o.db, Reclaim: o.door(), Redrives: o.db,
 			Resolve: o.resolve,
 			OptOuts: o.db, Numbers: o.db, SMPPUsers: o.db, Sessions: o.db, Traffic: o.db, Registry: o.clerk,
 			CodecOrigin: "https://temporal.gw.example", Decode: func(body []byte) ([]byte, int, error) {

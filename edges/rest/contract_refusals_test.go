@@ -70,6 +70,7 @@ func TestRefusalsOfEveryOperation(t *testing.T) {
 	}
 	for _, item := range adminOperations(t).Paths {
 		for _, op := range operationsOf(item) {
+			delete(o.tokens, snapshot.RoleAdmin) // the clock goes on for longer than one lasts
 			who := o.by(snapshot.RoleAdmin)
 			if op.Metadata["access"].(access).service != "" && len(op.Metadata["access"].(access).roles) == 0 {
 				who = bearer(o.serviceToken())
