@@ -227,7 +227,7 @@ func (a *Activities) work(ctx context.Context, was *message.Redrive, n int) (r *
 func (a *Activities) take(ctx context.Context, r *message.Redrive, n int) (*message.Redrive, []message.RedriveItem, error) {
 	left := r.Limit - r.Looked
 	end := a.Now().Add(lookTime)
-	found, err := a.Journal.SearchAllMessages(ctx, message.Search{Filter: r.Filter, Before: r.Position, Limit: min(n, left), GoOn: func() bool { return a.Now().Before(end) }})
+	found, err := a.Journal.SearchAllMessages(ctx, message.Search{Filter: r.Filter, Before: r.Position, Limit: min(n, left), Left: func() time.Duration { return end.Sub(a.Now()) }})
 	if err != nil {
 		return r, nil, err
 	}

@@ -154,7 +154,7 @@ func (s *Server) listAllMessages(ctx context.Context, in *adminListInput) (*outp
 	if refusal != nil {
 		return nil, s.problem(x, refusal, 0)
 	}
-	found, err := s.Admin.Messages.SearchAllMessages(ctx, message.Search{Filter: filter, Before: before, Limit: in.size(), GoOn: s.goOn(searchTime)})
+	found, err := s.Admin.Messages.SearchAllMessages(ctx, message.Search{Filter: filter, Before: before, Limit: in.size(), Left: s.within(searchTime)})
 	if err != nil {
 		return nil, s.problem(x, err, 0)
 	}

@@ -230,9 +230,9 @@ func (g *Guest) Message(ctx context.Context, id message.ID) (*message.Message, e
 }
 
 // Search looks for messages of the guest's account, newest first, for as long as other lists
-// do; GoOn of the search does not count.
+// do; Left of the search does not count.
 func (g *Guest) Search(ctx context.Context, s message.Search) (message.Found, error) {
-	s.Limit, s.GoOn = min(s.Limit, maxDoorPage), g.s.goOn(searchTime)
+	s.Limit, s.Left = min(s.Limit, maxDoorPage), g.s.within(searchTime)
 	return g.s.Journal.SearchMessages(ctx, g.x.caller.account.ID, s)
 }
 

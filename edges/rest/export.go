@@ -191,7 +191,7 @@ func (s *Server) exportMessages(ctx context.Context, in *exportMessagesInput) (*
 	return export(ctx, s, account, exported[*message.Message]{name: "messages", columns: messageColumns,
 		// Few of them may fit: how far was looked is not where the last one was found.
 		page: func(ctx context.Context, _ **message.Message) ([]*message.Message, bool, error) {
-			found, err := s.Journal.SearchMessages(ctx, account, message.Search{Filter: filter, Before: before, Limit: exportPage, GoOn: s.goOn(exportLook)})
+			found, err := s.Journal.SearchMessages(ctx, account, message.Search{Filter: filter, Before: before, Limit: exportPage, Left: s.within(exportLook)})
 			before = found.Next
 			return found.Messages, before != (message.ID{}), err
 		},

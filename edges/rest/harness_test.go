@@ -250,7 +250,7 @@ func (j *fakeJournal) SearchMessages(_ context.Context, account message.ID, s me
 			if j.looked != nil {
 				j.looked()
 			}
-			if !s.GoOn() {
+			if s.Left() <= 0 {
 				if found.Next = m.ID; len(found.Messages) < s.Limit {
 					found.Until = m.CreatedAt
 				}

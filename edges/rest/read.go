@@ -157,7 +157,7 @@ func (s *Server) listMessages(ctx context.Context, in *listInput) (*output[messa
 	if refusal != nil {
 		return nil, s.problem(x, refusal, 0)
 	}
-	found, err := s.Journal.SearchMessages(ctx, x.caller.account.ID, message.Search{Filter: filter, Before: before, Limit: in.size(), GoOn: s.goOn(searchTime)})
+	found, err := s.Journal.SearchMessages(ctx, x.caller.account.ID, message.Search{Filter: filter, Before: before, Limit: in.size(), Left: s.within(searchTime)})
 	if err != nil {
 		return nil, s.problem(x, err, 0)
 	}

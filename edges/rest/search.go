@@ -11,10 +11,10 @@ import (
 // that is under way then, for parts and files, and for the answer itself.
 const searchTime = 100 * time.Millisecond
 
-// goOn tells a search to stop once it has taken so long.
-func (s *Server) goOn(d time.Duration) func() bool {
+// within gives a search so much time.
+func (s *Server) within(d time.Duration) func() time.Duration {
 	end := s.now().Add(d)
-	return func() bool { return s.now().Before(end) }
+	return func() time.Duration { return end.Sub(s.now()) }
 }
 
 // saysSearched is what the documents say of lists that stop for the time.

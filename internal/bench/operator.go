@@ -6,9 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,6 +139,47 @@ func (s staff) bearer(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return takeToken(ctx, s.base+"/api/v1/admin/auth/token", body)
+}
+
+// formToken finds the token that a form carries.
+var formToken = regexp.MustCompile(`name="csrf" value="([0-9a-f]+)"`)
+
+// visit signs in to the console, as a browser does.
+func (s staff) visit(ctx context.Context) (*http.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	jar, _ := cookiejar.New(nil) // never an error
+	client := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	ask := func(method, form string) (*http.Response, []byte, error) {
+		req, err := http.NewRequestWithContext(ctx, method, s.base+"/console/sign-in", strings.NewReader(form))
+		if err != nil {
+			return nil, nil, err
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := client.Do(req)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		return resp, body, err
+	}
+	_, page, err := ask(http.MethodGet, "")
+	if err != nil {
+		return nil, fmt.Errorf("sign in to the console: %w", err)
+	}
+	token := formToken.FindSubmatch(page)
+	if token == nil {
+		return nil, errors.New("sign in to the console: its form carries no token")
+	}
+	resp, _, err := ask(http.MethodPost, url.Values{"csrf": {string(token[1])}, "email": {s.email}, "password": {s.password}}.Encode())
+	if err == nil && resp.StatusCode != http.StatusSeeOther {
+		err = errors.New(resp.Status)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sign in to the console: %w", err)
+	}
+	return client, nil
 }
 
 // throttle sets how many parts a second the simulator is given; 0: no limit.

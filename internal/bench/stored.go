@@ -130,7 +130,8 @@ func (k *keeper) run(ctx context.Context) (*stored, error) {
 		return nil, err
 	}
 	k.flood(ctx, "nothing stored", storedFlood, storedConnections)
-	if err := k.lists(ctx, x, func(l *listed) *quantiles { return &l.Before }); err != nil {
+	before, err := k.lists(ctx)
+	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
@@ -147,8 +148,11 @@ func (k *keeper) run(ctx context.Context) (*stored, error) {
 	fmt.Fprintf(k.out, "  %.1f GB in %.0f s\n", float64(x.Bytes)/(1<<30), x.Seconds)
 	k.load.close() // the gateway has given up connections that were idle meanwhile; they are made anew
 	k.flood(ctx, fmt.Sprintf("%d stored", k.messages), storedFlood, storedConnections)
-	if err := k.lists(ctx, x, func(l *listed) *quantiles { return &l.After }); err != nil {
+	if x.Lists, err = k.lists(ctx); err != nil {
 		return nil, err
+	}
+	for i := range before {
+		x.Lists[i].Before = before[i].After
 	}
 	return x, k.drop(ctx, x)
 }

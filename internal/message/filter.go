@@ -30,11 +30,11 @@ type Search struct {
 	// for. Zero: the newest.
 	Before ID
 	Limit  int // how many messages at most, from 1
-	// GoOn is asked now and then whether to look further when there is more to look at and
-	// the page is not full. Nil: always. A search that is told to stop has come further than
-	// where it began, so that searches one after the other come to the end. It is called by
-	// one goroutine.
-	GoOn func() bool
+	// Left is asked before the search and now and then during it for the time that it has left.
+	// Nil: it looks as far as it takes. One whose time is up, or would be before it came much
+	// further, stops, though the page is not full; it has come further than where it began, so
+	// that searches one after the other come to the end. It is called by one goroutine.
+	Left func() time.Duration
 }
 
 // Found is what a search has found, newest first: fewer messages than asked for, or none, do

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -22,14 +23,55 @@ const (
 	// sliceFirst is how many rows of the walk the first slice has. The next ones have twice
 	// as many, up to sliceMost.
 	sliceFirst = 500
-	// sliceMost bounds how late a search notices that it is to stop: so many rows take 3 ms, or
-	// some tens where they come from the disk. Larger slices were not faster, with three
-	// million messages stored.
+	// sliceMost is the most that one has. Larger slices were not faster, with three million
+	// messages stored: so many rows take 3 ms. Where they come from the disk they take a hundred,
+	// so that the slices of a search whose time ends get smaller.
 	sliceMost = 2000
+	// sliceLeast is the part of sliceFirst that a slice has to have: for fewer rows it is not
+	// worth its two statements.
+	sliceLeast = 4
 )
 
 // sliced says of how many rows slices are; zero: sliceFirst and sliceMost.
 type sliced struct{ first, most int }
+
+// strides are the sizes of the slices of a search.
+type strides struct {
+	sliced
+	rows int                  // of the slice that is searched
+	left func() time.Duration // see message.Search
+	had  time.Duration        // what was left before the slice
+}
+
+// strides begins with the first slice.
+func (s sliced) strides(left func() time.Duration) strides {
+	s.first, s.most = cmp.Or(s.first, sliceFirst), cmp.Or(s.most, sliceMost)
+	st := strides{sliced: s, rows: s.first, left: left}
+	if left != nil {
+		st.had = left()
+	}
+	return st
+}
+
+// next goes on to the next slice: of no more rows than the last ones let expect in the time
+// that is left. It reports whether there is the time for one.
+func (s *strides) next() bool {
+	last := s.rows
+	s.rows = min(2*last, s.most)
+	if s.left == nil {
+		return true
+	}
+	left := s.left()
+	took := s.had - left
+	s.had = left
+	if left <= 0 {
+		return false
+	}
+	if took > 0 {
+		s.rows = min(s.rows, int(int64(last)*int64(left)/int64(took)))
+	}
+	return s.rows >= max(s.first/sliceLeast, 1)
+}
 
 // Messages lists an account's messages, newest first, with their parts: at most limit,
 // older than the message `before` when that is not zero. It looks as far as it takes.
@@ -69,11 +111,11 @@ func (db *DB) search(ctx context.Context, s message.Search) (message.Found, erro
 // told to stop.
 func (db *DB) look(ctx context.Context, s message.Search) (found message.Found, err error) {
 	f, asked := s.Filter, spanOf(s.Filter)
-	rest, rows := asked.below(s.Before), cmp.Or(db.sliced.first, sliceFirst)
+	rest, stride := asked.below(s.Before), db.sliced.strides(s.Left)
 	for !rest.empty() {
 		slice := rest
 		if !indexed(f) {
-			if slice.from, err = db.border(ctx, f, rest, rows); err != nil {
+			if slice.from, err = db.border(ctx, f, rest, stride.rows); err != nil {
 				return found, err
 			}
 		}
@@ -86,14 +128,13 @@ func (db *DB) look(ctx context.Context, s message.Search) (found message.Found, 
 			return found, nil
 		}
 		rest.to = slice.from
-		if s.GoOn != nil && !s.GoOn() {
+		if !stride.next() {
 			found.Next = rest.to
 			if len(found.Messages) < s.Limit {
 				found.Until = timeOf(rest.to)
 			}
 			return found, nil
 		}
-		rows = min(2*rows, cmp.Or(db.sliced.most, sliceMost))
 	}
 	if mayBeLate(f, asked) {
 		sql, args := lateQuery(f, asked.from, s.Before, s.Limit+1-len(found.Messages))

@@ -198,8 +198,13 @@ func (w *searchWorld) read() {
 	want, later := w.want(f), map[message.ID]bool{}
 	var got []message.ID
 	for pages := 0; ; pages++ {
-		asked := 0
-		s.GoOn = func() bool { asked++; return asked < stopAfter }
+		asked := 0 // before the search, and after each slice but the last
+		s.Left = func() time.Duration {
+			if asked++; asked <= stopAfter {
+				return time.Second
+			}
+			return 0
+		}
 		var found message.Found
 		var err error
 		if customer {
@@ -218,9 +223,9 @@ func (w *searchWorld) read() {
 		}
 		n, end := len(found.Messages), found.Next == (message.ID{})
 		switch short := n < s.Limit; {
-		case n > s.Limit, asked > stopAfter, end && !found.Until.IsZero(), !end && short != !found.Until.IsZero(), !end && short && (asked < stopAfter || !found.Until.Equal(timeOf(found.Next))):
+		case n > s.Limit, asked > stopAfter+1, end && !found.Until.IsZero(), !end && short != !found.Until.IsZero(), !end && short && (asked <= stopAfter || !found.Until.Equal(timeOf(found.Next))):
 			rt.Fatalf("%d of %d found, next %v, until %v, asked %d times of %d", n, s.Limit, found.Next, found.Until, asked, stopAfter)
-		case !end && asked < stopAfter && !growing && len(got) >= len(want):
+		case !end && asked <= stopAfter && !growing && len(got) >= len(want):
 			rt.Fatalf("a page that is full goes on behind the last of %d", len(want))
 		case !end && s.Before != (message.ID{}) && bytes.Compare(found.Next[:], s.Before[:]) >= 0:
 			rt.Fatalf("from %v to %v", s.Before, found.Next)
@@ -257,7 +262,7 @@ func TestSearchSlices(t *testing.T) {
 	b.sliced = sliced{2, 8}
 	rare := message.Filter{CampaignID: "C"}
 	var borders []message.ID
-	s := message.Search{Filter: rare, Limit: 5, GoOn: func() bool { return false }}
+	s := message.Search{Filter: rare, Limit: 5, Left: func() time.Duration { return 0 }}
 	for {
 		found, err := b.SearchAllMessages(b.ctx, s)
 		if err != nil || len(found.Messages) > 0 {
@@ -278,12 +283,12 @@ func TestSearchSlices(t *testing.T) {
 		f     message.Filter
 		asked int
 	}{
-		"rare":                {rare, 5}, // after 2, 4, 8, 8 and 8 of 31
+		"rare":                {rare, 5}, // after 2, 6, 14, 22 and 30 of 31
 		"rare, of an account": {message.Filter{CampaignID: "C", AccountID: b.owner}, 5}, "all": {message.Filter{}, 0}, "of an account": {message.Filter{AccountID: b.owner}, 0},
 		"to": {message.Filter{To: "+13105550199", CampaignID: "C"}, 0}, "in doubt": {message.Filter{Statuses: []message.Status{message.StatusInDoubt}}, 0},
 	} {
-		asked := 0
-		found, err := b.SearchAllMessages(b.ctx, message.Search{Filter: c.f, Limit: 40, GoOn: func() bool { asked++; return true }})
+		asked := -1 // the first time is before the search
+		found, err := b.SearchAllMessages(b.ctx, message.Search{Filter: c.f, Limit: 40, Left: func() time.Duration { asked++; return time.Second }})
 		if err != nil || asked != c.asked || found.Next != (message.ID{}) {
 			t.Errorf("%s: asked %d times, want %d: %v, %v", name, asked, c.asked, found.Next, err)
 		}
@@ -291,6 +296,42 @@ func TestSearchSlices(t *testing.T) {
 	// Without an account it is no customer's search.
 	if found, err := b.SearchMessages(b.ctx, message.ID{}, message.Search{Limit: 5}); err != nil || len(found.Messages) > 0 {
 		t.Errorf("%d messages of no account, %v", len(found.Messages), err)
+	}
+}
+
+// A slice has as many rows as the time lets expect that is left, and no more than twice as many
+// as the one before.
+func TestStrides(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for name, c := range map[string]struct {
+		left []time.Duration // before the first slice, and after each
+		want []int           // the slices
+	}{
+		"no time was ever given": {nil, []int{500, 1000, 2000, 2000, 2000}},
+		"from memory":            {[]time.Duration{100 * ms, 99 * ms, 97 * ms, 94 * ms, 91 * ms, 0}, []int{500, 1000, 2000, 2000, 2000}},
+		"from the disk":          {[]time.Duration{100 * ms, 75 * ms, 25 * ms, 3 * ms}, []int{500, 1000, 500}},
+		"one slice is too long":  {[]time.Duration{100 * ms, -3 * ms}, []int{500}},
+		"no time at all":         {[]time.Duration{0, 0}, []int{500}},
+		"a clock that stands":    {[]time.Duration{9 * ms, 9 * ms, 9 * ms, 0}, []int{500, 1000, 2000}},
+		"a clock that goes back": {[]time.Duration{9 * ms, 12 * ms, 0}, []int{500, 1000}},
+	} {
+		var left func() time.Duration
+		if c.left != nil {
+			left = func() time.Duration {
+				next := c.left[0]
+				c.left = c.left[1:]
+				return next
+			}
+		}
+		s := sliced{}.strides(left)
+		got := []int{s.rows}
+		for s.next() && len(got) < 5 {
+			got = append(got, s.rows)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
 	}
 }
 

@@ -261,11 +261,26 @@ func (l *Links) check(t *Tab) (faults []string) {
 		if !l.first(u.String()) {
 			continue
 		}
-		if fault := follow(t.ctx, client, u.String()); fault != "" {
+		if fault := follow(t.ctx, client, u.String()); fault != "" && t.stillLinks(link) {
 			faults = append(faults, fmt.Sprintf("it links to %s: %s", u.RequestURI(), fault))
 		}
 	}
 	return faults
+}
+
+// stillLinks reports whether the page has the link when it is loaded again: what it led to may
+// have been taken away since, and the link with it.
+func (t *Tab) stillLinks(link string) bool {
+	t.tb.Helper()
+	var links []string
+	err := t.open(t.Path())
+	if err == nil {
+		err = t.ask(&links, "postrider.links()")
+	}
+	if err != nil {
+		t.fail("look for links again: %v", err)
+	}
+	return slices.Contains(links, link)
 }
 
 // first reports whether the place was not seen before.

@@ -2,6 +2,9 @@ package browser
 
 import (
 	"image/png"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,5 +111,29 @@ func TestComplaintsFailTests(t *testing.T) {
 	tab.Open("/gone")
 	if got := tab.complaints(); len(got) != 1 || !strings.Contains(got[0], "/gone: 404") || tab.Status() != 404 {
 		t.Errorf("of a page that is not there, status %d: %q", tab.Status(), got)
+	}
+}
+
+// What a link led to may be taken away while the page is judged, and the link with it.
+func TestLinkThatGoes(t *testing.T) {
+	t.Parallel()
+	loads := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			http.NotFound(w, r)
+			return
+		}
+		body := `<h1>x</h1>`
+		if loads++; loads == 1 {
+			body += `<a href="/gone">gone</a>`
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, document(body))
+	}))
+	t.Cleanup(server.Close)
+	tab := Open(t, server.URL)
+	tab.pictures = t.TempDir()
+	if j := tab.Judge("/", &Links{}); len(j.Faults) != 0 {
+		t.Errorf("it finds %q", j.Faults)
 	}
 }
