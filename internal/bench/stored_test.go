@@ -16,7 +16,7 @@ func TestReportStored(t *testing.T) {
 		Lists: []listed{{"the newest 50", false, quantiles{P50: 1}, quantiles{P50: 2.5}}, {"the feed", false, quantiles{}, quantiles{P99: 51.25}},
 			{"a campaign", true, quantiles{}, quantiles{P99: 199.9}}, {"a class", true, quantiles{}, quantiles{P99: 200}}}}
 	r.further = append(r.further, x.section())
-	for _, want := range []string{"4000 octets", "messages_20260831", "took 1.5 s", "in 70 looks", "| the newest 50 | 1.0 |", "Of 4 reads 2 have a p99 that is not below 50 ms (200 ms for the 2 searches that no index serves): the feed (51.2 ms), a class (200.0 ms)"} {
+	for _, want := range []string{"4000 octets", "messages_20260831", "took 1.5 s", "in 70 looks", "| the newest 50 | 1.0 |", "Of 4 reads 2 have a p99 that is not below 50 ms (200 ms for the 2 searches that no index serves and pages of the console): the feed (51.2 ms), a class (200.0 ms)"} {
 		if got := r.markdown(); !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
